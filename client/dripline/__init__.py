@@ -1,0 +1,77 @@
+"""dripline: Ollama chats over Server-Sent Events, without losing a token.
+
+The public names, and nothing else; each is explained where it is defined.
+"""
+
+from dripline.answer import Answer
+from dripline.backoff import Backoff
+from dripline.chat import ChatClient, ChatStream, ModelInfo
+from dripline.errors import (
+    DriplineError,
+    ErrorCode,
+    EventsDropped,
+    EventTooLarge,
+    MalformedEvent,
+    NotAnEventStream,
+    RequestError,
+    RequestRefused,
+    RunFailed,
+    RunGone,
+    ServerTimeout,
+    ServerUnreachable,
+    StreamTruncated,
+    TransportError,
+)
+from dripline.event_source import EventSource
+from dripline.events import (
+    AddButton,
+    ChangeTheme,
+    End,
+    Error,
+    Event,
+    Start,
+    Status,
+    TextMessage,
+    Thinking,
+    ToolCall,
+    UiControl,
+    Usage,
+)
+from dripline.sse import EventDecoder, ServerSentEvent
+
+__all__ = [
+    "AddButton",
+    "Answer",
+    "Backoff",
+    "ChangeTheme",
+    "ChatClient",
+    "ChatStream",
+    "DriplineError",
+    "End",
+    "Error",
+    "ErrorCode",
+    "Event",
+    "EventDecoder",
+    "EventSource",
+    "EventTooLarge",
+    "EventsDropped",
+    "MalformedEvent",
+    "ModelInfo",
+    "NotAnEventStream",
+    "RequestError",
+    "RequestRefused",
+    "RunFailed",
+    "RunGone",
+    "ServerSentEvent",
+    "ServerTimeout",
+    "ServerUnreachable",
+    "Start",
+    "Status",
+    "StreamTruncated",
+    "TextMessage",
+    "Thinking",
+    "ToolCall",
+    "TransportError",
+    "UiControl",
+    "Usage",
+]

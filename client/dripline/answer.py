@@ -1,0 +1,69 @@
+"""What a run's events add up to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dripline.events import (
+    AddButton,
+    ChangeTheme,
+    End,
+    Error,
+    Event,
+    Start,
+    TextMessage,
+    Thinking,
+    ToolCall,
+    UiControl,
+)
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer, whole or as far as it has come.
+
+    Attributes:
+        run_id: The run's id; "" before its `start`.
+        model: The model that answers.
+        tool_calls: What the model asks of the client's own tools.
+        ui_controls: What the page was told to do.
+        error: What the run failed of.
+        end: How it ended; None while it has not, and then this is not the whole answer.
+    """
+
+    run_id: str = ""
+    model: str = ""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    ui_controls: list[UiControl] = field(default_factory=list)
+    error: Error | None = None
+    end: End | None = None
+    _text: list[str] = field(default_factory=list, repr=False)
+    _thinking: list[str] = field(default_factory=list, repr=False)
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._text)
+
+    @property
+    def thinking(self) -> str:
+        """The reasoning so far."""
+        return "".join(self._thinking)
+
+    def add(self, event: Event) -> None:
+        """Take the run's next event."""
+        match event:
+            case TextMessage(content):
+                self._text.append(content)
+            case Thinking(content):
+                self._thinking.append(content)
+            case Start(_, run_id, model):
+                self.run_id, self.model = run_id, model
+            case ChangeTheme() | AddButton():
+                self.ui_controls.append(event)
+            case ToolCall():
+                self.tool_calls.append(event)
+            case Error():
+                self.error = event
+            case End():
+                self.end = event

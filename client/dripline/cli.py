@@ -1,0 +1,217 @@
+"""The `dripline` command: chats in the terminal and in scripts."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+import aiohttp
+import orjson
+
+from dripline.chat import DEFAULT_URL, ChatClient, ChatFields, Messages, ModelInfo
+from dripline.errors import (
+    DriplineError,
+    RequestError,
+    RunFailed,
+    ServerUnreachable,
+    TransportError,
+)
+from dripline.events import Event, Status, TextMessage, Thinking, to_json
+from dripline.recording_cli import CommandParser
+from dripline.recording_cli import add_commands as add_recording_commands
+
+EXIT_CODES = """\
+exit codes:
+  0    the answer is complete
+  1    the run failed: Ollama or the model could not answer
+  2    the command was used wrongly, or the server refused the request
+  3    no server answers
+  4    the stream broke: what was printed is not the whole answer
+  130  Ctrl-C: the answer was stopped (143 after SIGTERM, 129 after SIGHUP)
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    _unwind_on_signals()
+    try:
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; the answer is stopped by now. Python's own flush at
+        # exit must not meet the closed pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except DriplineError as error:
+        print(f"dripline: {error}", file=sys.stderr)
+        return _exit_code(error)
+
+
+def _unwind_on_signals() -> None:
+    """Have the signals that end a program unwind it, as Ctrl-C does: that stops the run."""
+
+    def unwind(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP, and nohup ignores it.
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, unwind)
+
+
+def _exit_code(error: DriplineError) -> int:
+    match error:
+        case RunFailed():
+            return 1
+        case RequestError():
+            return 2
+        case ServerUnreachable():
+            return 3
+        case TransportError():
+            return 4
+        case _:
+            return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dripline",
+        description="Chat with Ollama through a dripline server.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"dripline {version('dripline')}")
+    parser.add_argument(
+        "--server", metavar="URL", default=DEFAULT_URL, help=f"the server [{DEFAULT_URL}]"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
+
+    ask = commands.add_parser(
+        "ask",
+        help="ask once and print the answer as it comes",
+        description="Ask once and print the answer as it comes. What is piped in is added to the"
+        " prompt: cat notes.txt | dripline ask 'Summarise'.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    ask.add_argument("prompt", nargs="?", default="", help="what to ask")
+    ask.add_argument("--model", metavar="NAME", help="the model [the server's default]")
+    ask.add_argument("--system", metavar="TEXT", help="instructions that go before the prompt")
+    ask.add_argument("--json", action="store_true", help="print one event a line, as JSON")
+    ask.add_argument("--thinking", action="store_true", help="print the reasoning too, to stderr")
+    ask.set_defaults(run=_ask)
+
+    models = commands.add_parser("models", help="list the models that the server can use")
+    models.add_argument("--json", action="store_true", help="print one model a line, as JSON")
+    models.set_defaults(run=_models)
+    add_recording_commands(commands, _run_recorded)
+    parser.set_defaults(middlewares=())
+    return parser
+
+
+def _run_recorded(arguments: list[str], recorder: aiohttp.ClientMiddlewareType) -> int:
+    options = _parser().parse_args(arguments)
+    options.middlewares = (recorder,)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def _ask(options: argparse.Namespace) -> int:
+    prompt = _with_piped(options.prompt)
+    if not prompt:
+        print("dripline ask: say what to ask, or pipe it in", file=sys.stderr)
+        return 2
+    messages = [{"role": "user", "content": prompt}]
+    if options.system:
+        messages.insert(0, {"role": "system", "content": options.system})
+    fields: ChatFields = {"model": options.model} if options.model else {}
+    return asyncio.run(_print_answer(options, messages, fields))
+
+
+def _with_piped(prompt: str) -> str:
+    """Return the prompt, with what was piped in after it."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return prompt
+    piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
+    return "\n\n".join(part for part in (prompt, piped) if part)
+
+
+async def _print_answer(options: argparse.Namespace, messages: Messages, fields: ChatFields) -> int:
+    printer = _JsonPrinter() if options.json else _TextPrinter(thinking=options.thinking)
+    async with (
+        ChatClient(
+            options.server, on_drop=_say_reconnecting, middlewares=options.middlewares
+        ) as client,
+        client.chat(messages, **fields) as stream,
+    ):
+        try:
+            async for event in stream:
+                printer.show(event)
+        finally:
+            printer.close()
+    return 0
+
+
+def _say_reconnecting(_lost: TransportError) -> None:
+    if sys.stderr.isatty():
+        print("\nreconnecting ...", file=sys.stderr, flush=True)
+
+
+class _JsonPrinter:
+    """Prints each event as it stands on the wire, one a line."""
+
+    def show(self, event: Event) -> None:
+        sys.stdout.write(to_json(event).decode() + "\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        pass
+
+
+class _TextPrinter:
+    """Prints the text as it comes; what is not the answer goes to stderr."""
+
+    def __init__(self, *, thinking: bool) -> None:
+        self._thinking = thinking
+        self._line_is_open = False
+
+    def show(self, event: Event) -> None:
+        match event:
+            case TextMessage(content):
+                sys.stdout.write(content)
+                sys.stdout.flush()
+                self._line_is_open = not content.endswith("\n")
+            case Thinking(content) if self._thinking:
+                print(content, end="", file=sys.stderr, flush=True)
+            case Status("loading", model) if sys.stderr.isatty():
+                print(f"loading {model} ...", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._line_is_open:
+            print(flush=True)
+
+
+def _models(options: argparse.Namespace) -> int:
+    models = asyncio.run(_list_models(options))
+    for model in models:
+        if options.json:
+            print(orjson.dumps(model).decode())
+        else:
+            size = f"{model.size / 1e9:.1f} GB"
+            state = "loaded" if model.loaded else ""
+            print(f"{model.name:<32} {size:>9}  {state:<6}  {', '.join(model.capabilities)}")
+    return 0
+
+
+async def _list_models(options: argparse.Namespace) -> list[ModelInfo]:
+    async with ChatClient(options.server, middlewares=options.middlewares) as client:
+        return await client.models()

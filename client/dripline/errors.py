@@ -1,0 +1,264 @@
+"""What can go wrong, as one tree.
+
+::
+
+    DriplineError
+    ├── RequestError                 we asked for something the server does not do
+    │   └── RequestRefused           it answered with an HTTP error status
+    ├── RunFailed                    the run ended in an `error` event; `code` says which
+    └── TransportError               the bytes did not come as they should
+        ├── ServerUnreachable        (ConnectionError) no connection could be made
+        ├── ServerTimeout            (TimeoutError) the server fell silent
+        ├── StreamTruncated          (ConnectionError) the stream stopped before its `end` event
+        ├── RunGone                  the server does not know the run, or not any more
+        ├── EventsDropped            the server has dropped events that were still to come
+        ├── NotAnEventStream         the answer is not `text/event-stream`
+        ├── MalformedEvent           an event that is not what the protocol says
+        └── EventTooLarge            an event beyond the decoder's limit
+
+`ErrorCode` lists every code that a server sends, in an `error` event or an HTTP error body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Every error code that dripline sends: stable words that programs can test for.
+
+    Attributes:
+        meaning: One sentence for the documentation.
+        retryable: Whether sending the same request again can succeed without a change.
+    """
+
+    meaning: str
+    retryable: bool
+
+    def __new__(cls, value: str, meaning: str, retryable: bool = False) -> ErrorCode:
+        """Make a member that is its own wire form."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.retryable = retryable
+        return member
+
+    # In an HTTP error body: the request never became a run.
+    BAD_JSON = "bad_json", "The body is not JSON."
+    BAD_FIELD = "bad_field", "A field has a wrong value; the message names it."
+    NOT_FOUND = "not_found", "There is nothing at this address."
+    METHOD_NOT_ALLOWED = "method_not_allowed", "The address does not take this method."
+    BODY_TOO_LARGE = "body_too_large", "The body is beyond the server's limit."
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", "The body is not `application/json`."
+    POSITION_GONE = "position_gone", "The events asked for have been dropped."
+    SERVER_FULL = "server_full", "As many runs are going on as the server takes.", True
+    TOO_MANY_READERS = "too_many_readers", "The run has as many readers as it may have.", True
+    ANSWER_TOO_LARGE = "answer_too_large", "The answer is too large for one piece; stream it."
+    FORBIDDEN_HOST = "forbidden_host", "The `Host` header is not one that the server answers to."
+
+    # In an `error` event: the run started and failed.
+    OLLAMA_UNREACHABLE = "ollama_unreachable", "No Ollama answers at its address.", True
+    MODEL_NOT_FOUND = "model_not_found", "Ollama does not have the model."
+    OLLAMA_REFUSED = "ollama_refused", "Ollama refused the request (4xx); the message says why."
+    OLLAMA_BUSY = "ollama_busy", "Ollama's queue is full (503).", True
+    OLLAMA_FAILED = "ollama_failed", "Ollama failed before the first token (5xx).", True
+    OLLAMA_ERROR = "ollama_error", "Ollama reported an error in the middle of the answer.", True
+    UPSTREAM_CUT = "upstream_cut", "The connection to Ollama closed inside the answer.", True
+    UPSTREAM_RESET = "upstream_reset", "The connection to Ollama was reset.", True
+    UPSTREAM_TRUNCATED = "upstream_truncated", "Ollama's answer stopped without `done`.", True
+    UPSTREAM_GARBAGE = "upstream_garbage", "Ollama sent something that is not its protocol."
+    UPSTREAM_STALLED = "upstream_stalled", "Ollama sent nothing for longer than the limit.", True
+    UPSTREAM_LINE_TOO_LONG = "upstream_line_too_long", "Ollama sent a line beyond the limit."
+    SERVER_SHUTDOWN = "server_shutdown", "The server shut down before the answer ended.", True
+    OWNER_LOST = "owner_lost", "The process that ran this chat has died.", True
+    RUN_LOG_LOST = "run_log_lost", "The run log, Redis, cannot be reached.", True
+    INTERNAL_ERROR = "internal_error", "A fault in dripline itself; its log says more."
+
+
+class DriplineError(Exception):
+    """The root of everything that dripline raises on purpose."""
+
+
+class RequestError(DriplineError):
+    """The request could not be made or was not taken."""
+
+
+class RequestRefused(RequestError):
+    """The server answered with an HTTP error status.
+
+    Attributes:
+        status: The HTTP status.
+        code: The code in the error body, or "" where the body has none.
+        message: What the server says is wrong.
+        headers: The response's headers, such as `Retry-After`.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(status, code, message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers or {}
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request can succeed later: 408, 425, 429 and 5xx say so."""
+        return self.status in (408, 425, 429) or self.status >= 500
+
+    def __str__(self) -> str:
+        return f"HTTP {self.status}{f' {self.code}' if self.code else ''}: {self.message}"
+
+
+class RunFailed(DriplineError):
+    """The run ended with an `error` event.
+
+    Attributes:
+        code: One of `ErrorCode`, or a newer server's code.
+        message: What happened and what to do, for a person.
+        retryable: Whether the same request can succeed later.
+    """
+
+    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class TransportError(DriplineError):
+    """The stream's bytes did not come as they should."""
+
+
+class ServerUnreachable(TransportError, ConnectionError):
+    """No connection to the server could be made."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url = url
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"no server answers at {self.url} ({self.reason}); is it running?"
+
+
+class ServerTimeout(TransportError, TimeoutError):
+    """The server sent nothing, not even a heartbeat, for longer than the limit.
+
+    Attributes:
+        seconds: The limit.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"the server sent nothing for {self.seconds:g} s"
+
+
+class StreamTruncated(TransportError, ConnectionError):
+    """The stream stopped before its `end` event: what came is not the whole answer.
+
+    Attributes:
+        last_event_id: The last event ID that was received, "" before the first.
+        reason: How the stream stopped.
+    """
+
+    def __init__(self, last_event_id: str, reason: str) -> None:
+        super().__init__(last_event_id, reason)
+        self.last_event_id = last_event_id
+        self.reason = reason
+
+    def __str__(self) -> str:
+        where = f"after event {self.last_event_id}" if self.last_event_id else "before any event"
+        return f"the stream stopped {where}, without its end ({self.reason})"
+
+
+class RunGone(TransportError):
+    """The server does not know the run: it never was, ended a while ago, or ended with the server.
+
+    Attributes:
+        run_id: The run; knowing it is the right to read it, so the message does not tell it.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return "the server knows no such run: it ended a while ago, or the server was restarted"
+
+
+class EventsDropped(TransportError):
+    """The server has dropped events that were still to come: the answer has a hole.
+
+    What is left can be had with `ChatClient.attach` after the event before `first_event_id`.
+
+    Attributes:
+        last_event_id: The last event ID that was received, "" before the first.
+        first_event_id: The first one that is still there, "" where the server does not say.
+    """
+
+    def __init__(self, last_event_id: str, first_event_id: str) -> None:
+        super().__init__(last_event_id, first_event_id)
+        self.last_event_id = last_event_id
+        self.first_event_id = first_event_id
+
+    def __str__(self) -> str:
+        there = f"the first one there is {self.first_event_id or 'not known'}"
+        return f"events after {self.last_event_id or 'the start'} have been dropped; {there}"
+
+
+class NotAnEventStream(TransportError):
+    """The server's answer is not `text/event-stream`.
+
+    Attributes:
+        url: Where the answer came from.
+        content_type: What it says it is.
+    """
+
+    def __init__(self, url: str, content_type: str) -> None:
+        super().__init__(url, content_type)
+        self.url = url
+        self.content_type = content_type
+
+    def __str__(self) -> str:
+        return f"{self.url} answered {self.content_type or 'nothing typed'}, not text/event-stream"
+
+
+class MalformedEvent(TransportError):
+    """An event that is not what dripline's protocol says.
+
+    Attributes:
+        field: The field that is wrong.
+        problem: What is wrong with it.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(field, problem)
+        self.field = field
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"malformed event: {self.field}: {self.problem}"
+
+
+class EventTooLarge(TransportError):
+    """An event is beyond the decoder's limit; the decoder takes no more.
+
+    Attributes:
+        limit: The limit in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"an event is larger than {self.limit:,} bytes; raise max_event_size to take it"

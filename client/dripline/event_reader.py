@@ -1,0 +1,82 @@
+"""The events of one HTTP response."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from dripline.errors import ServerTimeout, StreamTruncated
+from dripline.response_body import BodyBroken, chunks
+from dripline.sse import EventDecoder, ServerSentEvent
+
+MAX_EVENT_SIZE = 16 * 1024 * 1024
+
+
+class EventReader:
+    """Reads one response as events; the response is its own to close.
+
+    Args:
+        response: An event stream.
+        last_event_id: The last event ID of the connection before.
+        max_event_size: See `EventDecoder`.
+        silence_timeout: What the request was sent with, for the message.
+    """
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        *,
+        last_event_id: str,
+        max_event_size: int,
+        silence_timeout: float | None,
+    ) -> None:
+        self._response = response
+        self._body = chunks(response)
+        self._decoder = EventDecoder(max_event_size, last_event_id=last_event_id)
+        self._silence_timeout = silence_timeout
+
+    @property
+    def last_event_id(self) -> str:
+        """See `EventDecoder`."""
+        return self._decoder.last_event_id
+
+    @property
+    def retry(self) -> int | None:
+        """See `EventDecoder`; milliseconds."""
+        return self._decoder.retry
+
+    @property
+    def pending(self) -> bool:
+        """See `EventDecoder`."""
+        return self._decoder.pending
+
+    async def read(self) -> list[ServerSentEvent] | None:
+        """Return the events that the next bytes complete, often none; None at the body's end.
+
+        Safe to cancel: whatever has arrived comes with the next call.
+
+        Raises:
+            StreamTruncated: The connection broke.
+            ServerTimeout: Nothing came for longer than the limit.
+            EventTooLarge: See `EventDecoder`.
+        """
+        try:
+            return self._decoder.feed(await anext(self._body))
+        except asyncio.CancelledError:
+            # A cancelled generator is over; what it had yet to take is still in the response.
+            self._body = chunks(self._response)
+            raise
+        except StopAsyncIteration:
+            self._decoder.feed(b"")  # Raises what it had to keep back, such as EventTooLarge.
+            return None
+        except BodyBroken as broken:
+            self._decoder.feed(b"")
+            if broken.how == "timeout":
+                raise ServerTimeout(self._silence_timeout or 0.0) from broken
+            raise StreamTruncated(self.last_event_id, str(broken)) from broken
+
+    async def close(self) -> None:
+        """Close the connection, unless the body has been read to its end."""
+        self._response.close()
+        await self._body.aclose()

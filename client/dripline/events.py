@@ -1,0 +1,283 @@
+"""The chat vocabulary: what a run says, as frozen classes, and their JSON form.
+
+On the wire each event is one JSON object `{"type": ..., "data": {...}}`. `to_json` and `from_json`
+are inverse. Types and fields that this version does not know are ignored, so that servers can grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, cast, get_args
+
+import orjson
+
+from dripline.errors import MalformedEvent
+
+T = TypeVar("T")
+
+EndStatus = Literal["completed", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeTheme:
+    """A `ui_control` event: the page takes this colour.
+
+    Attributes:
+        color: "#RRGGBB".
+    """
+
+    color: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddButton:
+    """A `ui_control` event: the page gets a button.
+
+    Attributes:
+        label: What stands on the button.
+        message: What pressing it sends.
+    """
+
+    label: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The run has begun; comes once, after the `ui_control` events that rules made."""
+
+    agent: str
+    run_id: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the run waits for while there is nothing else to say.
+
+    Attributes:
+        phase: "loading": Ollama reads the model into memory, which can take a minute.
+        model: The model's name.
+    """
+
+    phase: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A piece of the model's reasoning."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextMessage:
+    """A piece of the answer's text.
+
+    Attributes:
+        content: The piece; joined, all pieces are the answer.
+        logprobs: Ollama's list of token log probabilities, where the request asked for them.
+    """
+
+    content: str
+    logprobs: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a tool of the client's.
+
+    Attributes:
+        id: Names the call; Ollama's own where it gives one.
+        name: The tool's name.
+        arguments: The tool's arguments.
+    """
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """The run failed; comes at most once, right before `End("failed")`.
+
+    Attributes:
+        code: See `dripline.errors.ErrorCode`.
+        message: What happened and what to do, for a person.
+        retryable: Whether the same request can succeed later.
+    """
+
+    code: str
+    message: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer cost; None where it is not known. Times are in seconds.
+
+    Attributes:
+        prompt_tokens: Tokens of the prompt that Ollama evaluated.
+        completion_tokens: Tokens of the answer.
+        load_time: Time to load the model.
+        first_token_time: From the start of the run to the first piece of text or thinking.
+        total_time: From the start of the run to its end.
+    """
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    load_time: float | None = None
+    first_token_time: float | None = None
+    total_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The run is over: exactly one in each stream, and the last event of it.
+
+    Attributes:
+        status: How it ended.
+        reason: Ollama's `done_reason` ("stop", "length", ...); "" where it gave none.
+        usage: What it cost.
+    """
+
+    status: EndStatus
+    reason: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+UiControl = ChangeTheme | AddButton
+Event = UiControl | Start | Status | Thinking | TextMessage | ToolCall | Error | End
+
+
+def to_json(event: Event) -> bytes:
+    """Return the event's wire form: one line of JSON, UTF-8."""
+    return orjson.dumps({"type": _TYPES[type(event)], "data": data_of(event)})
+
+
+def data_of(event: Event) -> object:
+    """Return what stands under "data" in the event's JSON form, ready for orjson."""
+    match event:
+        case TextMessage(content, None):
+            return {"content": content}
+        case ChangeTheme(color):
+            return {"action": "change_theme", "color": color}
+        case AddButton(label, message):
+            return {"action": "add_button", "label": label, "message": message}
+        case _:
+            return event
+
+
+def from_json(payload: str | bytes) -> Event | None:
+    """Return the event of a wire form, or None where its type is not known to this version.
+
+    Raises:
+        MalformedEvent: It is not JSON, not an object, or a field has a wrong type; names the field.
+    """
+    try:
+        record = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise MalformedEvent("data", f"not JSON: {error}") from error
+    if type(record) is not dict:
+        raise MalformedEvent("data", "not a JSON object")
+    parse = _PARSERS.get(_take(record, "type", str))
+    return parse(_take(record, "data", dict, {})) if parse else None
+
+
+_MISSING: Any = object()
+
+
+def _take(data: dict[str, Any], name: str, kind: type[T], default: T = _MISSING) -> T:
+    """Return a field of the given type; where there is a default, absent and null give that."""
+    value = data.get(name)
+    if value is None and default is not _MISSING:
+        return default
+    if type(value) is not kind:
+        raise MalformedEvent(name, f"should be {kind.__name__}, is {type(value).__name__}")
+    return value
+
+
+def _parse_ui_control(data: dict[str, Any]) -> UiControl | None:
+    match _take(data, "action", str):
+        case "change_theme":
+            return ChangeTheme(_take(data, "color", str))
+        case "add_button":
+            return AddButton(_take(data, "label", str), _take(data, "message", str))
+        case _:
+            return None
+
+
+def _parse_start(data: dict[str, Any]) -> Start:
+    return Start(
+        _take(data, "agent", str, ""), _take(data, "run_id", str, ""), _take(data, "model", str, "")
+    )
+
+
+def _parse_status(data: dict[str, Any]) -> Status:
+    return Status(_take(data, "phase", str), _take(data, "model", str, ""))
+
+
+def _parse_text(data: dict[str, Any]) -> TextMessage:
+    logprobs = _take(data, "logprobs", list, []) if "logprobs" in data else None
+    return TextMessage(_take(data, "content", str), logprobs)
+
+
+def _parse_tool_call(data: dict[str, Any]) -> ToolCall:
+    return ToolCall(
+        _take(data, "id", str), _take(data, "name", str), _take(data, "arguments", dict, {})
+    )
+
+
+def _parse_error(data: dict[str, Any]) -> Error:
+    return Error(
+        _take(data, "code", str),
+        _take(data, "message", str, ""),
+        _take(data, "retryable", bool, False),
+    )
+
+
+def _parse_end(data: dict[str, Any]) -> End:
+    status = _take(data, "status", str)
+    if status not in get_args(EndStatus):
+        raise MalformedEvent("status", f"should be one of {get_args(EndStatus)}, is {status!r}")
+    return End(
+        cast("EndStatus", status),
+        _take(data, "reason", str, ""),
+        _parse_usage(_take(data, "usage", dict, {})),
+    )
+
+
+def _parse_usage(data: dict[str, Any]) -> Usage:
+    """Return the counts and times that are there, whole numbers taken for times too."""
+    known = {name: data[name] for name in Usage.__dataclass_fields__ if data.get(name) is not None}
+    for name, value in known.items():
+        if type(value) is not int and (type(value) is not float or name.endswith("_tokens")):
+            raise MalformedEvent(f"usage.{name}", f"should be a number, is {type(value).__name__}")
+    return Usage(**known)
+
+
+_TYPES: dict[type, str] = {
+    ChangeTheme: "ui_control",
+    AddButton: "ui_control",
+    Start: "start",
+    Status: "status",
+    Thinking: "thinking",
+    TextMessage: "text_message",
+    ToolCall: "tool_call",
+    Error: "error",
+    End: "end",
+}
+
+_PARSERS: dict[str, Callable[[dict[str, Any]], Event | None]] = {
+    "ui_control": _parse_ui_control,
+    "start": _parse_start,
+    "status": _parse_status,
+    "thinking": lambda data: Thinking(_take(data, "content", str)),
+    "text_message": _parse_text,
+    "tool_call": _parse_tool_call,
+    "error": _parse_error,
+    "end": _parse_end,
+}

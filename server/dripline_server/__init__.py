@@ -1,0 +1,1 @@
+"""The server: Ollama chats as resumable Server-Sent Events."""

@@ -1,0 +1,177 @@
+"""The web application: wiring and lifetime, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from dripline_server.event_stream import Pulse
+from dripline_server.fake_ollama import FakeOllama
+from dripline_server.logs import AccessLog, access_logger
+from dripline_server.metrics import Metrics
+from dripline_server.ollama import Ollama, UpstreamError
+from dripline_server.problems import answer_problems
+from dripline_server.routes import chat, info, metrics, runs
+from dripline_server.routes.page import add_page
+from dripline_server.run_log import RunLogs
+from dripline_server.run_log.memory import Budget, MemoryRunLogs
+from dripline_server.run_records import RunRecords
+from dripline_server.run_registry import RunRegistry
+from dripline_server.settings import BadSetting, Settings
+from dripline_server.state import STATE, State
+
+# Seconds that readers have for the last events once every run has ended.
+CLOSE_TIME = 5.0
+DEMO_MODEL = "demo"
+
+
+def create_app(settings: Settings) -> web.Application:
+    """Return the application; what it owns is made at its start-up and closed at its clean-up.
+
+    Where no address of Ollama is given explicitly and none answers at the usual one, the built-in
+    fake stands in.
+    """
+    app = web.Application(middlewares=[answer_problems], client_max_size=settings.max_body)
+    app.add_routes(info.routes)
+    app.add_routes(chat.routes)
+    app.add_routes(runs.routes)
+    app.add_routes(metrics.routes)
+    add_page(app)
+
+    async def live(app: web.Application) -> AsyncIterator[None]:
+        async with _state(settings) as state:
+            app[STATE] = state
+            yield
+
+    async def end_runs(app: web.Application) -> None:
+        # Before aiohttp closes the connections, so that every reader gets its `end`.
+        await app[STATE].runs.close()
+
+    app.cleanup_ctx.append(live)
+    app.on_shutdown.append(end_runs)
+    return app
+
+
+@asynccontextmanager
+async def _state(settings: Settings) -> AsyncIterator[State]:
+    async with _upstream(settings) as (upstream, demo):
+        budget = Budget(settings.total_log_bytes)
+        logs = _run_logs(settings, budget)
+        figures = Metrics()
+        records = RunRecords(settings.record)
+        registry = RunRegistry(settings, upstream, logs, budget, figures, records)
+        pulse = Pulse(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
+        try:
+            yield State(
+                settings=settings,
+                default_model=settings.model or (DEMO_MODEL if demo else ""),
+                upstream=upstream,
+                runs=registry,
+                logs=logs,
+                pulse=pulse,
+                metrics=figures,
+                records=records,
+                demo=demo,
+            )
+        finally:
+            await pulse.close()
+            await logs.close()
+            records.close()
+
+
+def _run_logs(settings: Settings, budget: Budget) -> RunLogs:
+    if settings.run_log == "memory":
+        return MemoryRunLogs(settings.log_bytes, budget)
+    try:
+        from dripline_server.run_log.redis import RedisRunLogs
+    except ModuleNotFoundError as error:
+        raise BadSetting("--run-log: for Redis, pip install 'dripline[redis]'") from error
+    try:
+        return RedisRunLogs(
+            settings.run_log,
+            settings.log_bytes,
+            budget,
+            keep_time=settings.keep_time,
+            lease_time=settings.lease_time,
+        )
+    except ValueError as error:
+        raise BadSetting(f"--run-log: {error}") from error
+
+
+@asynccontextmanager
+async def _upstream(settings: Settings) -> AsyncIterator[tuple[Ollama, str]]:
+    """Give Ollama, or the fake and the sentence that says why."""
+    async with _connected(settings.ollama_url, settings) as upstream:
+        if settings.ollama or await _answers(upstream):
+            yield upstream, ""
+            return
+    demo = (
+        f"No Ollama answers at {settings.ollama_url}, so the built-in fake answers instead."
+        " Start Ollama with `ollama serve`, then restart dripline."
+    )
+    async with FakeOllama(max_requests=10) as fake, _connected(fake.url, settings) as upstream:
+        yield upstream, demo
+
+
+@asynccontextmanager
+async def _connected(url: str, settings: Settings) -> AsyncIterator[Ollama]:
+    upstream = Ollama(
+        url, stall_timeout=settings.stall_timeout, max_line=settings.max_upstream_line
+    )
+    try:
+        yield upstream
+    finally:
+        await upstream.close()
+
+
+async def _answers(upstream: Ollama) -> bool:
+    try:
+        async with asyncio.timeout(info.HEALTH_TIMEOUT):
+            await upstream.version()
+    except (UpstreamError, TimeoutError):
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that listens.
+
+    Attributes:
+        url: Where.
+        state: Its parts.
+    """
+
+    url: str
+    state: State
+
+
+@asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[Server]:
+    """Listen as `settings` say, until the context is left; then every run has its `end`.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    app = create_app(settings)
+    # Without handler_cancellation aiohttp tells nobody that a client has gone, until a write.
+    runner = web.AppRunner(
+        app,
+        handler_cancellation=True,
+        access_log_class=AccessLog,
+        access_log=access_logger,
+        shutdown_timeout=CLOSE_TIME,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        name = f"[{host}]" if ":" in host else host
+        yield Server(f"http://{name}:{port}", app[STATE])
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,134 @@
+"""The `dripline-server` command: serve, or run the fake Ollama alone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any
+
+from dripline_server import logs
+from dripline_server import settings as options
+from dripline_server.app import serve
+from dripline_server.fake_ollama import FakeOllama
+from dripline_server.settings import BadSetting, Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, 1 could not listen, 2 bad usage."""
+    parser = _parser()
+    flags = vars(parser.parse_args(arguments))
+    command = flags.pop("command", None)
+    try:
+        if command == "fake-ollama":
+            if given := [name for name in flags if not name.startswith("fake_")]:
+                parser.error(f"--{given[0].replace('_', '-')}: fake-ollama's flags go after it")
+            return _run(_serve_fake(flags["fake_host"], flags["fake_port"]))
+        settings = options.load(flags)
+        logs.configure(settings.log_level)
+        _allow_files()
+        return _run(_serve(settings))
+    except BadSetting as error:
+        parser.error(str(error))
+    except OSError as error:
+        print(f"dripline-server: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dripline-server",
+        description="Serve Ollama's chats over Server-Sent Events, with a page at /.",
+        epilog="Each flag has an environment variable: --stall-timeout is DRIPLINE_STALL_TIMEOUT.",
+    )
+    parser.add_argument("--version", action="version", version=f"dripline {version('dripline')}")
+    options.add_flags(parser)
+    commands = parser.add_subparsers(dest="command", metavar="[COMMAND]")
+    fake = commands.add_parser(
+        "fake-ollama", help="run the built-in fake Ollama alone, with its demo models"
+    )
+    fake.add_argument(
+        "--host", dest="fake_host", metavar="HOST", default="127.0.0.1", help="[127.0.0.1]"
+    )
+    fake.add_argument(
+        "--port",
+        dest="fake_port",
+        metavar="PORT",
+        type=options.port_number,
+        default=11435,
+        help="[11435]",
+    )
+    return parser
+
+
+def _run(main: Coroutine[Any, Any, None]) -> int:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main)
+    return 0
+
+
+def _allow_files() -> None:
+    """Raise the soft limit of open files to the hard one: each chat needs two sockets."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS takes no unlimited soft limit, though it says so of the hard one.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's where it is installed; it is not on Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(settings: Settings) -> None:
+    stop, hurry = _stop_signals()
+    async with serve(settings) as server:
+        _say(f"dripline is at {server.url}")
+        if server.state.demo:
+            _say(server.state.demo)
+        await stop.wait()
+        runs, limit = server.state.runs, settings.drain_time
+        if runs.active:
+            _say(f"letting {runs.active} chats end, for {limit:g} s at most; again to stop at once")
+        await runs.drain(limit, hurry)
+
+
+def _say(text: str) -> None:
+    """Print a line at once; nobody listening is no reason to stop serving."""
+    with suppress(BrokenPipeError):
+        print(text, flush=True)
+
+
+async def _serve_fake(host: str, port: int) -> None:
+    stop, _ = _stop_signals()
+    async with FakeOllama(host=host, port=port) as fake:
+        _say(f"a fake Ollama is at {fake.url}")
+        await stop.wait()
+
+
+def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Return the events that the first Ctrl-C or SIGTERM sets, and the second."""
+    first, second = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def caught() -> None:
+        (second if first.is_set() else first).set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, caught)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(caught))
+    return first, second

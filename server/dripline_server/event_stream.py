@@ -1,0 +1,133 @@
+"""Server-Sent Events out: frames, heartbeats while there are none, and an end to stuck readers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from dripline_server.run_records import ReaderRecord
+
+# A comment line and no blank line: several clients take a comment block for an empty event.
+PING = b": ping\n"
+# Bytes that the kernel may hold for one reader (it doubles the figure for its own needs).
+KERNEL_BUFFER = 64 * 1024
+
+
+class EventStream(web.StreamResponse):
+    """A response that carries frames. Its headers go out as soon as it is prepared."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        headers: Mapping[str, str] | None = None,
+        *,
+        record: ReaderRecord | None = None,
+    ) -> None:
+        super().__init__(
+            headers={
+                "Content-Type": "text/event-stream",
+                "Cache-Control": "no-cache",
+                "X-Accel-Buffering": "no",
+                **(headers or {}),
+            }
+        )
+        self._transport = request.transport
+        self._last_sent = asyncio.get_running_loop().time()
+        self._unsent = 0
+        self._unsent_since = 0.0
+        self._finished = False
+        self._record = record
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send the headers."""
+        was_prepared = self.prepared
+        writer = await super().prepare(request)
+        if self._transport and (found := self._transport.get_extra_info("socket")):
+            # The kernel would take megabytes for a reader that takes nothing.
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
+        if self._record and not was_prepared:  # aiohttp asks again at the end
+            self._record.started(self)
+        return writer
+
+    async def send(self, frames: bytes) -> None:
+        """Write whole frames; waits while the reader is behind.
+
+        Safe to cancel: the frames are on their way before any wait.
+        """
+        self._last_sent = asyncio.get_running_loop().time()
+        if self._record:
+            self._record.sent(frames)
+        await self.write(frames)
+
+    async def finish(self) -> None:
+        """End the body. What is still unsent then goes out in the background, or is cut."""
+        self._finished = True
+        await self.write_eof()
+        if self._record:
+            self._record.finished()
+
+    def abort(self) -> None:
+        """Cut the connection: what was sent is not the whole stream."""
+        if self._transport:
+            self._transport.abort()
+
+    async def look_after(self, now: float, *, heartbeat: float, reader_timeout: float) -> bool:
+        """Send a heartbeat if one is due, or cut the connection if the reader is stuck.
+
+        Never waits: where bytes are still unsent, silence is the network's and not ours.
+        Returns whether the stream has to be looked after further.
+        """
+        if self._transport is None or self._transport.is_closing():
+            return False
+        unsent = self._transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        if unsent and reader_timeout and now - self._unsent_since >= reader_timeout:
+            self._transport.abort()
+        elif not (unsent or self._finished) and heartbeat and now - self._last_sent >= heartbeat:
+            with suppress(ConnectionError):
+                await self.send(PING)
+        return bool(unsent) or not self._finished
+
+
+class Pulse:
+    """Looks after every open stream of a server with one timer, not one task each.
+
+    Args:
+        heartbeat: Seconds of silence after which a stream gets a heartbeat; 0: never.
+        reader_timeout: Seconds for which a reader may take nothing of what waits for it before it
+            is cut; 0: for ever.
+    """
+
+    def __init__(self, *, heartbeat: float, reader_timeout: float) -> None:
+        self._heartbeat = heartbeat
+        self._reader_timeout = reader_timeout
+        self._streams: set[EventStream] = set()
+        limits = [limit for limit in (heartbeat, reader_timeout) if limit]
+        period = min([1.0, *(limit / 4 for limit in limits)])
+        self._task = asyncio.create_task(self._beat(period), name="pulse")
+
+    def add(self, stream: EventStream) -> None:
+        """Look after a prepared stream, until all of it is sent or its connection is closed."""
+        self._streams.add(stream)
+
+    async def close(self) -> None:
+        """Stop the timer."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _beat(self, period: float) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(period)
+            for stream in tuple(self._streams):
+                on = await stream.look_after(
+                    loop.time(), heartbeat=self._heartbeat, reader_timeout=self._reader_timeout
+                )
+                if not on:
+                    self._streams.discard(stream)

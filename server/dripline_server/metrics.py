@@ -1,0 +1,59 @@
+"""What `GET /metrics` counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from dripline.events import End, Error
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """The figures of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.tokens = self._counter("dripline_tokens", "Pieces of answers that Ollama sent.")
+        self._runs = self._counter("dripline_runs", "Runs that have ended.", "status")
+        self._errors = self._counter("dripline_run_errors", "Runs that failed.", "code")
+        self._first_token = Histogram(
+            "dripline_first_token_seconds",
+            "From the start of a run to its first piece of answer.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self._registry)
+
+    def watch(
+        self,
+        *,
+        runs: Callable[[], int],
+        readers: Callable[[], int],
+        log_bytes: Callable[[], int],
+    ) -> None:
+        """Show what these return, as it is when somebody looks."""
+        for name, meaning, value in (
+            ("dripline_active_runs", "Runs that are going on.", runs),
+            ("dripline_readers", "Readers attached to runs of this process.", readers),
+            ("dripline_log_bytes", "Bytes held by run logs.", log_bytes),
+        ):
+            Gauge(name, meaning, registry=self._registry).set_function(value)
+
+    def run_ended(self, end: End, error: Error | None) -> None:
+        """Count an ending."""
+        self._runs.labels(end.status).inc()
+        if error:
+            self._errors.labels(error.code).inc()
+        if end.usage.first_token_time is not None:
+            self._first_token.observe(end.usage.first_token_time)
+
+    def text(self) -> bytes:
+        """Return all figures in Prometheus's text format."""
+        return generate_latest(self._registry)

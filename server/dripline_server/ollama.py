@@ -1,0 +1,349 @@
+"""Upstream: Ollama's `/api/chat` as a stream, and what models it has.
+
+The stream is read here, over aiohttp, and not by the `ollama` package: that one splits lines on
+U+0085 too, ends silently when the connection is cut before `"done": true`, and opens 100
+connections at most. The package serves the calls that are not a stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import httpx
+import ollama
+import orjson
+
+from dripline.errors import ErrorCode
+from dripline.response_body import BodyBroken, Break
+from dripline.response_body import chunks as body_chunks
+from dripline_server.ndjson import LineSplitter, LineTooLong
+
+Chunk = dict[str, Any]
+
+CONNECT_TIMEOUT = 10.0
+INFO_TIMEOUT = 10.0
+LOADED_AGE = 1.0
+MAX_SHORT_BODY = 64 * 1024
+
+_INFO = aiohttp.ClientTimeout(total=INFO_TIMEOUT)
+# The package lets httpx's own errors through, and ValueError where the answer is not Ollama's.
+_PACKAGE_ERRORS = (ConnectionError, ollama.ResponseError, httpx.HTTPError, ValueError, TypeError)
+
+
+class UpstreamError(Exception):
+    """Ollama could not answer, or not to the end.
+
+    Attributes:
+        code: Which of the ways.
+        message: What happened and what to do, for a person.
+    """
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that Ollama has.
+
+    Attributes:
+        name: Such as "mistral:latest".
+        size: Bytes on disk.
+        capabilities: Such as "completion", "tools", "thinking", "vision".
+        loaded: Whether it is in memory now.
+    """
+
+    name: str
+    size: int
+    capabilities: list[str]
+    loaded: bool
+
+
+class Ollama:
+    """One Ollama, for the whole life of the server. Close it with `close()`.
+
+    Args:
+        url: Its address.
+        stall_timeout: Seconds of silence after which an answer is given up; 0 waits for ever.
+        max_line: The longest line taken, in bytes.
+    """
+
+    def __init__(self, url: str, *, stall_timeout: float, max_line: int) -> None:
+        self.url = url
+        self._stall_timeout = stall_timeout
+        self._max_line = max_line
+        # Without limit=0, stream 101 would wait in silence for one of the others to end.
+        self._session = aiohttp.ClientSession(
+            # A kept-alive connection may be dead by the next chat, and a POST is not sent twice.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=CONNECT_TIMEOUT, sock_read=stall_timeout or None
+            ),
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
+        )
+        self._package = ollama.AsyncClient(host=url, timeout=INFO_TIMEOUT, trust_env=False)
+        # By name: what `show` said for a digest. Holds only what the last listing had.
+        self._capabilities: dict[str, tuple[str, list[str]]] = {}
+        self._loaded: asyncio.Task[frozenset[str]] | None = None
+        self._loaded_at = 0.0
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._loaded is not None:
+            self._loaded.cancel()
+            await asyncio.wait({self._loaded})
+        await self._session.close()
+        await self._package.close()
+
+    async def chat(
+        self,
+        model: str,
+        body: bytes,
+        middlewares: Sequence[aiohttp.ClientMiddlewareType] = (),
+    ) -> AsyncGenerator[list[Chunk]]:
+        """Stream an answer: each item holds the chunks that one read completed.
+
+        Ends after the chunk that says `done`. Closing the generator, or cancelling whoever waits
+        in it, closes the socket at once, whatever Ollama is doing: that is what frees its GPU.
+
+        Args:
+            model: The model's name, for messages.
+            body: The request as `/api/chat` takes it, streaming, as JSON.
+            middlewares: What goes around the HTTP request, such as a recorder.
+
+        Raises:
+            UpstreamError: Any way in which Ollama can fail.
+        """
+        response = await self._post_chat(body, middlewares)
+        try:
+            if response.status != 200:
+                raise await _refusal(response, model)
+            async for chunks in self._read(response):
+                yield chunks
+        except BodyBroken as error:
+            raise self._broken(error.how) from error
+        finally:
+            response.close()
+
+    async def _post_chat(
+        self, body: bytes, middlewares: Sequence[aiohttp.ClientMiddlewareType]
+    ) -> aiohttp.ClientResponse:
+        try:
+            return await self._session.post(
+                f"{self.url}/api/chat",
+                data=body,
+                headers={"Content-Type": "application/json"},
+                allow_redirects=False,
+                middlewares=middlewares,
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise UpstreamError(
+                ErrorCode.OLLAMA_UNREACHABLE,
+                f"No Ollama answers at {self.url} ({error}). Start it with `ollama serve`, or name"
+                " another with --ollama.",
+            ) from error
+        except TimeoutError as error:
+            raise self._broken("timeout") from error
+        except aiohttp.ClientOSError as error:
+            raise self._broken("reset") from error
+        except aiohttp.ServerDisconnectedError as error:
+            raise self._broken("cut") from error
+        except aiohttp.ClientError as error:
+            raise UpstreamError(
+                ErrorCode.UPSTREAM_GARBAGE,
+                f"What answers at {self.url} does not speak HTTP as Ollama does. Is it Ollama?",
+            ) from error
+
+    async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Chunk]]:
+        splitter = LineSplitter(self._max_line)
+        async with aclosing(body_chunks(response)) as body:
+            async for data in body:
+                chunks, failure = _parse(splitter, data)
+                if chunks:
+                    yield chunks
+                    if chunks[-1].get("done"):
+                        return
+                if failure:
+                    raise failure
+        raise UpstreamError(
+            ErrorCode.UPSTREAM_TRUNCATED,
+            "Ollama's answer stopped before its end. Its log says more. Try again.",
+        )
+
+    def _broken(self, how: Break) -> UpstreamError:
+        match how:
+            case "reset":
+                return UpstreamError(
+                    ErrorCode.UPSTREAM_RESET,
+                    "The connection to Ollama was reset; it may have crashed. Try again.",
+                )
+            case "cut":
+                return UpstreamError(
+                    ErrorCode.UPSTREAM_CUT,
+                    "Ollama closed the connection in the middle; it may have been stopped or have"
+                    " crashed. Its log says more. Try again.",
+                )
+            case "timeout":
+                return UpstreamError(
+                    ErrorCode.UPSTREAM_STALLED,
+                    f"Ollama sent nothing for {self._stall_timeout:g} s. Try again, or raise"
+                    " --stall-timeout if the model is slow to load.",
+                )
+
+    async def version(self) -> str:
+        """Return Ollama's version.
+
+        Raises:
+            UpstreamError: It does not answer.
+        """
+        # The package has no call for it.
+        try:
+            async with self._session.get(f"{self.url}/api/version", timeout=_INFO) as response:
+                return str(orjson.loads(await _read_start(response))["version"])
+        except (aiohttp.ClientError, BodyBroken, TimeoutError) as error:
+            raise self._unlisted(error) from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._unlisted("it says no version") from error
+
+    def _unlisted(self, reason: object) -> UpstreamError:
+        return UpstreamError(
+            ErrorCode.OLLAMA_UNREACHABLE, f"No Ollama answers at {self.url} as one should: {reason}"
+        )
+
+    async def is_loaded(self, model: str) -> bool:
+        """Return whether the model is in memory, as Ollama said within the last second.
+
+        Raises:
+            UpstreamError: Ollama does not answer.
+        """
+        now = asyncio.get_running_loop().time()
+        old = now - self._loaded_at > LOADED_AGE
+        if self._loaded is None or (old and self._loaded.done()):
+            self._loaded, self._loaded_at = asyncio.create_task(self._list_loaded()), now
+        # One question serves all who ask at once; one of them leaving does not end it.
+        return _full_name(model) in await asyncio.shield(self._loaded)
+
+    async def _list_loaded(self) -> frozenset[str]:
+        try:
+            processes = (await self._package.ps()).models
+        except _PACKAGE_ERRORS as error:
+            raise self._unlisted(error) from error
+        return frozenset(process.model or "" for process in processes)
+
+    async def models(self) -> list[Model]:
+        """Return what models Ollama has, in its own order.
+
+        Raises:
+            UpstreamError: Ollama does not answer.
+        """
+        try:
+            listed, loaded = (await self._package.list()).models, await self._list_loaded()
+            found = [
+                Model(
+                    name=(name := entry.model or ""),
+                    size=int(entry.size or 0),
+                    capabilities=await self._capabilities_of(name, entry.digest or ""),
+                    loaded=name in loaded,
+                )
+                for entry in listed
+            ]
+        except _PACKAGE_ERRORS as error:
+            raise self._unlisted(error) from error
+        names = {model.name for model in found}
+        self._capabilities = {k: v for k, v in self._capabilities.items() if k in names}
+        return found
+
+    async def _capabilities_of(self, name: str, digest: str) -> list[str]:
+        known = self._capabilities.get(name)
+        if known is None or known[0] != digest:
+            try:
+                shown = await self._package.show(name)
+            except ollama.ResponseError:
+                return []  # deleted since it was listed, or broken: the others are still told
+            known = self._capabilities[name] = (digest, list(shown.capabilities or []))
+        return known[1]
+
+
+def _full_name(model: str) -> str:
+    """Return the name as Ollama lists it: with a tag."""
+    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
+
+
+def _parse(splitter: LineSplitter, data: bytes) -> tuple[list[Chunk], UpstreamError | None]:
+    """Return the chunks that `data` completes, up to `done` or to the failure that follows them."""
+    chunks: list[Chunk] = []
+    try:
+        for line in splitter.feed(data):
+            chunk = orjson.loads(line)
+            if type(chunk) is not dict or type(chunk.get("message", {})) is not dict:
+                return chunks, _garbage("a line that is no chat chunk")
+            if "error" in chunk:
+                message = f"Ollama reported an error: {chunk['error']}"
+                return chunks, UpstreamError(ErrorCode.OLLAMA_ERROR, message)
+            chunks.append(chunk)
+            if chunk.get("done"):
+                break
+    except orjson.JSONDecodeError:
+        return chunks, _garbage("a line that is not JSON")
+    except LineTooLong as error:
+        return chunks, UpstreamError(ErrorCode.UPSTREAM_LINE_TOO_LONG, f"From Ollama: {error}.")
+    return chunks, None
+
+
+def _garbage(what: str) -> UpstreamError:
+    return UpstreamError(
+        ErrorCode.UPSTREAM_GARBAGE, f"Ollama sent {what}. Is it Ollama that answers there?"
+    )
+
+
+async def _refusal(response: aiohttp.ClientResponse, model: str) -> UpstreamError:
+    """Return what an error status means, with Ollama's own words."""
+    status = response.status
+    text = await _error_text(response)
+    if status == 404 and "not found" in text and "model" in text:
+        return UpstreamError(
+            ErrorCode.MODEL_NOT_FOUND,
+            f"Ollama does not have the model {model!r}. Get it with `ollama pull {model}`.",
+        )
+    if status == 503:
+        return UpstreamError(ErrorCode.OLLAMA_BUSY, f"Ollama is busy: {text} Try again later.")
+    if status >= 500:
+        return UpstreamError(ErrorCode.OLLAMA_FAILED, f"Ollama failed ({status}): {text}")
+    return UpstreamError(ErrorCode.OLLAMA_REFUSED, f"Ollama refused the request ({status}): {text}")
+
+
+async def _read_start(response: aiohttp.ClientResponse) -> bytes:
+    """Return a short body whole, and of a long one the start.
+
+    Raises:
+        BodyBroken: It did not come to its end.
+    """
+    body = b""
+    async with aclosing(body_chunks(response)) as pieces:
+        async for piece in pieces:
+            body += piece
+            if len(body) > MAX_SHORT_BODY:
+                break
+    return body
+
+
+async def _error_text(response: aiohttp.ClientResponse) -> str:
+    """Return Ollama's `{"error": ...}`, or the start of whatever else stands there."""
+    body = b""
+    with suppress(BodyBroken):  # the status says that it failed, with or without a text
+        body = await _read_start(response)
+    try:
+        return str(orjson.loads(body)["error"])
+    except (ValueError, LookupError, TypeError):
+        return body[:200].decode("utf-8", "replace").strip() or "it gave no reason"

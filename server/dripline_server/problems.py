@@ -1,0 +1,93 @@
+"""What is wrong with a request: an HTTP status with `{"error": {"code", "message"}}`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+
+from dripline.errors import ErrorCode
+from dripline_server.json_response import json_response
+from dripline_server.run_log import RunLogUnavailable
+from dripline_server.state import STATE
+
+logger = logging.getLogger(__name__)
+
+# Seconds after which a client may ask again where the server was full or cut off.
+RETRY_AFTER = 5
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Problem(Exception):
+    """A request that is answered with an error status.
+
+    Attributes:
+        status: The HTTP status.
+        code: Which of the ways.
+        message: What is wrong and what to do; names the field.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: ErrorCode,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, code, message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers or {}
+
+
+_OF_STATUS = {
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    413: ErrorCode.BODY_TOO_LARGE,
+}
+
+
+@web.middleware
+async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn problems, aiohttp's own and faults of ours into JSON answers."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return _answer(problem)
+    except RunLogUnavailable:
+        message = "The run log, Redis, cannot be reached. Try again later."
+        retry = {"Retry-After": str(RETRY_AFTER)}
+        return _answer(Problem(503, ErrorCode.RUN_LOG_LOST, message, retry))
+    except web.HTTPException as error:
+        code = _OF_STATUS.get(error.status)
+        if code is None:
+            raise
+        return _answer(_of_aiohttp(error, code, request))
+    except (ConnectionError, TimeoutError):
+        raise  # The client has gone; there is nobody to answer.
+    except Exception:
+        logger.exception("a fault in dripline: %s %s", request.method, request.path)
+        return _answer(Problem(500, ErrorCode.INTERNAL_ERROR, "A fault in dripline; see its log."))
+
+
+def _of_aiohttp(error: web.HTTPException, code: ErrorCode, request: web.Request) -> Problem:
+    match error:
+        case web.HTTPRequestEntityTooLarge():
+            limit = request.app[STATE].settings.max_body
+            message = f"The body is larger than {limit:,} bytes, the server's limit (--max-body)."
+            return Problem(error.status, code, message)
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            message = f"{request.path} takes {allowed}, not {request.method}."
+            return Problem(error.status, code, message, {"Allow": allowed})
+        case _:
+            return Problem(error.status, code, f"{error.reason}: {request.path}")
+
+
+def _answer(problem: Problem) -> web.Response:
+    body = {"error": {"code": problem.code, "message": problem.message}}
+    return json_response(body, status=problem.status, headers=problem.headers)

@@ -1,0 +1,115 @@
+"""The body of `POST /chat`: checked field by field, then turned into a run's request."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from dripline.errors import ErrorCode
+from dripline.events import UiControl
+from dripline_server import ui_control
+from dripline_server.problems import Problem
+from dripline_server.runs import RunRequest
+
+
+class ChatMessage(BaseModel):
+    """One message, as Ollama takes it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | None = ""
+    images: list[str] | None = None
+    tool_calls: list[dict[str, JsonValue]] | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+    thinking: str | None = None
+
+
+class ChatRequest(BaseModel):
+    """The whole body: Ollama's fields, and dripline's own."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    model: str = ""
+    options: dict[str, JsonValue] | None = None
+    format: JsonValue = None
+    keep_alive: str | float | None = None
+    think: bool | Literal["low", "medium", "high", "max"] | None = None
+    tools: list[dict[str, JsonValue]] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+
+    stream: bool = True
+    ui_control: Literal["auto", "rules", "tools", "off"] = "auto"
+    on_disconnect: Literal["stop", "continue"] | None = None
+
+
+OWN_FIELDS = {"stream", "ui_control", "on_disconnect"}
+
+
+# What a run without readers does: seconds for which it goes on.
+_GRACE: dict[str | None, float] = {"stop": 0, "continue": math.inf}
+
+
+async def read_chat_request(request: web.Request) -> ChatRequest:
+    """Read and check the body.
+
+    Raises:
+        Problem: It is no JSON (400 `bad_json`), not declared as such (415), too large (413), or a
+            field is wrong (400 `bad_field`, named in the message).
+    """
+    if request.content_type != "application/json":
+        raise Problem(
+            415,
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            "Send the body with the header Content-Type: application/json.",
+        )
+    try:
+        # Not pydantic's own reader: it takes NaN, which is no JSON.
+        return ChatRequest.model_validate(orjson.loads(await request.read()))
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, ErrorCode.BAD_JSON, f"The body is not JSON: {error}") from error
+    except ValidationError as error:
+        raise _problem(error) from error
+
+
+def _problem(error: ValidationError) -> Problem:
+    """Say the first thing that is wrong: what follows is often its consequence."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "body"
+    return Problem(400, ErrorCode.BAD_FIELD, f"{field}: {first['msg']}")
+
+
+def run_request(chat: ChatRequest, default_model: str, grace: float) -> RunRequest:
+    """Return what the run is to do; `grace` is for requests that do not say their own.
+
+    Raises:
+        Problem: No model is named, and there is no default.
+    """
+    model = chat.model or default_model
+    if not model:
+        raise Problem(
+            400, ErrorCode.BAD_FIELD, "model: name one; this server has no default (--model)"
+        )
+    body: dict[str, Any] = chat.model_dump(exclude=OWN_FIELDS, exclude_none=True)
+    body |= {"model": model, "stream": True}
+    controls = _ui_controls(chat)
+    if controls:
+        note = {"role": "system", "content": ui_control.describe(controls)}
+        body["messages"].insert(-1, note)
+    if not chat.stream:
+        grace = 0  # its id is told at the end alone, so nobody could come back to it
+    return RunRequest(model, orjson.dumps(body), controls, _GRACE.get(chat.on_disconnect, grace))
+
+
+def _ui_controls(chat: ChatRequest) -> list[UiControl]:
+    last = chat.messages[-1]
+    if chat.ui_control not in ("auto", "rules") or last.role != "user":
+        return []
+    return ui_control.read_commands(last.content or "")

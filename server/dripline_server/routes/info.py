@@ -1,0 +1,73 @@
+"""`GET /health` and `GET /models`, and what `GET /` says to programs."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+
+from aiohttp import web
+
+from dripline_server.json_response import json_response
+from dripline_server.ollama import UpstreamError
+from dripline_server.problems import Problem
+from dripline_server.run_log import RunLogUnavailable
+from dripline_server.state import STATE, State
+
+routes = web.RouteTableDef()
+
+HEALTH_TIMEOUT = 3.0
+
+
+def describe_service(state: State) -> web.Response:
+    """Answer with what this is; `demo` says why the fake stands in, where it does."""
+    return json_response(
+        {
+            "service": "dripline",
+            "status": "running",
+            "version": version("dripline"),
+            "model": state.default_model,
+            "demo": state.demo,
+        }
+    )
+
+
+@routes.get("/health")
+async def health(request: web.Request) -> web.Response:
+    """Say whether Ollama and the run log answer: 200 if they do, 503 if not."""
+    state = request.app[STATE]
+    ollama, run_log = await asyncio.gather(_ollama_health(state), _run_log_health(state))
+    trouble = " ".join(filter(None, (ollama.pop("message", ""), run_log.pop("message", ""))))
+    status = {"status": "degraded", "message": trouble} if trouble else {"status": "healthy"}
+    body = {**status, **ollama, **run_log, "demo": state.demo}
+    return json_response(body, status=503 if trouble else 200)
+
+
+async def _ollama_health(state: State) -> dict[str, str]:
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT):
+            return {"ollama": "connected", "ollama_version": await state.upstream.version()}
+    except (UpstreamError, TimeoutError) as error:
+        message = str(error) or f"Ollama did not answer within {HEALTH_TIMEOUT:g} s."
+        return {"ollama": "disconnected", "message": message}
+
+
+async def _run_log_health(state: State) -> dict[str, str]:
+    if state.settings.run_log == "memory":
+        return {"run_log": "memory"}
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT):
+            await state.logs.check()
+    except (RunLogUnavailable, TimeoutError):
+        return {"run_log": "disconnected", "message": "The run log, Redis, cannot be reached."}
+    return {"run_log": "connected"}
+
+
+@routes.get("/models")
+async def models(request: web.Request) -> web.Response:
+    """List the models that Ollama has."""
+    state = request.app[STATE]
+    try:
+        found = await state.upstream.models()
+    except UpstreamError as error:
+        raise Problem(502, error.code, error.message) from error
+    return json_response({"models": found, "default": state.default_model})

@@ -1,0 +1,58 @@
+"""`GET /` and the page's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiohttp import web
+
+import dripline_server
+from dripline_server.routes.info import describe_service
+from dripline_server.state import STATE
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+PAGE_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cache-Control": "no-cache",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def page_folder() -> Path:
+    """Return where the page's files are: in the wheel, or beside the source in a checkout."""
+    package = Path(dripline_server.__file__).parent
+    for folder in (package / "static", package.parent.parent / "static"):
+        if (folder / "index.html").is_file():
+            return folder
+    raise FileNotFoundError(f"the page's files are not beside {package}; install dripline again")
+
+
+def add_page(app: web.Application) -> None:
+    """Serve the page at `/` and its files under `/static/`."""
+    folder = page_folder()
+
+    async def index(request: web.Request) -> web.StreamResponse:
+        if "text/html" in request.headers.get("Accept", ""):
+            return web.FileResponse(folder / "index.html", headers=PAGE_HEADERS)
+        return describe_service(request.app[STATE])
+
+    app.router.add_get("/", index)
+    app.router.add_static("/static/", folder)
+    app.on_response_prepare.append(_add_page_headers)
+
+
+async def _add_page_headers(request: web.Request, response: web.StreamResponse) -> None:
+    if request.path.startswith("/static/"):
+        response.headers.update(PAGE_HEADERS)

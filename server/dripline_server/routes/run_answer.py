@@ -1,0 +1,111 @@
+"""A run as an HTTP response: streamed, or whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import nullcontext
+from typing import Any
+
+from aiohttp import web
+
+from dripline.answer import Answer
+from dripline.errors import ErrorCode
+from dripline.events import data_of, from_json
+from dripline_server.dialects import native
+from dripline_server.event_stream import EventStream
+from dripline_server.json_response import json_response
+from dripline_server.logs import ID_SHOWN, access_logger
+from dripline_server.problems import RETRY_AFTER, Problem
+from dripline_server.run_log import FoundRun
+from dripline_server.runs import Run
+from dripline_server.state import STATE
+
+logger = logging.getLogger(__name__)
+
+# For answers in one piece; 502 for the other codes.
+STATUS_OF: dict[str, int] = {
+    ErrorCode.MODEL_NOT_FOUND: 404,
+    ErrorCode.OLLAMA_REFUSED: 400,
+    ErrorCode.OLLAMA_BUSY: 503,
+    ErrorCode.SERVER_SHUTDOWN: 503,
+    ErrorCode.UPSTREAM_STALLED: 504,
+    ErrorCode.INTERNAL_ERROR: 500,
+}
+
+
+async def stream_run(request: web.Request, run: FoundRun, *, after: int) -> web.StreamResponse:
+    """Attach a reader to the run, and stream to it all that comes after `after`.
+
+    Raises:
+        Problem: The run has as many readers as it may have (429).
+        PositionGone, PositionUnknown, RunLogUnavailable: See `ReadableLog.follow`.
+    """
+    state = request.app[STATE]
+    if run.readers >= state.settings.max_readers:
+        raise Problem(
+            429,
+            ErrorCode.TOO_MANY_READERS,
+            f"This run has {run.readers} readers, as many as it may have (--max-readers).",
+            {"Retry-After": str(RETRY_AFTER)},
+        )
+    async with run.follow(after) as batches:
+        record = state.records.find(run.id)
+        reader = await record.reader(request) if record else None
+        stream = EventStream(request, {"X-Run-Id": run.id}, record=reader)
+        with reader or nullcontext():
+            await stream.prepare(request)
+            state.pulse.add(stream)
+            try:
+                async for batch in batches:
+                    await stream.send(native.frames(batch))
+                await stream.finish()
+            except asyncio.CancelledError:
+                # aiohttp logs no request whose client has left.
+                access_logger.info("reader left", extra={"run": run.id[:ID_SHOWN]})
+                raise
+            except Exception as error:
+                # An error answer inside the body would be taken for the stream; a cut is honest.
+                stream.abort()
+                if not isinstance(error, ConnectionError):
+                    logger.exception("the stream of run %s broke", run.id[:ID_SHOWN])
+    return stream
+
+
+async def answer_whole(run: Run, *, max_bytes: int) -> web.Response:
+    """Wait for the run's end, and answer with one JSON object.
+
+    Raises:
+        Problem: The answer is larger than `max_bytes` (502); the run is stopped.
+    """
+    answer, size = Answer(), 0
+    async with run.follow(0) as batches:
+        async for batch in batches:
+            size += sum(map(len, batch.payloads))
+            if size > max_bytes:
+                run.stop()
+                message = f"The answer is larger than {max_bytes:,} bytes (--log-bytes); stream it."
+                raise Problem(502, ErrorCode.ANSWER_TOO_LARGE, message)
+            for payload in batch.payloads:
+                if event := from_json(payload):
+                    answer.add(event)
+    body = _as_json(answer)
+    status = STATUS_OF.get(answer.error.code, 502) if answer.error else 200
+    return json_response(body, status=status, headers={"X-Run-Id": run.id})
+
+
+def _as_json(answer: Answer) -> dict[str, Any]:
+    end = answer.end
+    body: dict[str, Any] = {
+        "run_id": answer.run_id,
+        "model": answer.model,
+        "text": answer.text,
+        "thinking": answer.thinking,
+        "tool_calls": answer.tool_calls,
+        "ui_controls": [data_of(control) for control in answer.ui_controls],
+    }
+    if end:
+        body |= {"status": end.status, "reason": end.reason, "usage": end.usage}
+    if answer.error:
+        body["error"] = answer.error
+    return body

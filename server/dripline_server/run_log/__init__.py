@@ -1,0 +1,221 @@
+"""The log that a run writes and its readers follow.
+
+A log holds events in their JSON form, numbered by `seq` from 1 without a gap. It knows nothing of
+HTTP, of dialects, or of what the events mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class Batch(NamedTuple):
+    """Events that follow each other.
+
+    Attributes:
+        first: The `seq` of the first one.
+        payloads: The events, as `dripline.events.to_json` writes them.
+    """
+
+    first: int
+    payloads: list[bytes]
+
+
+class PositionGone(LookupError):
+    """A reader asked for events that the log has dropped.
+
+    Attributes:
+        first: The first `seq` that is still there.
+    """
+
+    def __init__(self, first: int) -> None:
+        super().__init__(first)
+        self.first = first
+
+    def __str__(self) -> str:
+        return f"the events before {self.first} have been dropped"
+
+
+class PositionUnknown(LookupError):
+    """A reader asked for what comes after an event that the log has never had.
+
+    Attributes:
+        last: The last `seq` that is there.
+    """
+
+    def __init__(self, last: int) -> None:
+        super().__init__(last)
+        self.last = last
+
+    def __str__(self) -> str:
+        return f"the last event is {self.last}"
+
+
+class ReaderOvertaken(ConnectionError):
+    """What a reader was to get next has been dropped, so its stream has to break off.
+
+    Only where a log is read from another process, which could not say in time what it needs.
+    """
+
+
+class RunLogUnavailable(ConnectionError):
+    """The log cannot be reached, so nothing can be written to it or read from it."""
+
+
+class RunTakenOver(RunLogUnavailable):
+    """Another process took this one for dead, and has ended the run's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """Where a log stands.
+
+    Attributes:
+        first: The `seq` of the oldest event that is still there.
+        last: The `seq` of the newest event; 0 before the first.
+        finished: Whether that is the last one.
+    """
+
+    first: int
+    last: int
+    finished: bool
+
+
+class ReadableLog(Protocol):
+    """What a reader needs of a log."""
+
+    async def state(self) -> LogState:
+        """Return where the log stands.
+
+        Raises:
+            RunLogUnavailable: The log cannot be reached.
+        """
+        ...
+
+    def follow(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
+        """Give every event with a `seq` beyond `after`, then those to come, to the last.
+
+        The reader counts as attached until the context is left: nothing that it has yet to take
+        is dropped. Entering, and each step of the iteration, are safe to cancel.
+
+        Raises:
+            PositionGone: Such events have been dropped already.
+            PositionUnknown: `after` is beyond the newest event.
+            RunLogUnavailable: The log cannot be reached. Where that comes later, the last events
+                say so instead: an `error`, and `end`.
+            ReaderOvertaken: From the iteration.
+        """
+        ...
+
+
+class RunLog(ReadableLog, Protocol):
+    """What a run, its only writer, needs of its log."""
+
+    async def append(self, payloads: Sequence[bytes]) -> None:
+        """Add events, and wait until the log is within its bound again.
+
+        It drops its oldest events for that, but none that an attached reader has yet to take: it
+        waits for the reader. Safe to cancel: what is added is added before it waits for readers.
+
+        Args:
+            payloads: Each is one line of JSON.
+
+        Raises:
+            RunTakenOver: The run has been ended by another process.
+            RunLogUnavailable: The log cannot be reached.
+        """
+        ...
+
+    async def finish(self, payloads: Sequence[bytes]) -> None:
+        """Add the last events; every reader ends once it has taken them. Waits for no reader.
+
+        Readers of this process get them even when the log cannot be reached any more. Where the
+        run has been taken over, they get what ended it instead.
+        """
+        ...
+
+
+class LogOwner(Protocol):
+    """What a log may ask of the run that owns it, on behalf of other processes."""
+
+    def stop(self) -> None:
+        """End the run as cancelled."""
+        ...
+
+    def readers_elsewhere(self, count: int) -> None:
+        """Hear how many processes have readers attached."""
+        ...
+
+
+class FoundRun(Protocol):
+    """A run that was found: one of this process or of another."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def readers(self) -> int:
+        """How many readers are attached through this process."""
+        ...
+
+    async def log_state(self) -> LogState:
+        """See `ReadableLog.state`."""
+        ...
+
+    def follow(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
+        """See `ReadableLog.follow`."""
+        ...
+
+    async def request_stop(self) -> None:
+        """Have it end as cancelled; it may take a moment.
+
+        Raises:
+            RunLogUnavailable: Its owner cannot be told.
+        """
+        ...
+
+
+class RunLogs(Protocol):
+    """Makes the logs of this process's runs, and finds those of the other processes."""
+
+    async def create(self, run_id: str, model: str, owner: LogOwner) -> RunLog:
+        """Make the log of a new run.
+
+        Raises:
+            RunLogUnavailable: It cannot be made.
+        """
+        ...
+
+    def forget(self, run_id: str) -> None:
+        """Let go of an ended run's log: nobody is to find it any more."""
+        ...
+
+    async def find(self, run_id: str) -> FoundRun | None:
+        """Return a run of another process, or None where no process knows it.
+
+        Raises:
+            RunLogUnavailable: It cannot be known.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Do nothing if logs can be written.
+
+        Raises:
+            RunLogUnavailable: They cannot.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...

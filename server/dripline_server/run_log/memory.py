@@ -1,0 +1,247 @@
+"""Run logs in this process's memory: the default, which needs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from dripline_server.run_log import (
+    Batch,
+    FoundRun,
+    LogOwner,
+    LogState,
+    PositionGone,
+    PositionUnknown,
+)
+
+# What an event costs beside its JSON: the bytes object's header and its place in the list.
+OVERHEAD = 48
+# A reader far behind gets at most about this many bytes at once, so that its buffers stay small.
+BATCH_BYTES = 64 * 1024
+# What may be between a reader's place here and what it has received: a batch, aiohttp's buffer and
+# the kernel's.
+RESUME_MARGIN = 512 * 1024
+
+
+class Budget:
+    """What all logs of a process may hold together.
+
+    Args:
+        limit: Bytes.
+        make_room: Called when the logs are beyond it: lets go of what is least needed.
+    """
+
+    def __init__(self, limit: int, make_room: Callable[[], None] = lambda: None) -> None:
+        self.limit = limit
+        self.used = 0
+        self.make_room = make_room
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the logs are beyond the limit, after making what room there is."""
+        if self.used > self.limit:
+            self.make_room()
+        return self.used > self.limit
+
+
+class LogReader:
+    """One reader's place: the next `seq` it is to get, and what wakes it."""
+
+    __slots__ = ("next_seq", "wake")
+
+    def __init__(self, next_seq: int) -> None:
+        self.next_seq = next_seq
+        self.wake: asyncio.Future[None] | None = None
+
+
+class MemoryRunLog:
+    """A bounded list of events.
+
+    Args:
+        max_bytes: The bound; one append, and the last events, may go beyond it for a moment.
+        budget: What this log and all others may hold together.
+    """
+
+    def __init__(self, max_bytes: int, budget: Budget) -> None:
+        self._max_bytes = max_bytes
+        self._budget = budget
+        self._payloads: list[bytes] = []
+        # Payloads before this index are dropped; they are cut off the list in bulk.
+        self._head = 0
+        self._next_seq = 1
+        self._bytes = 0
+        self._finished = False
+        self._forgotten = False
+        self._readers: set[LogReader] = set()
+        self._room = asyncio.Event()
+
+    @property
+    def first_seq(self) -> int:
+        """The `seq` of the oldest event still held; the next one's where none is."""
+        return self._next_seq - (len(self._payloads) - self._head)
+
+    @property
+    def next_seq(self) -> int:
+        """The `seq` that the next event will get."""
+        return self._next_seq
+
+    async def state(self) -> LogState:
+        """See `ReadableLog.state`."""
+        return LogState(self.first_seq, self._next_seq - 1, self._finished)
+
+    async def append(self, payloads: Sequence[bytes]) -> None:
+        """See `RunLog.append`."""
+        self.add(payloads)
+        await self.wait_for_room()
+
+    async def finish(self, payloads: Sequence[bytes]) -> None:
+        """See `RunLog.finish`."""
+        self.add(payloads, last=True)
+
+    def add(self, payloads: Sequence[bytes], *, last: bool = False) -> None:
+        """Add events, and wake the readers; `last` says that no more will come."""
+        self._finished = last
+        self._payloads.extend(payloads)
+        self._next_seq += len(payloads)
+        self._count(_cost(payloads))
+        for reader in self._readers:
+            if reader.wake and not reader.wake.done():
+                reader.wake.set_result(None)
+
+    async def wait_for_room(self) -> None:
+        """Wait until the log is within its bound, dropping what no reader needs. Safe to cancel."""
+        while self._beyond() and not self._drop():
+            self._room.clear()
+            await self._room.wait()
+
+    @asynccontextmanager
+    async def follow(self, after: int) -> AsyncIterator[AsyncIterator[Batch]]:
+        """See `ReadableLog.follow`."""
+        if after + 1 < self.first_seq:
+            raise PositionGone(self.first_seq)
+        if after >= self._next_seq:
+            raise PositionUnknown(self._next_seq - 1)
+        reader = LogReader(after + 1)
+        self.attach(reader)
+        try:
+            yield self._batches(reader)
+        finally:
+            self.detach(reader)
+
+    def attach(self, reader: LogReader) -> None:
+        """Drop nothing that this reader has yet to take."""
+        self._readers.add(reader)
+
+    def detach(self, reader: LogReader) -> None:
+        """Care for the reader no longer."""
+        self._readers.discard(reader)
+        self.moved()
+        if self._forgotten:
+            self.forget()
+
+    def moved(self) -> None:
+        """Hear that a reader has gone on, or gone: there may be room now."""
+        self._room.set()
+
+    def forget(self) -> None:
+        """Let go of everything, once the readers that are still attached have taken it."""
+        self._forgotten = True
+        if not self._readers:
+            self._count(-self._bytes)
+            self._payloads.clear()
+            self._head = 0
+
+    async def _batches(self, reader: LogReader) -> AsyncIterator[Batch]:
+        while True:
+            if reader.next_seq < self._next_seq:
+                yield self._take(reader)
+            elif self._finished:
+                return
+            else:
+                reader.wake = asyncio.get_running_loop().create_future()
+                await reader.wake
+
+    def _take(self, reader: LogReader) -> Batch:
+        """Return what comes next for a reader, and move it on."""
+        first = reader.next_seq
+        index = len(self._payloads) - (self._next_seq - first)
+        end, size = index, 0
+        while end < len(self._payloads) and size < BATCH_BYTES:
+            size += len(self._payloads[end])
+            end += 1
+        reader.next_seq += end - index
+        payloads = self._payloads[index:end]
+        self.moved()
+        return Batch(first, payloads)
+
+    def _beyond(self) -> bool:
+        return self._bytes > self._max_bytes or self._budget.exceeded
+
+    def _drop(self) -> bool:
+        """Drop the oldest events while the log is beyond its bound.
+
+        Returns False where a reader still needs the next one to go.
+        """
+        needed = min((reader.next_seq for reader in self._readers), default=self._next_seq)
+        droppable = self._before_margin(needed) - self.first_seq
+        # An eighth more than it must, so that appends at the bound do not each look again.
+        goal = self._max_bytes - self._max_bytes // 8
+        while droppable > 0 and (self._bytes > goal or self._beyond()):
+            self._count(-_cost((self._payloads[self._head],)))
+            self._payloads[self._head] = b""
+            self._head += 1
+            droppable -= 1
+        if self._head * 2 > len(self._payloads):
+            del self._payloads[: self._head]
+            self._head = 0
+        return not self._beyond() or needed == self._next_seq
+
+    def _before_margin(self, needed: int) -> int:
+        """Return the `seq` from which a reader at `needed` may still have to resume.
+
+        What it has taken may be on its way, in buffers, and be lost with its connection.
+        """
+        if not self._readers:
+            return needed
+        margin = min(RESUME_MARGIN, self._max_bytes // 2)
+        while needed > self.first_seq and margin > 0:
+            needed -= 1
+            margin -= len(self._payloads[needed - self._next_seq]) + OVERHEAD
+        return needed
+
+    def _count(self, change: int) -> None:
+        self._bytes += change
+        self._budget.used += change
+
+
+def _cost(payloads: Iterable[bytes]) -> int:
+    return sum(len(payload) + OVERHEAD for payload in payloads)
+
+
+class MemoryRunLogs:
+    """The logs of a server that is one process; nothing else knows its runs."""
+
+    def __init__(self, max_bytes: int, budget: Budget) -> None:
+        self._max_bytes = max_bytes
+        self._budget = budget
+        self._logs: dict[str, MemoryRunLog] = {}
+
+    async def create(self, run_id: str, model: str, owner: LogOwner) -> MemoryRunLog:
+        """See `RunLogs.create`."""
+        log = self._logs[run_id] = MemoryRunLog(self._max_bytes, self._budget)
+        return log
+
+    def forget(self, run_id: str) -> None:
+        """See `RunLogs.forget`."""
+        self._logs.pop(run_id).forget()
+
+    async def find(self, run_id: str) -> FoundRun | None:
+        """See `RunLogs.find`."""
+        return None
+
+    async def check(self) -> None:
+        """See `RunLogs.check`."""
+
+    async def close(self) -> None:
+        """See `RunLogs.close`."""

@@ -1,0 +1,217 @@
+"""Run logs in Redis Streams: many processes behave as one.
+
+The process that started a run owns it. It adds each entry to the run's stream first and then to a
+log in its memory, which its own readers follow and which sets the pace: its bound, its waiting for
+slow readers and its dropping are what Redis gets too. So nobody here has seen what cannot be read
+elsewhere.
+
+The other processes read the stream whenever the owner says that there is news. They tell the owner
+where their readers are, and ask it to stop. All of that goes through one mailbox for each process.
+Each process has one lease, which it renews; whose lease has run out is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+from weakref import WeakValueDictionary
+
+import orjson
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from dripline_server.run_log import LogOwner, RunLogUnavailable
+from dripline_server.run_log import redis_stream as stream
+from dripline_server.run_log.memory import Budget, MemoryRunLog
+from dripline_server.run_log.redis_link import LOOKS, Link, Mailbox, Pipe
+from dripline_server.run_log.redis_owned import RedisRunLog
+from dripline_server.run_log.redis_remote import RemoteRun
+
+logger = logging.getLogger(__name__)
+
+# See `Link.step`: in how many of them a log is written.
+STEPS = 16
+
+
+class RedisRunLogs:
+    """The logs of a server that is one of several processes.
+
+    Args:
+        url: Redis's address: "redis://", "rediss://" or "unix://".
+        max_bytes: The bound of each log.
+        budget: What those of this process may hold in its memory together, and so in Redis too.
+        keep_time: Seconds for which ended runs can be read.
+        lease_time: Seconds after which everybody knows that a process has died.
+
+    Raises:
+        ValueError: The address cannot be.
+    """
+
+    def __init__(
+        self, url: str, max_bytes: int, budget: Budget, *, keep_time: float, lease_time: float
+    ) -> None:
+        self._client = Redis.from_url(
+            url,
+            # With RESP 3, redis-py 8 does not see that a connection was closed while it was idle.
+            protocol=2,
+            # The pipe and the mailbox have limits of their own. Sending a command a second time,
+            # after a connection broke, could add an entry that is there already.
+            socket_timeout=None,
+            socket_connect_timeout=lease_time / 2,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._max_bytes = max_bytes
+        self._budget = budget
+        self._owned: dict[str, RedisRunLog] = {}
+        # One of each at most, for as long as somebody reads or asks.
+        self._remote: WeakValueDictionary[str, RemoteRun] = WeakValueDictionary()
+        # How often in a row the lease of a process was missing.
+        self._missing: Counter[str] = Counter()
+        self._refreshed = -float("inf")
+        process = secrets.token_hex(8)
+        pipe = Pipe(self._client, lease_time / 2)
+        self._link = Link(process, pipe, lease_time, keep_time, step=max_bytes // STEPS)
+        self._mailbox = Mailbox(
+            self._client,
+            stream.mailbox(process),
+            patience=lease_time,
+            opened=self._ask_for_stops,
+            heard=self._hear,
+        )
+        self._task = asyncio.create_task(self._beat(), name="redis lease")
+
+    async def create(self, run_id: str, model: str, owner: LogOwner) -> RedisRunLog:
+        """See `RunLogs.create`."""
+        link = self._link
+        about = orjson.dumps({"model": model, "owner": link.process})
+        await link.pipe.call(
+            stream.create(run_id, about, link.process, lifetime=link.lifetime, lease=link.lease)
+        )
+        memory = MemoryRunLog(self._max_bytes, self._budget)
+        log = self._owned[run_id] = RedisRunLog(run_id, memory, owner, link)
+        return log
+
+    def forget(self, run_id: str) -> None:
+        """See `RunLogs.forget`."""
+        self._owned.pop(run_id).forget()
+
+    async def find(self, run_id: str) -> RemoteRun | None:
+        """See `RunLogs.find`."""
+        about, there = await self._link.pipe.call(
+            ("GET", stream.run_key(run_id)), ("EXISTS", stream.log_key(run_id))
+        )
+        if about is None or not there:
+            return None
+        known = orjson.loads(about)
+        found = RemoteRun(run_id, known["model"], known["owner"], self._link)
+        return self._remote.setdefault(run_id, found)
+
+    async def check(self) -> None:
+        """See `RunLogs.check`."""
+        await self._link.pipe.call(self._renewal)
+
+    @property
+    def _renewal(self) -> stream.Command:
+        return "SET", stream.lease_key(self._link.process), "", "PX", self._link.lease
+
+    async def close(self) -> None:
+        """See `RunLogs.close`."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        await self._mailbox.close()
+        self._link.pipe.send("DEL", stream.lease_key(self._link.process))
+        await self._link.pipe.close()
+        await self._client.aclose()
+
+    async def _beat(self) -> None:
+        """Renew the lease, and look for what no message tells."""
+        while True:
+            try:
+                await self._tick()
+            except RunLogUnavailable:
+                pass  # The pipe has logged it; the readers find out when they are woken.
+            except Exception:  # Without its lease the process would be taken for dead.
+                logger.exception("a fault in dripline")
+            for run in self._followed():
+                run.wake()
+            await asyncio.sleep(self._link.period)
+
+    async def _tick(self) -> None:
+        link, now = self._link, asyncio.get_running_loop().time()
+        for run in self._followed():
+            run.report()
+        for log in self._owned.values():
+            log.look_after_readers(now)
+        await link.pipe.call(
+            self._renewal,
+            # See `Mailbox.patience`.
+            stream.tell(link.process, "still there"),
+            *self._refreshments(now),
+        )
+        await self._look_after_followed()
+        for log in [log for log in self._owned.values() if log.to_mend]:
+            await log.mend()
+
+    def _refreshments(self, now: float) -> Iterator[stream.Command]:
+        """Keep the keys of what goes on from expiring."""
+        if now - self._refreshed > self._link.lifetime / 1000 / 4:
+            self._refreshed = now
+            for run_id, log in self._owned.items():
+                if log.going_on:
+                    yield from stream.expire(run_id, self._link.lifetime)
+
+    async def _look_after_followed(self) -> None:
+        """Give up the runs of the dead, and end the readers of what Redis has lost."""
+        runs = self._followed()
+        owners = sorted({run.owner for run in runs})
+        found = await self._link.pipe.call(
+            *[("EXISTS", stream.lease_key(owner)) for owner in owners],
+            *[("EXISTS", stream.log_key(run.id)) for run in runs],
+        )
+        there = dict(zip([*owners, *(run.id for run in runs)], found, strict=True))
+        self._missing = Counter({o: self._missing[o] + 1 for o in owners if not there[o]})
+        for run in runs:
+            if not there[run.id]:
+                run.wake(gone=True)
+            elif self._missing[run.owner] >= LOOKS:
+                await run.give_up()
+
+    def _followed(self) -> list[RemoteRun]:
+        return [run for run in self._remote.values() if run.readers]
+
+    def _hear(self, words: list[str]) -> None:
+        """Take a message from another process, or from this one."""
+        match words:
+            case ["news", run_id]:
+                if run := self._remote.get(run_id):
+                    run.wake()
+            case ["stop", run_id]:
+                if log := self._owned.get(run_id):
+                    log.stop()
+            case ["read", run_id, process, next_seq]:
+                if log := self._owned.get(run_id):
+                    until = asyncio.get_running_loop().time() + self._link.lease_time
+                    log.heard_of_readers(process, int(next_seq), until)
+            case ["left", run_id, process]:
+                if log := self._owned.get(run_id):
+                    log.readers_left(process)
+
+    def _ask_for_stops(self) -> None:
+        """Find the runs that somebody asked to stop while the mailbox was closed."""
+        for run_id, log in self._owned.items():
+            if log.going_on:
+                reply = self._link.pipe.send("EXISTS", stream.stop_key(run_id))
+                reply.add_done_callback(_stopper(log))
+
+
+def _stopper(log: RedisRunLog) -> Callable[[asyncio.Future[Any]], None]:
+    def stop(reply: asyncio.Future[Any]) -> None:
+        if reply.result() == 1:
+            log.stop()
+
+    return stop

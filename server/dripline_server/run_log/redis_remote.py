@@ -1,0 +1,193 @@
+"""A run of another process: followed, stopped, and given up if that process has died."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dripline.errors import ErrorCode
+from dripline_server.logs import ID_SHOWN
+from dripline_server.run_log import (
+    Batch,
+    LogState,
+    PositionGone,
+    PositionUnknown,
+    ReaderOvertaken,
+    RunLogUnavailable,
+)
+from dripline_server.run_log import redis_stream as stream
+from dripline_server.run_log.redis_link import LOOKS, Link
+from dripline_server.run_log.redis_stream import Entry
+
+logger = logging.getLogger(__name__)
+
+# Entries that a reader takes at once.
+COUNT = 32
+
+
+class _Reader:
+    """One reader's place: the next event it is to get, and the entry in which that is."""
+
+    __slots__ = ("entry", "news", "next_seq")
+
+    def __init__(self, next_seq: int) -> None:
+        self.next_seq = next_seq
+        self.entry = next_seq
+        self.news = asyncio.Event()
+
+    def take(self, entry: Entry) -> list[bytes]:
+        """Return what is new to the reader, and move it on."""
+        if entry.first > self.next_seq:
+            raise ReaderOvertaken
+        new = entry.payloads[self.next_seq - entry.first :]
+        self.next_seq = self.entry = entry.next_seq
+        return new
+
+
+class RemoteRun:
+    """A run of another process.
+
+    Args:
+        run_id: Its id.
+        model: Its model.
+        owner: The process that runs it.
+        link: This process's way to Redis.
+    """
+
+    def __init__(self, run_id: str, model: str, owner: str, link: Link) -> None:
+        self.id = run_id
+        self.model = model
+        self.owner = owner
+        self._link = link
+        self._readers: set[_Reader] = set()
+        self._unreported = 0
+        self._gone = False
+
+    @property
+    def readers(self) -> int:
+        """How many readers are attached through this process."""
+        return len(self._readers)
+
+    async def log_state(self) -> LogState:
+        """See `ReadableLog.state`; a run whose owner has died has ended."""
+        state = await self._state()
+        if not state.finished and await self._owner_is_dead():
+            await self.give_up()
+            state = await self._state()
+        return state
+
+    @asynccontextmanager
+    async def follow(self, after: int) -> AsyncIterator[AsyncIterator[Batch]]:
+        """See `ReadableLog.follow`."""
+        reader = _Reader(after + 1)
+        self._readers.add(reader)
+        self.report()
+        try:
+            await self._enter(reader)
+            yield self._batches(reader)
+        finally:
+            self._readers.discard(reader)
+            self.report()
+
+    async def request_stop(self) -> None:
+        """See `FoundRun.request_stop`. An owner that does not hear it finds the key later."""
+        await self._link.pipe.call(
+            ("SET", stream.stop_key(self.id), "", "PX", self._link.lifetime),
+            stream.tell(self.owner, "stop", self.id),
+        )
+
+    def report(self) -> None:
+        """Tell the owner how far the last of our readers is, or that there is none."""
+        self._unreported = 0
+        process, place = self._link.process, min((r.next_seq for r in self._readers), default=None)
+        if place is None:
+            message = stream.tell(self.owner, "left", self.id, process)
+        else:
+            message = stream.tell(self.owner, "read", self.id, process, place)
+        self._link.pipe.send(*message)
+
+    def wake(self, *, gone: bool = False) -> None:
+        """Have the readers look for news; where the log has gone they end."""
+        self._gone = self._gone or gone
+        for reader in self._readers:
+            reader.news.set()
+
+    async def give_up(self) -> None:
+        """End the log for its owner, which has died, unless it has ended.
+
+        Does nothing if somebody adds to the log meanwhile: another one who gives it up, or the
+        owner.
+        """
+        entry = await self._newest()
+        if entry.last:
+            return
+        ending = stream.failed_ending(ErrorCode.OWNER_LOST)
+        pipe = self._link.pipe
+        reply = await pipe.send(*stream.add(self.id, entry.next_seq, ending, last=True))
+        if isinstance(reply, Exception):
+            if stream.is_refusal(reply):
+                return
+            raise RunLogUnavailable(str(reply)) from reply
+        logger.warning(
+            "run given up, because its process has died",
+            extra={"run": self.id[:ID_SHOWN], "owner": self.owner},
+        )
+        # Should its owner live after all, it is not to go on for nothing.
+        pipe.send(*stream.tell(self.owner, "stop", self.id))
+        await pipe.call(*stream.expire(self.id, self._link.keep))
+
+    async def _owner_is_dead(self) -> bool:
+        for look in range(LOOKS):
+            if look:
+                await asyncio.sleep(self._link.period)
+            (there,) = await self._link.pipe.call(("EXISTS", stream.lease_key(self.owner)))
+            if there:
+                return False
+        return True
+
+    async def _state(self) -> LogState:
+        (oldest,), newest = await self._link.pipe.call(stream.oldest(self.id)), await self._newest()
+        first = stream.parse(oldest[0]).first if oldest else newest.next_seq
+        return LogState(first, newest.next_seq - 1, newest.last)
+
+    async def _newest(self) -> Entry:
+        (newest,) = await self._link.pipe.call(stream.newest(self.id))
+        if not newest:
+            raise RunLogUnavailable("the run's log has gone")
+        return stream.parse(newest[0])
+
+    async def _enter(self, reader: _Reader) -> None:
+        """Find the entry in which the reader's next event is, or will be."""
+        state = await self._state()
+        if reader.next_seq < state.first:
+            raise PositionGone(state.first)
+        if reader.next_seq > state.last + 1:
+            raise PositionUnknown(state.last)
+        (found,) = await self._link.pipe.call(stream.newest(self.id, reader.next_seq))
+        if found:
+            reader.entry = stream.parse(found[0]).first
+
+    async def _batches(self, reader: _Reader) -> AsyncIterator[Batch]:
+        while True:
+            reader.news.clear()
+            first, entries = reader.next_seq, await self._read(reader)
+            if payloads := [payload for entry in entries for payload in reader.take(entry)]:
+                yield Batch(first, payloads)
+                self._unreported += sum(map(len, payloads))
+                if self._unreported > self._link.step:
+                    self.report()
+            if entries and entries[-1].last:
+                return
+            if len(entries) < COUNT:
+                await reader.news.wait()
+
+    async def _read(self, reader: _Reader) -> list[Entry]:
+        try:
+            if self._gone:
+                raise RunLogUnavailable("the run's log has gone")
+            (found,) = await self._link.pipe.call(stream.read(self.id, reader.entry, COUNT))
+        except RunLogUnavailable:
+            return [Entry(reader.next_seq, stream.failed_ending(ErrorCode.RUN_LOG_LOST), last=True)]
+        return [stream.parse(raw) for raw in found]

@@ -1,0 +1,146 @@
+"""How a run lies in Redis: its keys, its entries, and the commands for them. No I/O.
+
+A run is a stream with one entry for each append. The entry's ID is the `seq` of its first event, so
+what comes next can be added by one writer only: Redis refuses an ID that is not beyond the newest.
+That is all the locking there is. Whoever ends the log of a dead owner adds the next entry; should
+the owner live after all, its own next entry is refused, and it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from dripline.errors import ErrorCode
+from dripline.events import End, Error, to_json
+
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
+# As redis-py gives one: its ID, its fields.
+RawEntry = tuple[bytes, Mapping[bytes, bytes]]
+
+_EVENTS, _LAST = "events", "last"
+
+# In one step, so that no key is ever left without a time to live. The entry 0-1 holds no event: it
+# makes the stream, which `add` does not.
+_CREATE = """
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('XADD', KEYS[2], '0-1', 'created', '')
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+redis.call('SET', KEYS[3], '', 'PX', ARGV[3])
+"""
+
+
+def run_key(run_id: str) -> str:
+    """Return the key of what is known of a run: its model and its owner, as JSON."""
+    return f"dripline:run:{run_id}"
+
+
+def log_key(run_id: str) -> str:
+    """Return the key of a run's stream."""
+    return f"dripline:log:{run_id}"
+
+
+def stop_key(run_id: str) -> str:
+    """Return the key that is there once somebody wants the run stopped."""
+    return f"dripline:stop:{run_id}"
+
+
+def lease_key(process: str) -> str:
+    """Return the key that is there as long as a process lives."""
+    return f"dripline:lease:{process}"
+
+
+def mailbox(process: str) -> str:
+    """Return the channel on which a process hears from the others."""
+    return f"dripline:mailbox:{process}"
+
+
+class Entry(NamedTuple):
+    """An entry of a run's stream: events that were added together.
+
+    Attributes:
+        first: The `seq` of the first one.
+        payloads: The events.
+        last: Whether no entry will follow.
+    """
+
+    first: int
+    payloads: list[bytes]
+    last: bool
+
+    @property
+    def next_seq(self) -> int:
+        """The `seq` of what follows."""
+        return self.first + len(self.payloads)
+
+
+def parse(raw: RawEntry) -> Entry:
+    """Return the entry; the one that made the stream is an empty one at the beginning."""
+    entry_id, fields = raw
+    first = int(entry_id.partition(b"-")[0])
+    if first == 0:
+        return Entry(1, [], last=False)
+    ((name, joined),) = fields.items()
+    return Entry(first, joined.split(b"\n"), last=name == _LAST.encode())
+
+
+def create(run_id: str, about: bytes, process: str, *, lifetime: int, lease: int) -> Command:
+    """Make a run's stream, and renew its owner's lease; times are in milliseconds."""
+    keys = run_key(run_id), log_key(run_id), lease_key(process)
+    return "EVAL", _CREATE, len(keys), *keys, about, lifetime, lease
+
+
+def add(
+    run_id: str, first: int, payloads: Sequence[bytes], *, last: bool = False, keep_from: int = 0
+) -> Command:
+    """Add an entry, and drop those before `keep_from`.
+
+    The reply is an error where this is not what comes next (`is_refusal`), and None where the
+    stream is not there any more.
+    """
+    trim = ("MINID", "=", f"{keep_from}-0") if keep_from else ()
+    field = _LAST if last else _EVENTS
+    # JSON has no line feed of its own.
+    value = b"\n".join(payloads)
+    return "XADD", log_key(run_id), "NOMKSTREAM", *trim, f"{first}-0", field, value
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether Redis says that the ID is not beyond the newest one."""
+    return "equal or smaller" in str(error)
+
+
+def read(run_id: str, first: int, count: int) -> Command:
+    """Get entries, from the one with that first `seq` on."""
+    return "XRANGE", log_key(run_id), f"{first}-0", "+", "COUNT", count
+
+
+def oldest(run_id: str) -> Command:
+    """Get the oldest entry."""
+    return "XRANGE", log_key(run_id), "-", "+", "COUNT", 1
+
+
+def newest(run_id: str, upto: int | None = None) -> Command:
+    """Get the newest entry, or the newest of those that begin with `upto` or before."""
+    start = "+" if upto is None else f"{upto}-0"
+    return "XREVRANGE", log_key(run_id), start, "-", "COUNT", 1
+
+
+def expire(run_id: str, milliseconds: int) -> list[Command]:
+    """Let the run's keys go after a time."""
+    return [("PEXPIRE", key(run_id), milliseconds) for key in (run_key, log_key)]
+
+
+def tell(process: str, *words: Argument) -> Command:
+    """Send a message to a process; the words have no blanks."""
+    return "PUBLISH", mailbox(process), " ".join(map(str, words))
+
+
+def failed_ending(code: ErrorCode) -> list[bytes]:
+    """Return the last events of a run whose owner cannot say them."""
+    message = {
+        ErrorCode.OWNER_LOST: "The server process that ran this chat has died. Ask again.",
+        ErrorCode.RUN_LOG_LOST: "The server's run log, Redis, cannot be reached. Try again later.",
+    }[code]
+    return [to_json(Error(code, message, code.retryable)), to_json(End("failed"))]

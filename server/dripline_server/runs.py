@@ -1,0 +1,222 @@
+"""A run: one generation, its readers, and its one ending."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from aiohttp import ClientMiddlewareType
+
+from dripline.errors import ErrorCode
+from dripline.events import End, Error, Event, Start, Status, UiControl, to_json
+from dripline_server.metrics import Metrics
+from dripline_server.ollama import Ollama, UpstreamError
+from dripline_server.ollama_events import OllamaAnswer
+from dripline_server.run_log import Batch, LogState, RunLog, RunLogUnavailable
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a run is to do.
+
+    Attributes:
+        model: The model's name.
+        body: The request for Ollama's `/api/chat`, as JSON.
+        ui_controls: What the user's own words ask of the page; told before `start`.
+        grace: Seconds for which the run goes on without a reader.
+    """
+
+    model: str
+    body: bytes
+    ui_controls: Sequence[UiControl] = ()
+    grace: float = math.inf
+
+
+class Run:
+    """One generation, which only writes to its log. Readers follow the log.
+
+    However it ends, it ends once, and the last event of its log is `end`. Its upstream connection
+    is closed by then.
+
+    Args:
+        run_id: Names it; knowing it is the right to read and to stop the run.
+        request: What it is to do.
+        upstream: Who answers.
+        metrics: Where it is counted.
+        loading_after: Seconds of silence before readers are told that the model loads.
+        middlewares: What goes around the request to Ollama.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        request: RunRequest,
+        upstream: Ollama,
+        metrics: Metrics,
+        *,
+        loading_after: float,
+        middlewares: Sequence[ClientMiddlewareType] = (),
+    ) -> None:
+        self.id = run_id
+        self.model = request.model
+        self._grace = request.grace
+        self.end: End | None = None
+        self._upstream = upstream
+        self._metrics = metrics
+        self._loading_after = loading_after
+        self._middlewares = middlewares
+        self._readers = 0
+        self._readers_elsewhere = 0
+        self._unread: asyncio.TimerHandle | None = None
+        self._generation: asyncio.Task[None] | None = None
+        self._stopped = False
+        self._stopped_by: Error | None = None
+        self._answer = OllamaAnswer(_now())
+
+    def start(self, request: RunRequest, log: RunLog, on_end: Callable[[], None]) -> None:
+        """Begin; `on_end` is called once the last event is in the log.
+
+        Nothing keeps the request once it is answered: it may hold megabytes of images.
+        """
+        self._log = log
+        name = self.id[:8]
+        # Stopping cancels the generation; what ends the log is not cancelled with it.
+        self._generation = asyncio.create_task(self._generate(request), name=f"generate {name}")
+        self._loading = asyncio.create_task(self._say_loading(), name=f"loading {name}")
+        self._ending = asyncio.create_task(self._end(self._generation), name=f"end {name}")
+        self._ending.add_done_callback(lambda _: on_end())
+        self._watch_readers()
+
+    @property
+    def readers(self) -> int:
+        """How many readers are attached here."""
+        return self._readers
+
+    async def log_state(self) -> LogState:
+        """Return where its log stands."""
+        return await self._log.state()
+
+    def stop(self, because: Error | None = None) -> None:
+        """End the run now: as cancelled, or as failed where there is an error to tell.
+
+        Ollama's socket is closed in the event loop's next turn. Only the first call counts, and
+        none before the start or after the end.
+        """
+        if self._generation and not self._stopped and not self._generation.done():
+            self._stopped, self._stopped_by = True, because
+            self._generation.cancel()
+
+    async def request_stop(self) -> None:
+        """End the run now, as cancelled."""
+        self.stop()
+
+    @asynccontextmanager
+    async def follow(self, after: int) -> AsyncIterator[AsyncIterator[Batch]]:
+        """Attach a reader to the log; see `ReadableLog.follow`.
+
+        When the last reader goes, the run is stopped after its grace time.
+        """
+        self._readers += 1
+        self._watch_readers()
+        try:
+            async with self._log.follow(after) as batches:
+                yield batches
+        finally:
+            self._readers -= 1
+            self._watch_readers()
+
+    def readers_elsewhere(self, count: int) -> None:
+        """Hear how many processes have readers attached; they count as ours do."""
+        self._readers_elsewhere = count
+        self._watch_readers()
+
+    def _watch_readers(self) -> None:
+        """Start the grace time when nobody reads, end it when somebody does."""
+        if self._readers or self._readers_elsewhere or self.end:
+            if self._unread:
+                self._unread.cancel()
+                self._unread = None
+        elif self._unread is None and self._grace < math.inf:
+            loop = asyncio.get_running_loop()
+            self._unread = loop.call_later(self._grace, self.stop)
+
+    async def _generate(self, request: RunRequest) -> None:
+        await self._write(*request.ui_controls, Start("ollama", self.id, self.model))
+        async with aclosing(
+            self._upstream.chat(request.model, request.body, self._middlewares)
+        ) as stream:
+            async for chunks in stream:
+                self._loading.cancel()
+                events = self._answer.events(chunks, _now())
+                self._metrics.tokens.inc(len(events))
+                await self._write(*events)
+
+    async def _say_loading(self) -> None:
+        """Tell readers why nothing comes, if the model was not in memory when the run began."""
+        with suppress(UpstreamError, RunLogUnavailable):
+            loaded = await self._upstream.is_loaded(self.model)
+            await asyncio.sleep(self._loading_after)
+            if not loaded:
+                await self._write(Status("loading", self.model))
+
+    async def _write(self, *events: Event) -> None:
+        if events:
+            await self._log.append([to_json(event) for event in events])
+
+    async def _end(self, generation: asyncio.Task[None]) -> None:
+        await asyncio.wait({generation})
+        self._loading.cancel()
+        await asyncio.wait({self._loading})
+        error, end = self._outcome(generation)
+        self.end = end
+        self._watch_readers()
+        await self._log.finish([to_json(event) for event in (error, end) if event])
+        self._metrics.run_ended(end, error)
+        logger.info(
+            "run ended",
+            extra={
+                "run": self.id[:8],
+                "model": self.model,
+                "status": end.status,
+                "code": error.code if error else "",
+                "tokens": end.usage.completion_tokens,
+                "seconds": end.usage.total_time,
+            },
+        )
+
+    def _outcome(self, generation: asyncio.Task[None]) -> tuple[Error | None, End]:
+        """Return what the run ends with, and the error before it if it failed."""
+        usage = self._answer.usage(_now())
+        if error := self._failure(generation):
+            return error, End("failed", usage=usage)
+        if generation.cancelled():
+            return None, End("cancelled", usage=usage)
+        return None, End("completed", self._answer.reason, usage)
+
+    def _failure(self, generation: asyncio.Task[None]) -> Error | None:
+        """Return what the generation failed of; None where it was completed or just stopped."""
+        if generation.cancelled():
+            return self._stopped_by
+        match generation.exception():
+            case None:
+                return None
+            case UpstreamError(code=code, message=message):
+                return Error(code, message, code.retryable)
+            case RunLogUnavailable():
+                code = ErrorCode.RUN_LOG_LOST
+                message = "The server's run log, Redis, cannot be reached. Try again later."
+                return Error(code, message, code.retryable)
+            case fault:
+                logger.error("run %s failed by a fault in dripline", self.id[:8], exc_info=fault)
+                code = ErrorCode.INTERNAL_ERROR
+                return Error(code, "A fault in dripline ended the answer; its log says more.")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

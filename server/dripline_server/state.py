@@ -1,0 +1,45 @@
+"""What the handlers share: one of each for the life of an app."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from dripline_server.event_stream import Pulse
+from dripline_server.metrics import Metrics
+from dripline_server.ollama import Ollama
+from dripline_server.run_log import RunLogs
+from dripline_server.run_records import RunRecords
+from dripline_server.run_registry import RunRegistry
+from dripline_server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The parts of a running server.
+
+    Attributes:
+        settings: What it was told.
+        default_model: The model for requests that name none; "" where there is no default.
+        upstream: Ollama, or the fake that stands in for it.
+        runs: Every run.
+        logs: What the runs write to.
+        pulse: What looks after the open streams.
+        metrics: What has been counted.
+        records: The recordings of its runs.
+        demo: Why the fake stands in for Ollama: a sentence; "" where it does not.
+    """
+
+    settings: Settings
+    default_model: str
+    upstream: Ollama
+    runs: RunRegistry
+    logs: RunLogs
+    pulse: Pulse
+    metrics: Metrics
+    records: RunRecords
+    demo: str
+
+
+STATE = web.AppKey("STATE", State)

@@ -1,0 +1,45 @@
+/** What the drawing modules share. Text goes into the page as text, never as markup. */
+
+/**
+ * Return the element that a selector finds.
+ *
+ * @param {ParentNode} parent
+ * @param {string} selector
+ * @returns {HTMLElement}
+ */
+export function part(parent, selector) {
+  const found = parent.querySelector(selector);
+  if (!(found instanceof HTMLElement)) {
+    throw new Error(`the page has no ${selector}`);
+  }
+  return found;
+}
+
+/**
+ * Return a copy of the one element in a template of the page.
+ *
+ * @param {string} id
+ * @returns {HTMLElement}
+ */
+export function fromTemplate(id) {
+  const template = /** @type {HTMLTemplateElement} */ (part(document, `#${id}`));
+  return part(/** @type {DocumentFragment} */ (template.content.cloneNode(true)), "*");
+}
+
+/**
+ * Show a sentence; what stands in backticks is set as code.
+ *
+ * @param {HTMLElement} element
+ * @param {string} sentence
+ */
+export function showSentence(element, sentence) {
+  const pieces = sentence.split("`").map((piece, index) => {
+    if (index % 2 === 0) {
+      return piece;
+    }
+    const code = document.createElement("code");
+    code.textContent = piece;
+    return code;
+  });
+  element.replaceChildren(...pieces);
+}

@@ -1,0 +1,83 @@
+"""Hostile output appears as text, wherever on the page it comes out."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from dripline_server.fake_ollama import Fault, Reply, Script
+from tests.browser.conftest import Opener
+from tests.support.browser import chat_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+HOSTILE = [
+    '<img src="x" onerror="window.hacked = true">',
+    "<script>window.hacked = true</script>",
+    '<a href="javascript:window.hacked = true">click</a>',
+    "[click](javascript:window.hacked=true)",
+    "</div></article><h1>not yours</h1><!--",
+    "<style>body { display: none }</style>",
+    "<iframe srcdoc='<script>parent.hacked = true</script>'></iframe>",
+    "\u202egnol si txet siht\u2066",
+    "`<svg onload=window.hacked=true>`",
+]
+
+
+# Where text comes out; no element may be inside, but for the code that sentences are set in.
+PLACES = ".prose, .name, pre, .facts, #buttons button, .problem p"
+
+
+async def test_hostile_output_is_only_text(opener: Opener) -> None:
+    """As thinking, answer, tool, argument, button and error alike, it is text and does nothing."""
+    async with chat_server(Script("")) as (_, server):
+        chat = await opener(server.url)
+        for count, text in enumerate(HOSTILE, start=1):
+            button = {"action": "add_button", "label": text, "message": text}
+            tool_call = {"id": "1", "name": text, "arguments": {text: text}}
+            await chat.answer_with(
+                {"type": "ui_control", "data": button},
+                {"type": "start", "data": {"model": text}},
+                {"type": "thinking", "data": {"content": text}},
+                {"type": "text_message", "data": {"content": text}},
+                {"type": "tool_call", "data": tool_call},
+                {"type": "error", "data": {"code": "ollama_error", "message": text}},
+                {"type": "end", "data": {"status": "failed"}},
+            )
+            await chat.ask(text)
+            await chat.wait_answered(count)
+            await chat.wait_text(text)
+            await expect(chat.questions.last).to_have_text(text)
+            for shown in (".thinking .prose", ".tool-calls .name", ".facts"):
+                place = chat.answers.last.locator(shown)
+                await expect(place).to_have_js_property("textContent", text)
+            button_shown = chat.page.locator("#buttons button").last
+            await expect(button_shown).to_have_js_property("textContent", text)
+            await expect(chat.problem).to_contain_text(text.strip("`"))
+        await expect(chat.page.locator(f":is({PLACES}) :not(.problem code)")).to_have_count(0)
+        await expect(chat.page.locator("#log > *")).to_have_count(2 * len(HOSTILE))
+        assert await chat.page.evaluate("window.hacked") is None
+
+
+async def test_hostile_model_all_the_way(opener: Opener) -> None:
+    """The same through the real server: markup that comes token by token is not put together."""
+    async with chat_server(Script(Reply(HOSTILE, thinking=HOSTILE))) as (_, server):
+        chat = await opener(server.url)
+        await chat.ask("Show me")
+        await chat.wait_text("".join(HOSTILE))
+        await chat.wait_answered()
+        await expect(chat.answers.locator(".prose *")).to_have_count(0)
+        assert await chat.page.evaluate("window.hacked") is None
+
+
+async def test_one_huge_token_does_not_widen_the_page(opener: Opener) -> None:
+    """64 KiB without a blank wrap on a phone's width; nothing scrolls sideways."""
+    text = "w" * 65_536
+    async with chat_server(Script([text], fault=Fault.error(text, at_token=1))) as (_, server):
+        chat = await opener(server.url, viewport={"width": 320, "height": 640})
+        await chat.ask("x" * 500)
+        await chat.wait_answered()
+        await chat.wait_text(text)
+        sideways = "e => e.scrollWidth - e.clientWidth"
+        assert await chat.page.locator("main").evaluate(sideways) == 0
+        assert await chat.page.locator(":root").evaluate(sideways) == 0

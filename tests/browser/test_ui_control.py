@@ -1,0 +1,173 @@
+"""What a chat may do to the page: take a colour, and add buttons. Nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from dripline_server.fake_ollama import Fault, Script
+from tests.browser.conftest import Opener
+from tests.support.browser import ChatPage, body_of, chat_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+END = {"type": "end", "data": {"status": "completed"}}
+STILL_HERE = {"type": "text_message", "data": {"content": "Still here."}}
+READABLE = 4.5  # WCAG 2.2, 1.4.3
+
+# In the browser: the contrast of each visible text with what is behind it.
+CONTRASTS = """async () => {
+    const { contrast } = await import("/static/palette.js");
+    const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    const rgba = (color) => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = color;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const behind = (element) => {
+        const color = rgba(getComputedStyle(element).backgroundColor);
+        return color[3] === 255 ? color : behind(element.parentElement);
+    };
+    const found = {};
+    for (const element of document.body.querySelectorAll("*:not(option, script, template *)")) {
+        const named = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+        if (named && element.checkVisibility()) {
+            const color = rgba(getComputedStyle(element).color);
+            found[`${element.tagName} ${element.textContent.trim().slice(0, 20)}`] =
+                contrast(color.slice(0, 3), behind(element).slice(0, 3));
+        }
+    }
+    return found;
+}"""
+
+
+async def expect_colour(chat: ChatPage, color: str) -> None:
+    """Wait until the page stands on exactly this colour, "#RRGGBB"."""
+    parts = ", ".join(str(part) for part in bytes.fromhex(color[1:]))
+    await expect(chat.page.locator("body")).to_have_css("background-color", f"rgb({parts})")
+
+
+async def expect_readable(chat: ChatPage) -> None:
+    """Check every text that can be seen."""
+    contrasts = await chat.page.evaluate(CONTRASTS)
+    assert len(contrasts) > 5
+    assert {text: value for text, value in contrasts.items() if value < READABLE} == {}
+
+
+async def test_page_takes_the_colour(opener: Opener) -> None:
+    """The whole page turns #90EE90 after "Change color to light green"."""
+    async with chat_server(Script("Done!")) as (_, server):
+        chat = await opener(server.url)
+        await chat.ask("Change color to light green")
+        await expect_colour(chat, "#90EE90")
+        await chat.wait_text("Done!")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_everything_can_be_read(opener: Opener, scheme: str) -> None:
+    """Each text has enough contrast: as the page comes, and in colours that are hard."""
+    script = Script("Half an", fault=Fault.cut(at_token=1))
+    async with chat_server(script) as (_, server):
+        chat = await opener(server.url, color_scheme=scheme, reduced_motion="reduce")
+        await expect_readable(chat)
+        await chat.ask("Add a button that says Help")
+        await chat.wait_answered()
+        await expect_readable(chat)
+        for color in ("#90EE90", "#777777", "#FF0000", "#0000FF", "#000000", "#FFFFFF", "#1E1E1E"):
+            await chat.answer_with(
+                {"type": "ui_control", "data": {"action": "change_theme", "color": color}}, END
+            )
+            await chat.page.get_by_role("button", name="Help").click()
+            await expect_colour(chat, color)
+            await expect_readable(chat)
+
+
+async def test_any_colour_gives_a_readable_palette(opener: Opener) -> None:
+    """On 5,832 colours all over the cube, text has enough contrast on the page and its surfaces."""
+    async with chat_server(Script("")) as (_, server):
+        chat = await opener(server.url)
+        worst = await chat.page.evaluate(
+            """async () => {
+                const { contrast, paletteOf } = await import("/static/palette.js");
+                const rgb = (css) => css.match(/\\d+/g).map(Number);
+                let worst = Infinity;
+                for (let n = 0; n < 5832; n += 1) {
+                    const parts = [n % 18, Math.floor(n / 18) % 18, Math.floor(n / 324)];
+                    const hex = parts.map((p) => (p * 15).toString(16).padStart(2, "0")).join("");
+                    const palette = paletteOf(`#${hex}`);
+                    for (const front of [palette.text, palette.muted, palette.accent]) {
+                        for (const back of [palette.page, palette.surface]) {
+                            worst = Math.min(worst, contrast(rgb(front), rgb(back)));
+                        }
+                    }
+                }
+                return worst;
+            }"""
+        )
+        assert worst >= READABLE
+
+
+async def test_button_sends_its_message(opener: Opener) -> None:
+    """A button that the chat added sends its message when it is pressed, and keeps the focus."""
+    async with chat_server(Script("Ha.")) as (ollama, server):
+        chat = await opener(server.url)
+        await chat.ask('Add a button called Joke that sends "Tell me a joke"')
+        await chat.wait_answered(1)
+        button = chat.page.get_by_role("button", name="Joke", exact=True)
+        await button.focus()
+        await chat.page.keyboard.press("Enter")
+        await expect(chat.questions.last).to_have_text("Tell me a joke")
+        await chat.wait_answered(2)
+        await expect(button).to_be_focused()
+    assert body_of(ollama.chats[1])["messages"][-1] == {"role": "user", "content": "Tell me a joke"}
+
+
+async def test_same_button_twice_is_one(opener: Opener) -> None:
+    """A button takes the place of one with its label, and there are twelve at most."""
+    async with chat_server(Script("")) as (_, server):
+        chat = await opener(server.url)
+        await chat.answer_with(
+            *(
+                {
+                    "type": "ui_control",
+                    "data": {"action": "add_button", "label": f"{n % 20}", "message": f"no. {n}"},
+                }
+                for n in range(21)
+            ),
+            END,
+        )
+        await chat.ask("Buttons, please")
+        await chat.wait_answered()
+        buttons = chat.page.get_by_role("group", name="Buttons of this chat").get_by_role("button")
+        await expect(buttons).to_have_text([*map(str, range(9, 20)), "0"])
+        await buttons.last.click()
+        await expect(chat.questions.last).to_have_text("no. 20")
+
+
+NOT_ALLOWED: list[dict[str, object]] = [
+    {"action": "change_theme", "color": "red"},
+    {"action": "change_theme", "color": "#90EE90; background: url(//example.com)"},
+    {"action": "change_theme", "color": "#90EE9"},
+    {"action": "change_theme", "color": ["#90EE90"]},
+    {"action": "change_theme"},
+    {"action": "add_button", "label": " ", "message": "Hi"},
+    {"action": "add_button", "label": "x" * 81, "message": "Hi"},
+    {"action": "add_button", "label": "Hi", "message": "x" * 501},
+    {"action": "add_button", "label": "Hi", "message": 5},
+    {"action": "add_button", "label": "Hi"},
+    {"action": "navigate", "url": "https://example.com"},
+    {"action": "constructor"},
+]
+
+
+async def test_what_is_not_allowed_does_nothing(opener: Opener) -> None:
+    """The page checks by itself what it is told to do; the chat goes on."""
+    async with chat_server(Script("")) as (_, server):
+        chat = await opener(server.url)
+        for count, data in enumerate(NOT_ALLOWED, start=1):
+            await chat.answer_with({"type": "ui_control", "data": data}, STILL_HERE, END)
+            await chat.ask("Do it")
+            await chat.wait_answered(count)
+            await chat.wait_text("Still here.")
+            assert await chat.page.locator("#buttons > *, :root[style]").count() == 0, data

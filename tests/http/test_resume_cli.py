@@ -1,0 +1,90 @@
+"""The `dripline` command through drops and signals, as a real process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from dripline_server.fake_ollama import Ending, Fault, Pace, Phase, Script
+from tests.support.cutting_proxy import Cut, CuttingProxy
+from tests.support.processes import BIN, command, run
+from tests.support.stack import stack
+
+
+async def test_ask_goes_on_after_a_drop() -> None:
+    """The output is whole, and nothing is said where nobody looks."""
+    script = Script([f"{n} " for n in range(100)], pace=Pace(tokens_per_second=1000))
+    async with stack(script) as s, CuttingProxy(s.url) as proxy:
+        proxy.cuts += [Cut(1000), Cut(700)]
+        code, out, err = await run("dripline", "--server", proxy.url, "ask", "Hi")
+        assert len(proxy.done) == 2
+    assert (code, out, err) == (0, "".join(f"{n} " for n in range(100)) + "\n", "")
+
+
+async def test_a_person_is_told_of_a_drop() -> None:
+    """One quiet line on a terminal."""
+    async with stack(Script(["One", " two"])) as s, CuttingProxy(s.url) as proxy:
+        proxy.cuts.append(Cut(500))
+        terminal, its_end = os.openpty()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                BIN / "dripline",
+                "--server",
+                proxy.url,
+                "ask",
+                "Hi",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=its_end,
+            )
+            out, _ = await process.communicate()
+            assert out == b"One two\n"
+            os.set_blocking(terminal, False)
+            assert os.read(terminal, 1000).count(b"reconnecting ...") == 1
+        finally:
+            os.close(terminal)
+            os.close(its_end)
+
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS.items(), ids=lambda one: str(one))
+async def test_a_signal_stops_the_model(number: signal.Signals, code: int) -> None:
+    """At once, and not after the grace time for readers that may come back."""
+    script = Script(["First"], fault=Fault.stall(at_token=1))
+    async with (
+        stack(script, grace=10_000) as s,
+        command("dripline", "--server", s.url, "ask", "Hi") as process,
+    ):
+        request = await s.ollama.wait_for_request()
+        await request.wait_phase(Phase.STALLED)
+        assert process.stdout
+        assert process.stderr
+        await process.stdout.readexactly(5)
+        process.send_signal(number)
+        assert await request.wait_ended() is Ending.CLIENT_LEFT
+        assert await process.wait() == code
+        assert b"Traceback" not in await process.stderr.read()
+
+
+async def test_ask_says_what_became_of_the_run() -> None:
+    """A server that was restarted: exit code 4, what had come, and a sentence."""
+    script = Script(["First"], fault=Fault.stall(at_token=1))
+    async with (
+        stack(script) as s,
+        stack(script) as restarted,
+        CuttingProxy(s.url) as proxy,
+        command("dripline", "--server", proxy.url, "ask", "Hi") as process,
+    ):
+        assert process.stdout
+        assert process.stderr
+        assert await process.stdout.readexactly(5) == b"First"
+        proxy.target = restarted.url
+        await proxy.refuse()
+        await proxy.listen()
+        assert await process.wait() == 4
+        assert b"server was restarted" in await process.stderr.read()

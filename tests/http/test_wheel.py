@@ -1,0 +1,91 @@
+"""The wheel: what is in it, and that it works where nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.support.processes import line
+from tests.support.stack import user
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a copy of what git would take: nothing is left in the checkout."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True).stdout
+    for name in filter(None, names.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    build: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        out,
+        source,
+    ]
+    subprocess.run(build, check=True, capture_output=True)
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_has_no_other_top_level_name(wheel: Path) -> None:
+    """`dripline/`, `dripline_server/` with the page, and the metadata."""
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"dripline", "dripline_server"}
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"dripline", "dripline_server", *(top for top in tops if "dist-info" in top)}
+    assert {
+        "dripline/py.typed",
+        "dripline_server/py.typed",
+        "dripline_server/static/index.html",
+        "dripline_server/static/style.css",
+        "dripline_server/static/sse.js",
+    } <= set(names)
+    page = {path.name for path in (ROOT / "static").iterdir() if path.is_file()}
+    assert {name.rpartition("/")[2] for name in names if "/static/" in name} == page
+
+
+def _install(wheel: Path, folder: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python, target = folder / "bin/python", f"{wheel}[server]"
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", target]
+    subprocess.run(pip, check=True, capture_output=True)
+
+
+@pytest.mark.timeout(300)
+async def test_the_wheel_works_alone(wheel: Path, tmp_path: Path) -> None:
+    """Installed into an empty environment, it serves the page and a chat."""
+    _install(wheel, tmp_path)
+    server = await asyncio.create_subprocess_exec(
+        tmp_path / "bin/dripline-server",
+        "--port",
+        "0",
+        stdout=asyncio.subprocess.PIPE,
+        cwd=tmp_path,
+        env={"OLLAMA_HOST": "http://127.0.0.1:1"},
+    )
+    try:
+        url = (await line(server)).removeprefix("dripline is at ")
+        async with aiohttp.ClientSession() as http:
+            page = await (await http.get(url, headers={"Accept": "text/html"})).text()
+            assert "<title>dripline" in page
+            assert (await http.get(f"{url}/static/style.css")).status == 200
+            response = await http.post(f"{url}/chat", json={"messages": user("Hi")})
+            assert '"status":"completed"' in await response.text()
+    finally:
+        server.terminate()
+        await server.communicate()
+    assert server.returncode == 0

@@ -1,0 +1,270 @@
+"""The page in a real browser: headless Chromium, driven as a person would drive it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Route,
+    async_playwright,
+    expect,
+)
+
+from dripline_server.app import Server, serve
+from dripline_server.fake_ollama import (
+    Clock,
+    FakeOllama,
+    ReceivedRequest,
+    Script,
+    VirtualClock,
+)
+from dripline_server.settings import Settings
+from tests.support.programs import require_program
+
+expect.set_options(timeout=30_000)  # in milliseconds; machines may be slow
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """Run Chromium; skips or fails where it is not installed."""
+    path = require_program("chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPage:
+    """The page, and what it complained of.
+
+    Attributes:
+        page: The page as Playwright has it.
+        complaints: Console errors and warnings, and uncaught exceptions; CSP violations are among
+            them.
+    """
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def message(self) -> Locator:
+        return self.page.get_by_role("textbox", name="Message")
+
+    @property
+    def model(self) -> Locator:
+        return self.page.get_by_role("combobox", name="Model")
+
+    @property
+    def stop(self) -> Locator:
+        return self.page.get_by_role("button", name="Stop")
+
+    @property
+    def questions(self) -> Locator:
+        return self.page.get_by_role("article", name="You")
+
+    @property
+    def answers(self) -> Locator:
+        return self.page.get_by_role("article", name="Answer")
+
+    @property
+    def text(self) -> Locator:
+        """The text of the last answer."""
+        return self.answers.last.locator(".text")
+
+    @property
+    def problem(self) -> Locator:
+        """What went wrong with the last answer, or with the page as a whole."""
+        return self.page.get_by_role("alert").last
+
+    async def ask(self, text: str) -> None:
+        """Type a message and press Enter."""
+        await self.message.fill(text)
+        await self.message.press("Enter")
+
+    async def wait_text(self, text: str) -> None:
+        """Wait until the last answer's text is exactly this."""
+        # Unlike `to_have_text`, for which all white space is the same.
+        await expect(self.text).to_have_js_property("textContent", text)
+
+    async def wait_answered(self, count: int = 1) -> None:
+        """Wait until there are so many answers, and the last is over."""
+        await expect(self.answers).to_have_count(count)
+        await expect(self.answers.last).to_have_attribute("aria-busy", "false")
+
+    async def wait_for(self, condition: str) -> None:
+        """Wait until a JavaScript expression holds, looked at in each frame.
+
+        Raises:
+            TimeoutError: It still does not.
+        """
+        # Not `wait_for_function`, which needs `eval`: the page's CSP forbids it.
+        async with asyncio.timeout(30):
+            await self.page.evaluate(
+                f"async () => {{ while (!({condition})) await new Promise(requestAnimationFrame) }}"
+            )
+
+    def expect_complaints(self, text: str) -> None:
+        """Take back the complaints that a test is about; there must be one.
+
+        Raises:
+            AssertionError: There is none.
+        """
+        others = [complaint for complaint in self.complaints if text not in complaint]
+        assert len(others) < len(self.complaints), f"no complaint about {text!r}"
+        self.complaints[:] = others
+
+    async def answer_with(self, *events: object, **response: Any) -> None:
+        """Have the browser answer `POST /chat` itself: the events, and then EOF.
+
+        Args:
+            events: Each the data of a frame; what is not a string becomes JSON.
+            response: Instead of them, what `Route.fulfill` takes.
+        """
+        frames = (event if isinstance(event, str) else json.dumps(event) for event in events)
+        body = "".join(f"id: {seq}\ndata: {data}\n\n" for seq, data in enumerate(frames, start=1))
+
+        async def fulfill(route: Route) -> None:
+            await route.fulfill(**(response or {"content_type": "text/event-stream", "body": body}))
+
+        await self.page.route("**/chat", fulfill)
+
+
+@asynccontextmanager
+async def open_page(browser: Browser, url: str, **context: Any) -> AsyncIterator[ChatPage]:
+    """Open the page in a profile of its own, and wait until it knows its models.
+
+    Args:
+        browser: The browser.
+        url: Where the server is.
+        context: What `Browser.new_context` takes.
+    """
+    async with await browser.new_context(**context) as profile:
+        opened = ChatPage(await profile.new_page())
+
+        def note(message: ConsoleMessage) -> None:
+            if message.type in ("error", "warning"):
+                opened.complaints.append(f"{message.text} ({message.location['url']})")
+
+        opened.page.on("console", note)
+        opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        await opened.page.goto(url)
+        known = opened.page.locator("#model:enabled, #trouble:not([hidden])")
+        await expect(known).not_to_have_count(0)
+        yield opened
+
+
+class GatedClock(VirtualClock):
+    """A clock for the fake Ollama by which each token waits until the test lets it go.
+
+    That needs a pace: what takes no time does not wait.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passes = asyncio.Semaphore(0)
+
+    def let_go(self, count: int = 1) -> None:
+        """Let so many more tokens go."""
+        for _ in range(count):
+            self._passes.release()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for a pass, if there is anything to wait for."""
+        if seconds > 0:
+            await self._passes.acquire()
+        await super().sleep(seconds)
+
+
+@asynccontextmanager
+async def chat_server(
+    models: Mapping[str, Script] | Script, *, clock: Clock | None = None, **settings: Any
+) -> AsyncIterator[tuple[FakeOllama, Server]]:
+    """Run a fake Ollama and a server; a single script is the model `story`."""
+    if isinstance(models, Script):
+        models = {"story": models}
+    async with (
+        FakeOllama(models, clock=clock) as ollama,
+        serve(Settings(**{"port": 0, "ollama": ollama.url, **settings})) as server,
+    ):
+        yield ollama, server
+
+
+def body_of(request: ReceivedRequest) -> Any:
+    """The JSON that Ollama was sent."""
+    return request.body
+
+
+class Relay:
+    """A TCP relay to a server, whose connections can be cut, and which can go and come back.
+
+    Attributes:
+        port: Where it listens, from its first run on.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.port = 0
+        self._target = url.removeprefix("http://").split(":")
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[Relay]:
+        """Listen until the context is left."""
+        server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            self.cut()
+            await server.wait_closed()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        self._writers |= {writer, far_writer}
+        try:
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        finally:
+            for one in (writer, far_writer):
+                one.transport.abort()
+                self._writers.discard(one)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+    except (ConnectionError, OSError):
+        writer.transport.abort()

@@ -1,0 +1,50 @@
+"""The whole stack on real ports: fake Ollama, dripline server, and what reads it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from dripline import ChatClient
+from dripline_server.app import Server, serve
+from dripline_server.fake_ollama import FakeOllama, Script
+from dripline_server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A fake Ollama with a dripline server in front; what is in `closing` is closed first."""
+
+    ollama: FakeOllama
+    server: Server
+    client: ChatClient
+    http: aiohttp.ClientSession
+    closing: AsyncExitStack
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+
+@asynccontextmanager
+async def stack(models: Mapping[str, Script] | Script, **settings: Any) -> AsyncIterator[Stack]:
+    """Run the stack; a single script is the model `story`, which is the default then."""
+    if isinstance(models, Script):
+        models, settings = {"story": models}, {"model": "story", **settings}
+    async with (
+        FakeOllama(models) as ollama,
+        serve(Settings(port=0, ollama=ollama.url, **settings)) as server,
+        ChatClient(server.url) as client,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+        AsyncExitStack() as closing,
+    ):
+        yield Stack(ollama, server, client, http, closing)
+
+
+def user(text: str) -> list[dict[str, str]]:
+    """A conversation of one message."""
+    return [{"role": "user", "content": text}]

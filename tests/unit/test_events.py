@@ -1,0 +1,139 @@
+"""Events and their JSON form."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dripline import (
+    AddButton,
+    ChangeTheme,
+    End,
+    Error,
+    Event,
+    MalformedEvent,
+    Start,
+    Status,
+    TextMessage,
+    Thinking,
+    ToolCall,
+    Usage,
+)
+from dripline.events import from_json, to_json
+
+TEXT = st.text()
+COUNT = st.none() | st.integers(0, 2**53)
+SECONDS = st.none() | st.floats(0, 1e9, allow_nan=False)
+JSON_OBJECTS = st.dictionaries(
+    TEXT, TEXT | st.integers(-(2**53), 2**53) | st.booleans() | st.none()
+)
+EVENTS: st.SearchStrategy[Event] = st.one_of(
+    st.builds(ChangeTheme, TEXT),
+    st.builds(AddButton, TEXT, TEXT),
+    st.builds(Start, TEXT, TEXT, TEXT),
+    st.builds(Status, TEXT, TEXT),
+    st.builds(Thinking, TEXT),
+    st.builds(TextMessage, TEXT, st.none() | st.lists(JSON_OBJECTS)),
+    st.builds(ToolCall, TEXT, TEXT, JSON_OBJECTS),
+    st.builds(Error, TEXT, TEXT, st.booleans()),
+    st.builds(
+        End,
+        st.sampled_from(["completed", "cancelled", "failed"]),
+        TEXT,
+        st.builds(Usage, COUNT, COUNT, SECONDS, SECONDS, SECONDS),
+    ),
+)
+
+
+@given(EVENTS)
+def test_every_event_survives_its_json_form(event: Event) -> None:
+    """Writing and reading gives the same event, on one line."""
+    payload = to_json(event)
+    assert from_json(payload) == event
+    assert b"\n" not in payload
+    assert b"\r" not in payload
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (
+            ChangeTheme("#90EE90"),
+            {"type": "ui_control", "data": {"action": "change_theme", "color": "#90EE90"}},
+        ),
+        (
+            AddButton("Joke", "Tell me a joke"),
+            {
+                "type": "ui_control",
+                "data": {"action": "add_button", "label": "Joke", "message": "Tell me a joke"},
+            },
+        ),
+        (TextMessage("Done"), {"type": "text_message", "data": {"content": "Done"}}),
+        (
+            Error("model_not_found", "No.", False),
+            {
+                "type": "error",
+                "data": {"code": "model_not_found", "message": "No.", "retryable": False},
+            },
+        ),
+    ],
+)
+def test_the_json_form_is_the_documented_one(event: Event, expected: object) -> None:
+    """The wire form is what the README says."""
+    assert json.loads(to_json(event)) == expected
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"type": "tomorrow", "data": {"x": 1}}',
+        '{"type": "ui_control", "data": {"action": "play_music"}}',
+    ],
+)
+def test_what_a_newer_server_may_send_is_ignored(payload: str) -> None:
+    """An unknown type or action is no event and no error."""
+    assert from_json(payload) is None
+
+
+def test_unknown_and_missing_fields_are_no_fault() -> None:
+    """Servers can grow, and the seed's bare events are taken."""
+    assert from_json('{"type": "start"}') == Start("", "", "")
+    assert from_json('{"type": "text_message", "data": {"content": "a", "new": 1}}') == TextMessage(
+        "a"
+    )
+    end = '{"type": "end", "data": {"status": "completed", "usage": {"total_time": 2}}}'
+    assert from_json(end) == End("completed", "", Usage(total_time=2))
+
+
+@pytest.mark.parametrize(
+    ("payload", "field"),
+    [
+        ("", "data"),
+        ("[DONE]", "data"),
+        ("[1]", "data"),
+        ('"text"', "data"),
+        ("{}", "type"),
+        ('{"type": 1}', "type"),
+        ('{"type": "text_message"}', "content"),
+        ('{"type": "text_message", "data": []}', "data"),
+        ('{"type": "text_message", "data": {"content": null}}', "content"),
+        ('{"type": "text_message", "data": {"content": "a", "logprobs": 1}}', "logprobs"),
+        ('{"type": "tool_call", "data": {"id": "1", "name": "f", "arguments": []}}', "arguments"),
+        ('{"type": "error", "data": {"code": "x", "retryable": "yes"}}', "retryable"),
+        ('{"type": "end", "data": {"status": "done"}}', "status"),
+        ('{"type": "end", "data": {"status": "failed", "usage": {"total_time": "1"}}}', "usage"),
+        (
+            '{"type": "end", "data": {"status": "failed", "usage": {"prompt_tokens": 1.5}}}',
+            "usage.prompt_tokens",
+        ),
+        ('{"type": "ui_control", "data": {"action": "change_theme"}}', "color"),
+    ],
+)
+def test_a_malformed_event_names_its_field(payload: str, field: str) -> None:
+    """A wrong field raises, and the error says which."""
+    with pytest.raises(MalformedEvent, match=f"^malformed event: {field}") as caught:
+        from_json(payload)
+    assert caught.value.field.startswith(field)

@@ -1,0 +1,86 @@
+"""Options: flags before the environment before defaults."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+
+import pytest
+
+from dripline_server import settings
+from dripline_server.settings import BadSetting, Settings
+
+
+def from_flags(*arguments: str, **environment: str) -> Settings:
+    parser = argparse.ArgumentParser()
+    settings.add_flags(parser)
+    return settings.load(vars(parser.parse_args(arguments)), environment)
+
+
+def test_defaults() -> None:
+    """Nothing given gives what `Settings()` is."""
+    assert from_flags() == Settings()
+
+
+def test_a_flag_goes_before_its_variable() -> None:
+    """And an empty variable counts as not set."""
+    assert from_flags("--port", "1", DRIPLINE_PORT="2").port == 1
+    assert from_flags(DRIPLINE_PORT="2").port == 2
+    assert from_flags(DRIPLINE_PORT="").port == 8000
+
+
+def test_every_option_has_a_flag_and_a_variable_of_its_own() -> None:
+    """No two options share one."""
+    declared = fields(Settings)
+    variables = {settings.variable_of(option) for option in declared}
+    assert len(variables) == len(declared)
+    assert {"DRIPLINE_STALL_TIMEOUT", "OLLAMA_HOST"} <= variables
+    assert settings.flag_of(declared[0]) == "--host"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("http://box:1234/", "http://box:1234"),
+        ("https://box", "https://box"),
+        ("https://box/ollama/", "https://box/ollama"),
+        ("box", "http://box:11434"),
+        ("box:1", "http://box:1"),
+        ("0.0.0.0", "http://0.0.0.0:11434"),
+        ("[::1]", "http://[::1]:11434"),
+        ("[::1]:1", "http://[::1]:1"),
+        ("::1", "http://[::1]:11434"),
+        (":1234", "http://127.0.0.1:1234"),
+    ],
+)
+def test_addresses_are_taken_as_ollama_takes_them(text: str, url: str) -> None:
+    """`OLLAMA_HOST` may be a bare host."""
+    assert from_flags(OLLAMA_HOST=text).ollama_url == url
+    assert from_flags("--ollama", text, OLLAMA_HOST="other").ollama_url == url
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("--port", "x"),
+        ("--port", "65536"),
+        ("--port", "-1"),
+        ("--ollama", "ftp://box"),
+        ("--ollama", "http://"),
+        ("--ollama", "box:port"),
+        ("--stall-timeout", "-1"),
+        ("--stall-timeout", "nan"),
+        ("--stall-timeout", "inf"),
+        ("--stall-timeout", "soon"),
+        ("--max-body", "0"),
+        ("--max-body", "1.5"),
+        ("--log-level", "loud"),
+    ],
+)
+def test_a_bad_value_names_its_source(flag: str, text: str) -> None:
+    """The message names the flag or the variable, and the value."""
+    with pytest.raises(BadSetting, match=f"^{flag}: {text!r}"):
+        from_flags(f"{flag}={text}")
+    variable = "DRIPLINE_" + flag.strip("-").replace("-", "_").upper()
+    with pytest.raises(BadSetting, match=f"^{variable}: {text!r}"):
+        from_flags(**{variable: text})
