@@ -40,5 +40,5 @@ clean:
 	@touch $@
 
 .venv/dev.installed: setup.cfg pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet -e '.[server,dev]'
+	$(BIN)/python -m pip install --quiet -e '.[server,redis,dev]'
 	@touch $@ .venv/server.installed
