@@ -21,7 +21,11 @@
  * } ChatEvent
  */
 
-/** The fields that the page reads, and their `typeof`; "?" marks what may be absent or null. */
+/**
+ * The fields that the page reads, and their `typeof`; "?" marks what may be absent or null.
+ *
+ * @type {Map<string, Record<string, string>>}
+ */
 const FIELDS = new Map(
   Object.entries({
     ui_control: { action: "string" },

@@ -91,8 +91,8 @@ class ChatClient:
             counts as lost; more than the server's `--heartbeat`.
         max_event_size: The largest event that is taken, in bytes.
         backoff: How streams resume, and when they give up; `Backoff(attempts=0)`: never resume.
-        on_drop: Called each time a stream has lost its connection, with what happened, before it
-            resumes; for telling a person.
+        on_drop: Called with what happened each time a stream has lost its connection, before it
+            tries to resume; for telling a person.
         middlewares: What goes around each HTTP request, such as a `Recorder`.
 
     Attributes:
@@ -341,9 +341,10 @@ class ChatStream:
             await self._disconnect()
 
     async def stop(self) -> None:
-        """Stop the run. The stream then goes on to its `end`, "cancelled". Does so only once.
+        """Stop the run; the stream then goes on to its `end`, "cancelled".
 
-        Safe to call from another task than the one that iterates.
+        Does nothing if the run has ended. Safe to call from another task than the one that
+        iterates, and to call again.
 
         Raises:
             RequestError: The server cannot stop it, or has not named it.

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 
 from dripline.backoff import Attempts, Backoff, may_pass
 from dripline.errors import DriplineError, RequestRefused, StreamTruncated, TransportError
@@ -50,16 +51,17 @@ class EventSource:
             again may do again what it asks for. Without it, the iteration ends where the body
             does, and a lost connection is raised: right for streams that say their own end, such
             as `[DONE]`.
-        retry: Seconds from a lost connection to the next, until the server says otherwise.
+        reconnection_time: Seconds from a lost connection to the next, until the server's `retry`
+            says otherwise.
         silence_timeout: Seconds without a byte after which the connection counts as lost; None:
             for ever, as servers need not send heartbeats.
         max_event_size: The largest event that is taken, in bytes.
-        backoff: What comes on top of `retry`, and after how many failures in a row to give up.
+        backoff: What comes on top of the reconnection time, and when to give up.
 
     Attributes:
         last_event_id: The id of the last event that was handed out, and what the next connection
             starts after.
-        retry: Seconds from a lost connection to the next, as the server said last.
+        reconnection_time: Seconds from a lost connection to the next, as the server said last.
 
     Raises:
         ValueError: `last_event_id` holds what a header cannot (CR, LF or NUL).
@@ -75,7 +77,7 @@ class EventSource:
         session: aiohttp.ClientSession | None = None,
         last_event_id: str = "",
         reconnect: bool | None = None,
-        retry: float = 3.0,
+        reconnection_time: float = 3.0,
         silence_timeout: float | None = None,
         max_event_size: int = MAX_EVENT_SIZE,
         backoff: Backoff = DEFAULT_BACKOFF,
@@ -83,14 +85,14 @@ class EventSource:
         if set(last_event_id) & set("\r\n\0"):
             raise ValueError(f"last_event_id must not contain CR, LF or NUL: {last_event_id!r}")
         self.url = url
-        self.retry = retry
+        self.reconnection_time = reconnection_time
         self.last_event_id = last_event_id
         self._method = method or ("GET" if body is None else "POST")
-        self._headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        self._headers = CIMultiDict({"Accept": "text/event-stream", "Cache-Control": "no-store"})
         if isinstance(body, Mapping):
             self._headers["Content-Type"] = "application/json"
             body = orjson.dumps(body)
-        self._headers |= headers or {}
+        self._headers.update(headers or {})
         self._body = body
         self._session = session
         self._owns_session = session is None
@@ -206,7 +208,7 @@ class EventSource:
         if reader := self._reader:
             self.last_event_id = reader.last_event_id
             if reader.retry is not None:
-                self.retry = reader.retry / 1000
+                self.reconnection_time = reader.retry / 1000
         await self._disconnect()
 
     async def _disconnect(self) -> None:
@@ -217,10 +219,12 @@ class EventSource:
     def _pause(self) -> float:
         """Return the seconds that the server wants between two connections."""
         if isinstance(self._lost, RequestRefused):
-            return max(self.retry, retry_after(self._lost.headers))
-        return self.retry
+            return max(self.reconnection_time, retry_after(self._lost.headers))
+        return self.reconnection_time
 
-    def _request_headers(self) -> dict[str, str]:
-        # aiohttp writes header values as UTF-8, as the standard wants it for this one.
-        position = {"Last-Event-ID": self.last_event_id} if self.last_event_id else {}
-        return {**self._headers, **position}
+    def _request_headers(self) -> Mapping[str, str]:
+        headers = self._headers.copy()
+        if self.last_event_id:
+            # aiohttp writes header values as UTF-8, as the standard wants it for this one.
+            headers["Last-Event-ID"] = self.last_event_id
+        return headers

@@ -212,12 +212,14 @@ class EventDecoder:
             return None
         events = []
         for block in text.split("\n\nid: "):
-            last_event_id, found, data = block.partition("\ndata: ")
-            event = ""
-            if "\n" in last_event_id:
-                last_event_id, found, event = last_event_id.partition("\nevent: ")
-            if not found or "\n" in data or "\n" in event:
+            head, found, data = block.partition("\ndata: ")
+            if not found or "\n" in data:
                 return None
+            last_event_id, event = head, ""
+            if "\n" in head:
+                last_event_id, found, event = head.partition("\nevent: ")
+                if not found or "\n" in last_event_id or "\n" in event:
+                    return None
             events.append(_new(ServerSentEvent, (event or "message", data, last_event_id)))
         self.last_event_id = last_event_id
         return events

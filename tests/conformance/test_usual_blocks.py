@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.conformance.decoders import LIMIT, decode_in_python
@@ -30,6 +30,7 @@ UNUSUAL = [
     b"id: 4\nother: x\ndata: a\n\n",
     b"id: 5\nevent: e\nother: x\ndata: a\n\n",
     b"id: 6\ndata: a\ndata: b\n\n",
+    b"id: 6\nevent: e\n\n",
     b"id: 7\0\ndata: a\n\n",
     b"id: 8\ndata: \0\n\n",
     b"data: a\nother: x\n\n",
@@ -40,7 +41,7 @@ UNUSUAL = [
     b"id: 9\n",
 ]
 BLOCKS = st.sampled_from(USUAL) | st.sampled_from(UNUSUAL)
-RUNS = st.lists(st.tuples(BLOCKS, st.sampled_from([1, 1, 2, 3, 100])), min_size=1, max_size=8)
+RUNS = st.lists(st.tuples(BLOCKS, st.sampled_from([1, 1, 2, 3, 60])), min_size=1, max_size=8)
 # Where runs meet, and up to a block's length away: chunks end inside lines, blocks and line ends.
 SHIFTS = st.lists(st.integers(-12, 12), min_size=8, max_size=8)
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
@@ -49,6 +50,8 @@ LIMITS = st.sampled_from([30, 1200, 2000, LIMIT])
 
 @settings(max_examples=1000, deadline=None)
 @given(RUNS, SHIFTS, LINE_ENDS, LIMITS)
+@example([(b"id: 3\n\n", 1), (b"event: e\ndata: a\n\n", 1)], [0], b"\n", LIMIT)
+@example([(b"id: 6\nevent: e\n\n", 1)], [0], b"\n", LIMIT)
 def test_long_streams_say_what_the_standard_says(
     runs: list[tuple[bytes, int]], shifts: list[int], line_end: bytes, limit: int
 ) -> None:

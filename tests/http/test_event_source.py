@@ -259,7 +259,7 @@ async def test_the_request_of_a_get() -> None:
         async with EventSource(f"{server.url}/a?b=c", headers={"Authorization": "Bearer x"}) as one:
             assert one.ready_state == "connecting"
             assert [event async for event in one] == []
-        async with EventSource(server.url, headers={"Accept": "*/*"}) as two:
+        async with EventSource(server.url, headers={"accept": "*/*"}) as two:
             assert [event async for event in two] == []
     first, second = server.asked
     assert (first.method, first.path, first.body) == ("GET", "/a?b=c", b"")

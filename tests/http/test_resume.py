@@ -259,10 +259,10 @@ async def test_attempts_count_in_a_row() -> None:
     ]
     clock = WaitLog()
     async with ScriptedServer(*says) as server:
-        client = ChatClient(server.url, backoff=clock.backoff(first=1, attempts=1))
+        client = ChatClient(server.url, backoff=clock.backoff(first=3, attempts=1))
         async with client, client.chat("Hi") as chat:
             assert len(await read(chat)) == 31
-    assert clock.waits == [1] * 30
+    assert clock.waits == [3] * 30
     positions = [asked.headers.get("last-event-id") for asked in server.asked]
     assert positions == [None, *(b"%d" % n for n in range(1, 31))]
 

@@ -108,6 +108,7 @@ def test_the_file_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@settings(deadline=None)
 @given(recordings(), st.data())
 def test_a_crash_leaves_a_readable_recording(recording: Recording, data: st.DataObject) -> None:
     """Cut anywhere behind its request, a file loads, has whole pieces, and is unfinished."""
@@ -268,6 +269,7 @@ def test_a_split_keeps_bytes_and_times() -> None:
     assert recording.split(fixed(2)).pieces[1] == Piece(3.0, b"cd")
 
 
+@settings(deadline=None)
 @given(recordings(), st.integers(1, 9))
 def test_any_split_of_any_recording(recording: Recording, size: int) -> None:
     """The body stays, and the times stay in order."""

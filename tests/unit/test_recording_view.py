@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dripline import EventDecoder
@@ -17,6 +17,7 @@ RECORDED = recorded("chat") | recorded("sse") | recorded("ollama")
 
 
 @pytest.mark.parametrize("name", RECORDED)
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**16))
 def test_units_are_the_stream(name: str, seed: int) -> None:
     """Joined they are the body; their reads are where pieces end, their events the decoder's."""
@@ -50,6 +51,7 @@ def test_tokens_of_several_vendors() -> None:
     assert said["sse-openai"] == said["sse-anthropic"] == "Grüezi"
 
 
+@settings(deadline=None)
 @given(recordings())
 def test_any_recording_can_be_shown(recording: Recording) -> None:
     """Also one of bytes that are no stream; nothing in a file reaches the terminal as control."""

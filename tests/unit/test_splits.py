@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dripline import splits
@@ -23,6 +23,7 @@ PLANS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary()), st.sampled_from(PLANS))
 def test_no_plan_changes_the_bytes(pieces: list[bytes], plan: SplitPlan) -> None:
     """Joined, the pieces are the stream; none is empty; twice gives the same."""
