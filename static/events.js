@@ -24,20 +24,18 @@
 /**
  * The fields that the page reads, and their `typeof`; "?" marks what may be absent or null.
  *
- * @type {Map<string, Record<string, string>>}
+ * @type {Record<string, Record<string, string>>}
  */
-const FIELDS = new Map(
-  Object.entries({
-    ui_control: { action: "string" },
-    start: { model: "string?" },
-    status: { phase: "string", model: "string?" },
-    thinking: { content: "string" },
-    text_message: { content: "string" },
-    tool_call: { id: "string", name: "string", arguments: "object?" },
-    error: { code: "string", message: "string?" },
-    end: { status: "string", reason: "string?", usage: "object?" },
-  }),
-);
+const FIELDS = {
+  ui_control: { action: "string" },
+  start: { model: "string?" },
+  status: { phase: "string", model: "string?" },
+  thinking: { content: "string" },
+  text_message: { content: "string" },
+  tool_call: { id: "string", name: "string", arguments: "object?" },
+  error: { code: "string", message: "string?" },
+  end: { status: "string", reason: "string?", usage: "object?" },
+};
 const USAGE_FIELDS = { completion_tokens: "number?", total_time: "number?" };
 const END_STATUSES = ["completed", "cancelled", "failed"];
 
@@ -58,19 +56,20 @@ export class MalformedEvent extends Error {}
  */
 export function parseEvent(data) {
   const event = record(parseJson(data), "event");
-  const fields = FIELDS.get(String(event.type));
+  const type = String(event.type);
+  const fields = Object.hasOwn(FIELDS, type) ? FIELDS[type] : undefined;
   if (!fields) {
     return null;
   }
   const values = record(event.data ?? {}, "data");
   check(values, fields);
-  if (event.type === "ui_control" && !isAllowed(values)) {
+  if (type === "ui_control" && !isAllowed(values)) {
     return null;
   }
-  if (event.type === "end") {
+  if (type === "end") {
     checkEnd(values);
   }
-  return /** @type {ChatEvent} */ (/** @type {unknown} */ ({ type: event.type, data: values }));
+  return /** @type {ChatEvent} */ (/** @type {unknown} */ ({ type, data: values }));
 }
 
 /** @param {string} data */

@@ -11,7 +11,7 @@ const CR = 13;
 const COLON = 58;
 const SPACE = 32;
 const BOM = [0xef, 0xbb, 0xbf];
-const EMPTY = new Uint8Array(0);
+const SMALL = 4096;
 const MAX_RETRY = Number.MAX_SAFE_INTEGER;
 
 /**
@@ -47,8 +47,8 @@ export class EventDecoder {
     this._room = maxEventSize; // for the next line; negative once the limit was passed
     this._bom = 0; // bytes of a BOM seen at the stream's start; -1 once that is decided
     this._afterCr = false; // an LF that comes next belongs to the CR before it
-    /** @type {Uint8Array[]} */
-    this._line = []; // the unfinished line, in the pieces in which it came
+    // The unfinished line: bytes, not the pieces they came in, of which each would take 170 bytes.
+    this._line = new Uint8Array(SMALL);
     this._lineSize = 0;
     this._text = new TextDecoder("utf-8", { ignoreBOM: true });
     this._open = false; // lines of an unfinished block have been read into these:
@@ -137,18 +137,23 @@ export class EventDecoder {
     this._lineSize += part.length;
     if (this._lineSize > this._room) {
       this._room = -1;
-      this._line = [];
+      this._line = new Uint8Array(0);
       this._data = [];
       throw new EventTooLarge(this._limit);
     }
-    this._line.push(part.slice());
+    if (this._lineSize > this._line.length) {
+      const larger = new Uint8Array(2 * this._lineSize); // doubled, so that copying stays linear
+      larger.set(this._line.subarray(0, this._lineSize - part.length));
+      this._line = larger;
+    }
+    this._line.set(part, this._lineSize - part.length);
   }
 
   /** @param {ServerSentEvent[]} events */
   _endLine(events) {
-    const line = this._line.length === 1 ? this._line[0] : joined(this._line, this._lineSize);
-    this._line = [];
+    const line = this._line.subarray(0, this._lineSize);
     this._lineSize = 0;
+    if (line.length > SMALL) this._line = new Uint8Array(SMALL); // give back what a long one took
     if (line.length === 0) {
       this._dispatch(events);
       return;
@@ -194,19 +199,4 @@ export class EventDecoder {
     this._room = this._limit;
     this._open = false;
   }
-}
-
-/**
- * @param {Uint8Array[]} parts
- * @param {number} size
- */
-function joined(parts, size) {
-  if (parts.length === 0) return EMPTY;
-  const whole = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

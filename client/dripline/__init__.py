@@ -37,12 +37,16 @@ from dripline.events import (
     UiControl,
     Usage,
 )
+from dripline.recorder import Recorder
+from dripline.recording import BadRecording, Recording
+from dripline.replay_server import ReplayServer
 from dripline.sse import EventDecoder, ServerSentEvent
 
 __all__ = [
     "AddButton",
     "Answer",
     "Backoff",
+    "BadRecording",
     "ChangeTheme",
     "ChatClient",
     "ChatStream",
@@ -58,6 +62,9 @@ __all__ = [
     "MalformedEvent",
     "ModelInfo",
     "NotAnEventStream",
+    "Recorder",
+    "Recording",
+    "ReplayServer",
     "RequestError",
     "RequestRefused",
     "RunFailed",

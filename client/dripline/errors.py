@@ -6,6 +6,7 @@
     ├── RequestError                 we asked for something the server does not do
     │   └── RequestRefused           it answered with an HTTP error status
     ├── RunFailed                    the run ended in an `error` event; `code` says which
+    ├── BadRecording                 (ValueError) a file is no recording; see `dripline.recording`
     └── TransportError               the bytes did not come as they should
         ├── ServerUnreachable        (ConnectionError) no connection could be made
         ├── ServerTimeout            (TimeoutError) the server fell silent

@@ -45,7 +45,7 @@ class RecordingWriter:
     Each line is one `write` to the operating system, at once and unbuffered, so that whenever the
     process dies, the file has all that was read. It happens in the event loop: it copies into the
     system's cache and waits for no disk, which takes 8 us for the piece that brings a token and
-    0.1 ms for 4 KiB. A thread with a queue would hold what a crash then loses.
+    a fraction of a millisecond for 4 KiB. A thread with a queue would hold what a crash then loses.
 
     Args:
         path: The file to make; only its owner may read it.

@@ -76,7 +76,7 @@ async def test_record_a_stream_that_breaks(tmp_path: Path, fault: Fault, ending:
 
 
 async def test_record_until_ctrl_c(tmp_path: Path) -> None:
-    """What came is in the file, as cancelled."""
+    """What came is in the file, with how it ended."""
     path = tmp_path / "x.jsonl"
     async with stack(Script(TOKENS, fault=Fault.stall(at_token=1))) as s:
         ask = ("record", str(path), "--", "ask", "Hi")
@@ -86,7 +86,8 @@ async def test_record_until_ctrl_c(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 130
     parts = list(load_parts(path).values())
-    assert parts[0].ending is Ending.CANCELLED
+    # The client stops the run and leaves; the server's end may come before it has left.
+    assert parts[0].ending in (Ending.CANCELLED, Ending.EOF)
     assert b'"Es"' in parts[0].body
 
 

@@ -305,6 +305,19 @@ async def test_leaving_a_server_that_cannot_be_told(
     assert "run-12345" not in caplog.text  # Knowing the whole id is the right to read the run.
 
 
+async def test_stopping_a_run_that_is_gone() -> None:
+    """What the server does not know any more has been stopped: reading on says that it is gone."""
+    hello = stream(frames(*texts("a")), cut=True, X_Run_Id="r")
+    async with (
+        ScriptedServer(hello, answer(404)) as server,
+        ChatClient(server.url) as client,
+        client.chat("Hi") as chat,
+    ):
+        await chat.stop()
+        with pytest.raises(RunGone):
+            [event async for event in chat]
+
+
 async def test_stopping_a_run_without_a_name() -> None:
     """A server that does not name its runs can be read, but not told to stop."""
     async with ScriptedServer(stream(frames(*texts("a")), then="silence")) as server:

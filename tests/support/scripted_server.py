@@ -34,7 +34,7 @@ class Asked:
     Attributes:
         method: Such as "GET".
         path: With the query.
-        headers: By lower-case name, as the bytes that came.
+        headers: By lower-case name, as the bytes that came; joined where there are several.
         body: The body.
     """
 
@@ -116,8 +116,11 @@ async def _read_request(reader: asyncio.StreamReader) -> Asked:
     head = await reader.readuntil(b"\r\n\r\n")
     request_line, *lines = head[:-4].split(b"\r\n")
     method, path, _ = request_line.decode().split(" ")
-    fields = (line.split(b": ", 1) for line in lines)
-    headers = {name.decode().lower(): value for name, value in fields}
+    headers: dict[str, bytes] = {}
+    for line in lines:
+        field, value = line.split(b": ", 1)
+        name = field.decode().lower()
+        headers[name] = headers[name] + b", " + value if name in headers else value
     body = await reader.readexactly(int(headers.get("content-length", 0)))
     return Asked(method, path, headers, body)
 

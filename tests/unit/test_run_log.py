@@ -360,6 +360,23 @@ async def test_a_reader_may_know_more_than_the_owner(redis: RedisServer) -> None
             await writer
 
 
+async def test_a_hole_is_never_read_over(redis: RedisServer) -> None:
+    """A Redis that lost entries breaks its readers off, and says where they can go on."""
+    async with bench("redis, read elsewhere", redis) as b:
+        for n in range(1, 10, 3):
+            await b.log.append(events(n, n + 2))
+        with Redis.from_url(redis.url) as client:
+            assert client.xdel(f"dripline:log:{b.run_id}", "4-0") == 1
+        for after in (0, 2, 3):
+            with pytest.raises((ReaderOvertaken, PositionGone)):
+                await b.read(after)
+        for after in (4, 5):
+            with pytest.raises(PositionGone) as caught:
+                await b.read(after)
+            assert caught.value.first == 7
+        assert await b.read(6, until=9) == numbered(events(7, 9), first=7)
+
+
 class LogMachine(RuleBasedStateMachine):
     """Appends, readers and the end in any order; the model is the list of what was appended."""
 

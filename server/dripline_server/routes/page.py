@@ -45,8 +45,11 @@ def add_page(app: web.Application) -> None:
 
     async def index(request: web.Request) -> web.StreamResponse:
         if "text/html" in request.headers.get("Accept", ""):
-            return web.FileResponse(folder / "index.html", headers=PAGE_HEADERS)
-        return describe_service(request.app[STATE])
+            headers = {**PAGE_HEADERS, "Vary": "Accept"}
+            return web.FileResponse(folder / "index.html", headers=headers)
+        service = describe_service(request.app[STATE])
+        service.headers["Vary"] = "Accept"
+        return service
 
     app.router.add_get("/", index)
     app.router.add_static("/static/", folder)

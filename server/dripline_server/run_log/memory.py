@@ -109,10 +109,15 @@ class MemoryRunLog:
             if reader.wake and not reader.wake.done():
                 reader.wake.set_result(None)
 
-    async def wait_for_room(self) -> None:
-        """Wait until the log is within its bound, dropping what no reader needs. Safe to cancel."""
+    async def wait_for_room(self, waiting: Callable[[], None] = lambda: None) -> None:
+        """Wait until the log is within its bound, dropping what no reader needs. Safe to cancel.
+
+        Args:
+            waiting: Called whenever it begins to wait for a reader.
+        """
         while self._beyond() and not self._drop():
             self._room.clear()
+            waiting()
             await self._room.wait()
 
     @asynccontextmanager
@@ -202,7 +207,7 @@ class MemoryRunLog:
 
         What it has taken may be on its way, in buffers, and be lost with its connection.
         """
-        if not self._readers:
+        if not self._readers or self._budget.exceeded:
             return needed
         margin = min(RESUME_MARGIN, self._max_bytes // 2)
         while needed > self.first_seq and margin > 0:

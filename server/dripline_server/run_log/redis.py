@@ -34,9 +34,6 @@ from dripline_server.run_log.redis_remote import RemoteRun
 
 logger = logging.getLogger(__name__)
 
-# See `Link.step`: in how many of them a log is written.
-STEPS = 16
-
 
 class RedisRunLogs:
     """The logs of a server that is one of several processes.
@@ -75,7 +72,7 @@ class RedisRunLogs:
         self._refreshed = -float("inf")
         process = secrets.token_hex(8)
         pipe = Pipe(self._client, lease_time / 2)
-        self._link = Link(process, pipe, lease_time, keep_time, step=max_bytes // STEPS)
+        self._link = Link(process, pipe, lease_time, keep_time)
         self._mailbox = Mailbox(
             self._client,
             stream.mailbox(process),
@@ -93,7 +90,7 @@ class RedisRunLogs:
             stream.create(run_id, about, link.process, lifetime=link.lifetime, lease=link.lease)
         )
         memory = MemoryRunLog(self._max_bytes, self._budget)
-        log = self._owned[run_id] = RedisRunLog(run_id, memory, owner, link)
+        log = self._owned[run_id] = RedisRunLog(run_id, memory, owner, link, self._max_bytes)
         return log
 
     def forget(self, run_id: str) -> None:
@@ -150,7 +147,7 @@ class RedisRunLogs:
         await link.pipe.call(
             self._renewal,
             # See `Mailbox.patience`.
-            stream.tell(link.process, "still there"),
+            stream.tell(link.process, "ping", ""),
             *self._refreshments(now),
         )
         await self._look_after_followed()
@@ -185,21 +182,12 @@ class RedisRunLogs:
         return [run for run in self._remote.values() if run.readers]
 
     def _hear(self, words: list[str]) -> None:
-        """Take a message from another process, or from this one."""
-        match words:
-            case ["news", run_id]:
-                if run := self._remote.get(run_id):
-                    run.wake()
-            case ["stop", run_id]:
-                if log := self._owned.get(run_id):
-                    log.stop()
-            case ["read", run_id, process, next_seq]:
-                if log := self._owned.get(run_id):
-                    until = asyncio.get_running_loop().time() + self._link.lease_time
-                    log.heard_of_readers(process, int(next_seq), until)
-            case ["left", run_id, process]:
-                if log := self._owned.get(run_id):
-                    log.readers_left(process)
+        """Take a message: what it is about, the run, and more."""
+        verb, run_id, *rest = words
+        if run := self._remote.get(run_id):
+            run.hear(verb)
+        if log := self._owned.get(run_id):
+            log.hear(verb, *rest)
 
     def _ask_for_stops(self) -> None:
         """Find the runs that somebody asked to stop while the mailbox was closed."""

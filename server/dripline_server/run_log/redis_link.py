@@ -193,14 +193,12 @@ class Link:
         lease_time: Seconds after which everybody knows that a process has died: its lease runs out
             after half of them, and the other half is for the looks that find it missing.
         keep_time: Seconds for which ended runs stay.
-        step: Bytes in which Redis is trimmed, and after which readers tell their place.
     """
 
     process: str
     pipe: Pipe
     lease_time: float
     keep_time: float
-    step: int
 
     @property
     def period(self) -> float:

@@ -25,6 +25,9 @@ from dripline_server.run_log.redis_link import Link
 
 logger = logging.getLogger(__name__)
 
+# Redis is trimmed in steps of this part of a log's bound.
+TRIM_STEPS = 16
+
 
 @dataclass(slots=True)
 class _Elsewhere:
@@ -42,13 +45,17 @@ class RedisRunLog:
         memory: What this process's readers follow.
         owner: The run.
         link: This process's way to Redis.
+        max_bytes: The log's bound.
     """
 
-    def __init__(self, run_id: str, memory: MemoryRunLog, owner: LogOwner, link: Link) -> None:
+    def __init__(
+        self, run_id: str, memory: MemoryRunLog, owner: LogOwner, link: Link, max_bytes: int
+    ) -> None:
         self._run_id = run_id
         self._memory = memory
         self._owner = owner
         self._link = link
+        self._step = max_bytes // TRIM_STEPS
         # The entries at which Redis can be trimmed, about a step apart; how much is in the last.
         self._marks: list[int] = []
         self._unmarked = 0
@@ -90,7 +97,7 @@ class RedisRunLog:
                 await self._add(payloads)
             if self._lost:
                 raise self._lost
-        await self._memory.wait_for_room()
+        await self._memory.wait_for_room(self._ask_where)
 
     async def finish(self, payloads: Sequence[bytes]) -> None:
         """See `RunLog.finish`."""
@@ -145,7 +152,7 @@ class RedisRunLog:
     def _trim(self, first: int, payloads: Sequence[bytes]) -> int:
         """Return the entry before which Redis can let go of what memory has dropped, or 0."""
         self._unmarked += sum(map(len, payloads))
-        if self._unmarked > self._link.step:
+        if self._unmarked > self._step:
             self._marks.append(first)
             self._unmarked = 0
         keep_from = 0
@@ -153,8 +160,19 @@ class RedisRunLog:
             keep_from = self._marks.pop(0)
         return keep_from
 
-    def heard_of_readers(self, process: str, next_seq: int, until: float) -> None:
+    def hear(self, *words: str) -> None:
+        """Take a message from another process."""
+        match words:
+            case ["stop"]:
+                self.stop()
+            case ["read", process, next_seq]:
+                self._count_readers(process, int(next_seq))
+            case ["left", process]:
+                self._readers_left(process)
+
+    def _count_readers(self, process: str, next_seq: int) -> None:
         """Count the readers of another process, and keep for them what they have yet to take."""
+        until = asyncio.get_running_loop().time() + self._link.lease_time
         place = min(max(next_seq, self._memory.first_seq), self._memory.next_seq)
         if known := self._elsewhere.get(process):
             known.reader.next_seq, known.until = place, until
@@ -166,7 +184,12 @@ class RedisRunLog:
         # What came between its reading and this went unannounced.
         self._link.pipe.send(*stream.tell(process, "news", self._run_id))
 
-    def readers_left(self, process: str) -> None:
+    def _ask_where(self) -> None:
+        """Have the others tell when their readers go on, and not only now and then."""
+        for process in self._elsewhere:
+            self._link.pipe.send(*stream.tell(process, "where", self._run_id))
+
+    def _readers_left(self, process: str) -> None:
         """Hear that a process has no reader any more."""
         if gone := self._elsewhere.pop(process, None):
             self._memory.detach(gone.reader)
@@ -175,7 +198,7 @@ class RedisRunLog:
     def look_after_readers(self, now: float) -> None:
         """Count those no more of which nothing has been heard for too long."""
         for process in [name for name, one in self._elsewhere.items() if one.until < now]:
-            self.readers_left(process)
+            self._readers_left(process)
 
     def stop(self) -> None:
         """Have the run end as cancelled."""
@@ -211,5 +234,5 @@ class RedisRunLog:
             keys = stream.run_key(self._run_id), stream.log_key(self._run_id)
             self._link.pipe.send("UNLINK", *keys)
         for process in list(self._elsewhere):
-            self.readers_left(process)
+            self._readers_left(process)
         self._memory.forget()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from dripline.errors import ErrorCode
 from dripline_server.logs import ID_SHOWN
@@ -62,7 +63,9 @@ class RemoteRun:
         self.owner = owner
         self._link = link
         self._readers: set[_Reader] = set()
-        self._unreported = 0
+        # The place that the owner was told last; whether it waits for another one.
+        self._told: int | None = None
+        self._asked = False
         self._gone = False
 
     @property
@@ -72,10 +75,10 @@ class RemoteRun:
 
     async def log_state(self) -> LogState:
         """See `ReadableLog.state`; a run whose owner has died has ended."""
-        state = await self._state()
+        state, _ = await self._look()
         if not state.finished and await self._owner_is_dead():
             await self.give_up()
-            state = await self._state()
+            state, _ = await self._look()
         return state
 
     @asynccontextmanager
@@ -100,13 +103,29 @@ class RemoteRun:
 
     def report(self) -> None:
         """Tell the owner how far the last of our readers is, or that there is none."""
-        self._unreported = 0
-        process, place = self._link.process, min((r.next_seq for r in self._readers), default=None)
-        if place is None:
-            message = stream.tell(self.owner, "left", self.id, process)
+        self._asked, self._told = False, self._place
+        if self._told is None:
+            message = stream.tell(self.owner, "left", self.id, self._link.process)
         else:
-            message = stream.tell(self.owner, "read", self.id, process, place)
+            message = stream.tell(self.owner, "read", self.id, self._link.process, self._told)
         self._link.pipe.send(*message)
+
+    def hear(self, word: str) -> None:
+        """Take a message from the owner: there is news, or it waits for our readers."""
+        match word:
+            case "news":
+                self.wake()
+            case "where":
+                self._asked = True
+                self._report_if_asked()
+
+    def _report_if_asked(self) -> None:
+        if self._asked and self._place != self._told:
+            self.report()
+
+    @property
+    def _place(self) -> int | None:
+        return min((reader.next_seq for reader in self._readers), default=None)
 
     def wake(self, *, gone: bool = False) -> None:
         """Have the readers look for news; where the log has gone they end."""
@@ -120,12 +139,12 @@ class RemoteRun:
         Does nothing if somebody adds to the log meanwhile: another one who gives it up, or the
         owner.
         """
-        entry = await self._newest()
-        if entry.last:
+        state, _ = await self._look()
+        if state.finished:
             return
         ending = stream.failed_ending(ErrorCode.OWNER_LOST)
         pipe = self._link.pipe
-        reply = await pipe.send(*stream.add(self.id, entry.next_seq, ending, last=True))
+        reply = await pipe.send(*stream.add(self.id, state.last + 1, ending, last=True))
         if isinstance(reply, Exception):
             if stream.is_refusal(reply):
                 return
@@ -147,37 +166,39 @@ class RemoteRun:
                 return False
         return True
 
-    async def _state(self) -> LogState:
-        (oldest,), newest = await self._link.pipe.call(stream.oldest(self.id)), await self._newest()
-        first = stream.parse(oldest[0]).first if oldest else newest.next_seq
-        return LogState(first, newest.next_seq - 1, newest.last)
-
-    async def _newest(self) -> Entry:
-        (newest,) = await self._link.pipe.call(stream.newest(self.id))
+    async def _look(self, *more: stream.Command) -> tuple[LogState, list[Any]]:
+        """Return where the log stands, and the replies to further commands."""
+        oldest, newest, *replies = await self._link.pipe.call(
+            stream.oldest(self.id), stream.newest(self.id), *more
+        )
         if not newest:
             raise RunLogUnavailable("the run's log has gone")
-        return stream.parse(newest[0])
+        last = stream.parse(newest[0])
+        state = LogState(stream.parse(oldest[0]).first, last.next_seq - 1, last.last)
+        return state, replies
 
     async def _enter(self, reader: _Reader) -> None:
         """Find the entry in which the reader's next event is, or will be."""
-        state = await self._state()
-        if reader.next_seq < state.first:
-            raise PositionGone(state.first)
+        state, (upto, beyond) = await self._look(
+            stream.newest(self.id, reader.next_seq), stream.read(self.id, reader.next_seq, 1)
+        )
         if reader.next_seq > state.last + 1:
             raise PositionUnknown(state.last)
-        (found,) = await self._link.pipe.call(stream.newest(self.id, reader.next_seq))
-        if found:
-            reader.entry = stream.parse(found[0]).first
+        if not upto:
+            raise PositionGone(state.first)
+        entry = stream.parse(upto[0])
+        if beyond and entry.next_seq < reader.next_seq:
+            # A Redis that lost its newest entries, and was written on to.
+            raise PositionGone(stream.parse(beyond[0]).first)
+        reader.entry = entry.first
 
     async def _batches(self, reader: _Reader) -> AsyncIterator[Batch]:
         while True:
             reader.news.clear()
             first, entries = reader.next_seq, await self._read(reader)
             if payloads := [payload for entry in entries for payload in reader.take(entry)]:
+                self._report_if_asked()
                 yield Batch(first, payloads)
-                self._unreported += sum(map(len, payloads))
-                if self._unreported > self._link.step:
-                    self.report()
             if entries and entries[-1].last:
                 return
             if len(entries) < COUNT:
