@@ -283,18 +283,23 @@ async def test_cancelling_again_still_stops_the_run() -> None:
 
 
 UNSTOPPABLE = {
-    "silent": (Say(b"", "silence"), "no answer within 0.05 s"),
-    "refusing": (answer(503), "HTTP 503"),
-    "resetting": (Say(b"", "RST"), "is it running"),
+    # What the server does, how long leaving may take, and what the warning says.
+    "silent": (Say(b"", "silence"), 0.05, "no answer within 0.05 s"),
+    "refusing": (answer(503), 60, "HTTP 503"),
+    "resetting": (Say(b"", "RST"), 60, "is it running"),
 }
 
 
-@pytest.mark.parametrize(("says", "words"), UNSTOPPABLE.values(), ids=UNSTOPPABLE)
+@pytest.mark.parametrize(("says", "limit", "words"), UNSTOPPABLE.values(), ids=UNSTOPPABLE)
 async def test_leaving_a_server_that_cannot_be_told(
-    says: Say, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    says: Say,
+    limit: float,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Leaving takes no longer than its limit and raises nothing; a warning says that it goes on."""
-    monkeypatch.setattr(chat_module, "LEAVE_TIMEOUT", 0.05)
+    monkeypatch.setattr(chat_module, "LEAVE_TIMEOUT", limit)
     hello = stream(frames(*texts("a")), cut=True, then="silence", X_Run_Id="run-1234567890")
     async with ScriptedServer(hello, says) as server, ChatClient(server.url) as client:
         with caplog.at_level(logging.WARNING):
