@@ -56,7 +56,6 @@ class ErrorCode(StrEnum):
     SERVER_FULL = "server_full", "As many runs are going on as the server takes.", True
     TOO_MANY_READERS = "too_many_readers", "The run has as many readers as it may have.", True
     ANSWER_TOO_LARGE = "answer_too_large", "The answer is too large for one piece; stream it."
-    FORBIDDEN_HOST = "forbidden_host", "The `Host` header is not one that the server answers to."
 
     # In an `error` event: the run started and failed.
     OLLAMA_UNREACHABLE = "ollama_unreachable", "No Ollama answers at its address.", True
