@@ -16,6 +16,7 @@
  *   | {type: "thinking", data: {content: string}}
  *   | {type: "text_message", data: {content: string}}
  *   | {type: "tool_call", data: {id: string, name: string, arguments?: object | null}}
+ *   | {type: "tool_result", data: {id: string, name: string, content: string, failed?: boolean | null}}
  *   | {type: "error", data: {code: string, message?: string | null}}
  *   | {type: "end", data: {status: EndStatus, reason?: string | null, usage?: Usage | null}}
  * } ChatEvent
@@ -33,6 +34,7 @@ const FIELDS = {
   thinking: { content: "string" },
   text_message: { content: "string" },
   tool_call: { id: "string", name: "string", arguments: "object?" },
+  tool_result: { id: "string", name: "string", content: "string", failed: "boolean?" },
   error: { code: "string", message: "string?" },
   end: { status: "string", reason: "string?", usage: "object?" },
 };

@@ -34,6 +34,7 @@ from dripline.events import (
     TextMessage,
     Thinking,
     ToolCall,
+    ToolResult,
     UiControl,
     Usage,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "TextMessage",
     "Thinking",
     "ToolCall",
+    "ToolResult",
     "TransportError",
     "UiControl",
     "Usage",

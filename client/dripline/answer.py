@@ -14,6 +14,7 @@ from dripline.events import (
     TextMessage,
     Thinking,
     ToolCall,
+    ToolResult,
     UiControl,
 )
 
@@ -25,7 +26,9 @@ class Answer:
     Attributes:
         run_id: The run's id; "" before its `start`.
         model: The model that answers.
-        tool_calls: What the model asks of the client's own tools.
+        tool_calls: The tools that the model called.
+        tool_results: What the server's own tools gave; a call without one is for the
+            client to answer.
         ui_controls: What the page was told to do.
         error: What the run failed of.
         end: How it ended; None while it has not, and then this is not the whole answer.
@@ -34,6 +37,7 @@ class Answer:
     run_id: str = ""
     model: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
+    tool_results: list[ToolResult] = field(default_factory=list)
     ui_controls: list[UiControl] = field(default_factory=list)
     error: Error | None = None
     end: End | None = None
@@ -63,6 +67,8 @@ class Answer:
                 self.ui_controls.append(event)
             case ToolCall():
                 self.tool_calls.append(event)
+            case ToolResult():
+                self.tool_results.append(event)
             case Error():
                 self.error = event
             case End():

@@ -87,7 +87,7 @@ class TextMessage:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The model asks for a tool of the client's.
+    """The model calls a tool: the client's own, or one of the server's (a `ToolResult` follows).
 
     Attributes:
         id: Names the call; Ollama's own where it gives one.
@@ -98,6 +98,23 @@ class ToolCall:
     id: str
     name: str
     arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool of the server's gave; the model is told it, and goes on.
+
+    Attributes:
+        id: The call's.
+        name: The tool's name.
+        content: What the model is told.
+        failed: Whether it is an error: the tool's, or one in the call's arguments.
+    """
+
+    id: str
+    name: str
+    content: str
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +167,7 @@ class End:
 
 
 UiControl = ChangeTheme | AddButton
-Event = UiControl | Start | Status | Thinking | TextMessage | ToolCall | Error | End
+Event = UiControl | Start | Status | Thinking | TextMessage | ToolCall | ToolResult | Error | End
 
 
 def to_json(event: Event) -> bytes:
@@ -231,6 +248,15 @@ def _parse_tool_call(data: dict[str, Any]) -> ToolCall:
     )
 
 
+def _parse_tool_result(data: dict[str, Any]) -> ToolResult:
+    return ToolResult(
+        _take(data, "id", str),
+        _take(data, "name", str),
+        _take(data, "content", str),
+        _take(data, "failed", bool, False),
+    )
+
+
 def _parse_error(data: dict[str, Any]) -> Error:
     return Error(
         _take(data, "code", str),
@@ -267,6 +293,7 @@ _TYPES: dict[type, str] = {
     Thinking: "thinking",
     TextMessage: "text_message",
     ToolCall: "tool_call",
+    ToolResult: "tool_result",
     Error: "error",
     End: "end",
 }
@@ -278,6 +305,7 @@ _PARSERS: dict[str, Callable[[dict[str, Any]], Event | None]] = {
     "thinking": lambda data: Thinking(_take(data, "content", str)),
     "text_message": _parse_text,
     "tool_call": _parse_tool_call,
+    "tool_result": _parse_tool_result,
     "error": _parse_error,
     "end": _parse_end,
 }

@@ -20,6 +20,7 @@ from dripline import (
     TextMessage,
     Thinking,
     ToolCall,
+    ToolResult,
     Usage,
 )
 from dripline.events import from_json, to_json
@@ -38,6 +39,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Thinking, TEXT),
     st.builds(TextMessage, TEXT, st.none() | st.lists(JSON_OBJECTS)),
     st.builds(ToolCall, TEXT, TEXT, JSON_OBJECTS),
+    st.builds(ToolResult, TEXT, TEXT, TEXT, st.booleans()),
     st.builds(Error, TEXT, TEXT, st.booleans()),
     st.builds(
         End,
