@@ -18,7 +18,8 @@ from dripline_server.problems import answer_problems
 from dripline_server.routes import chat, info, metrics, runs
 from dripline_server.routes.page import add_page
 from dripline_server.run_log import RunLogs
-from dripline_server.run_log.memory import Budget, MemoryRunLogs
+from dripline_server.run_log.budget import Budget
+from dripline_server.run_log.memory import MemoryRunLogs
 from dripline_server.run_records import RunRecords
 from dripline_server.run_registry import RunRegistry
 from dripline_server.settings import BadSetting, Settings

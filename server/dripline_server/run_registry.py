@@ -11,7 +11,7 @@ from dripline.events import Error
 from dripline_server.metrics import Metrics
 from dripline_server.ollama import Ollama
 from dripline_server.run_log import FoundRun, RunLogs
-from dripline_server.run_log.memory import Budget
+from dripline_server.run_log.budget import Budget
 from dripline_server.run_records import RunRecords
 from dripline_server.runs import Run, RunRequest
 from dripline_server.settings import Settings

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dripline_server.run_log.memory import RESUME_MARGIN, Budget, MemoryRunLog
+from dripline_server.run_log.budget import Budget
+from dripline_server.run_log.memory import RESUME_MARGIN, MemoryRunLog
 
 PAYLOAD = b"x" * 1000
 

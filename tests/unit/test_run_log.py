@@ -32,7 +32,8 @@ from dripline_server.run_log import (
     RunLog,
     RunLogs,
 )
-from dripline_server.run_log.memory import Budget, MemoryRunLogs
+from dripline_server.run_log.budget import Budget
+from dripline_server.run_log.memory import MemoryRunLogs
 from dripline_server.run_log.redis import RedisRunLogs
 from tests.support.redis_server import RedisServer, redis_server
 

@@ -14,6 +14,7 @@ from dripline_server.run_log import (
     PositionGone,
     PositionUnknown,
 )
+from dripline_server.run_log.budget import Budget
 
 # What an event costs beside its JSON: the bytes object's header and its place in the list.
 OVERHEAD = 48
@@ -22,27 +23,6 @@ BATCH_BYTES = 64 * 1024
 # What may be between a reader's place here and what it has received: a batch, aiohttp's buffer and
 # the kernel's.
 RESUME_MARGIN = 512 * 1024
-
-
-class Budget:
-    """What all logs of a process may hold together.
-
-    Args:
-        limit: Bytes.
-        make_room: Called when the logs are beyond it: lets go of what is least needed.
-    """
-
-    def __init__(self, limit: int, make_room: Callable[[], None] = lambda: None) -> None:
-        self.limit = limit
-        self.used = 0
-        self.make_room = make_room
-
-    @property
-    def exceeded(self) -> bool:
-        """Whether the logs are beyond the limit, after making what room there is."""
-        if self.used > self.limit:
-            self.make_room()
-        return self.used > self.limit
 
 
 class LogReader:

@@ -1,26 +1,22 @@
-"""What a process has open to Redis: one connection for its commands, one for its mailbox."""
+"""A process's commands for Redis: one connection, and as few round trips as can be."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from dripline_server.run_log import RunLogUnavailable
-from dripline_server.run_log.redis_stream import Argument, Command
+from dripline_server.run_log.redis.stream import Argument, Command
 
 logger = logging.getLogger(__name__)
 
 # Bounds what the replies of one round trip can hold.
 MAX_COMMANDS = 128
 TIMEOUT_PARTS = 4
-# How often in a row a lease has to be missing: a Redis that has just restarted knows no lease.
-LOOKS = 3
 
 
 class Pipe:
@@ -127,95 +123,3 @@ class Pipe:
         elif not trouble and not self._connected:
             logger.warning("Redis is back")
         self._connected = not trouble
-
-
-class Mailbox:
-    """Hears what other processes say to this one; connects again as often as it takes.
-
-    Args:
-        client: Redis.
-        channel: Where it listens.
-        patience: Seconds of silence after which the connection counts as dead. The process says
-            something to itself more often than that.
-        opened: Called whenever it has begun to listen: what was said before may have been missed.
-        heard: Called with the words of each message.
-    """
-
-    def __init__(
-        self,
-        client: Redis,
-        channel: str,
-        *,
-        patience: float,
-        opened: Callable[[], None],
-        heard: Callable[[list[str]], None],
-    ) -> None:
-        self._client = client
-        self._channel = channel
-        self._patience = patience
-        self._opened = opened
-        self._heard = heard
-        self._task = asyncio.create_task(self._run(), name="redis mailbox")
-
-    async def close(self) -> None:
-        """Listen no longer."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._listen()
-            except (RedisError, OSError) as error:
-                logger.debug("the mailbox is closed: %s", error)
-            except Exception:  # Without its mailbox the process could not be told to stop a run.
-                logger.exception("a fault in dripline, or in its Redis client")
-            await asyncio.sleep(self._patience / 4)
-
-    async def _listen(self) -> None:
-        async with self._client.pubsub() as pubsub:
-            async with asyncio.timeout(self._patience):
-                await pubsub.subscribe(self._channel)
-            while message := await pubsub.get_message(timeout=self._patience):
-                if message["type"] == "message":
-                    self._heard(message["data"].decode().split(" "))
-                else:
-                    self._opened()
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What the logs of a process share.
-
-    Attributes:
-        process: The process's name.
-        pipe: Its way to Redis.
-        lease_time: Seconds after which everybody knows that a process has died: its lease runs out
-            after half of them, and the other half is for the looks that find it missing.
-        keep_time: Seconds for which ended runs stay.
-    """
-
-    process: str
-    pipe: Pipe
-    lease_time: float
-    keep_time: float
-
-    @property
-    def period(self) -> float:
-        """Seconds between two renewals, and between two looks."""
-        return self.lease_time / 2 / LOOKS
-
-    @property
-    def lease(self) -> int:
-        """Milliseconds after which a lease runs out."""
-        return int(self.lease_time / 2 * 1000)
-
-    @property
-    def keep(self) -> int:
-        """Milliseconds after which an ended run's keys go: time for those who still read it."""
-        return int((self.keep_time + self.lease_time) * 1000)
-
-    @property
-    def lifetime(self) -> int:
-        """Milliseconds after which the keys of a run go that nobody cares for any more."""
-        return self.keep + int(4 * self.lease_time * 1000)

@@ -1,14 +1,4 @@
-"""Run logs in Redis Streams: many processes behave as one.
-
-The process that started a run owns it. It adds each entry to the run's stream first and then to a
-log in its memory, which its own readers follow and which sets the pace: its bound, its waiting for
-slow readers and its dropping are what Redis gets too. So nobody here has seen what cannot be read
-elsewhere.
-
-The other processes read the stream whenever the owner says that there is news. They tell the owner
-where their readers are, and ask it to stop. All of that goes through one mailbox for each process.
-Each process has one lease, which it renews; whose lease has run out is dead.
-"""
+"""The run logs of a server that is one of several processes on one Redis."""
 
 from __future__ import annotations
 
@@ -26,11 +16,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from dripline_server.run_log import LogOwner, RunLogUnavailable
-from dripline_server.run_log import redis_stream as stream
-from dripline_server.run_log.memory import Budget, MemoryRunLog
-from dripline_server.run_log.redis_link import LOOKS, Link, Mailbox, Pipe
-from dripline_server.run_log.redis_owned import RedisRunLog
-from dripline_server.run_log.redis_remote import RemoteRun
+from dripline_server.run_log.budget import Budget
+from dripline_server.run_log.memory import MemoryRunLog
+from dripline_server.run_log.redis import stream
+from dripline_server.run_log.redis.link import LOOKS, Link
+from dripline_server.run_log.redis.mailbox import Mailbox
+from dripline_server.run_log.redis.owned import RedisRunLog
+from dripline_server.run_log.redis.pipe import Pipe
+from dripline_server.run_log.redis.remote import RemoteRun
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from dripline_server.run_log import (
     ReaderOvertaken,
     RunLogUnavailable,
 )
-from dripline_server.run_log import redis_stream as stream
-from dripline_server.run_log.redis_link import LOOKS, Link
-from dripline_server.run_log.redis_stream import Entry
+from dripline_server.run_log.redis import stream
+from dripline_server.run_log.redis.link import LOOKS, Link
+from dripline_server.run_log.redis.stream import Entry
 
 logger = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from dripline_server.run_log import (
     RunLogUnavailable,
     RunTakenOver,
 )
-from dripline_server.run_log import redis_stream as stream
 from dripline_server.run_log.memory import LogReader, MemoryRunLog
-from dripline_server.run_log.redis_link import Link
+from dripline_server.run_log.redis import stream
+from dripline_server.run_log.redis.link import Link
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,48 @@
+"""What the logs of a process share: its name, its way to Redis, and its times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dripline_server.run_log.redis.pipe import Pipe
+
+# How often in a row a lease has to be missing: a Redis that has just restarted knows no lease.
+LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What the logs of a process share.
+
+    Attributes:
+        process: The process's name.
+        pipe: Its way to Redis.
+        lease_time: Seconds after which everybody knows that a process has died: its lease runs out
+            after half of them, and the other half is for the looks that find it missing.
+        keep_time: Seconds for which ended runs stay.
+    """
+
+    process: str
+    pipe: Pipe
+    lease_time: float
+    keep_time: float
+
+    @property
+    def period(self) -> float:
+        """Seconds between two renewals, and between two looks."""
+        return self.lease_time / 2 / LOOKS
+
+    @property
+    def lease(self) -> int:
+        """Milliseconds after which a lease runs out."""
+        return int(self.lease_time / 2 * 1000)
+
+    @property
+    def keep(self) -> int:
+        """Milliseconds after which an ended run's keys go: time for those who still read it."""
+        return int((self.keep_time + self.lease_time) * 1000)
+
+    @property
+    def lifetime(self) -> int:
+        """Milliseconds after which the keys of a run go that nobody cares for any more."""
+        return self.keep + int(4 * self.lease_time * 1000)
