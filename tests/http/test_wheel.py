@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,15 +12,19 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from dripline_server.routes.page import MARKDOWN_LIBRARY
 from tests.support.processes import line
+from tests.support.programs import require_npm_packages
 from tests.support.stack import user
 
 ROOT = Path(__file__).parents[2]
+PAGE_SUFFIXES = {".html", ".css", ".js", ".svg"}
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built from a copy of what git would take: nothing is left in the checkout."""
+    libraries = require_npm_packages("static")
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True).stdout
@@ -27,6 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
+    shutil.copytree(libraries, source / "static/node_modules", symlinks=True)
     build: list[str | Path] = [
         sys.executable,
         "-m",
@@ -54,8 +60,21 @@ def test_the_wheel_has_no_other_top_level_name(wheel: Path) -> None:
         "dripline_server/static/style.css",
         "dripline_server/static/sse.js",
     } <= set(names)
-    page = {path.name for path in (ROOT / "static").iterdir() if path.is_file()}
-    assert {name.rpartition("/")[2] for name in names if "/static/" in name} == page
+    page = {path.name for path in (ROOT / "static").iterdir() if path.suffix in PAGE_SUFFIXES}
+    own = [name for name in names if "/static/" in name and "/node_modules/" not in name]
+    assert {name.rpartition("/")[2] for name in own} == page
+
+
+def test_the_wheel_has_the_pages_libraries_and_their_licences(wheel: Path) -> None:
+    """The one file that the browser loads; what went into it says under which terms."""
+    names = zipfile.ZipFile(wheel).namelist()
+    found = {name.partition("/static/")[2] for name in names if "/node_modules/" in name}
+    assert MARKDOWN_LIBRARY in found
+    licences = [name for name in found if "LICENSE" in name]
+    assert {*licences, MARKDOWN_LIBRARY} == found
+    installed = [path for path in (ROOT / "static/node_modules").iterdir() if path.is_dir()]
+    packages = {path.name for path in installed if not path.name.startswith(".")}
+    assert {name.split("/")[1] for name in licences} == packages
 
 
 def _install(wheel: Path, folder: Path) -> None:

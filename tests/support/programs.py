@@ -1,11 +1,15 @@
-"""Programs that are not Python packages: found, or the test is skipped and says what to install."""
+"""What is no Python package: found, or the test is skipped and says what to install."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 # The name of a program -> the names it may have, and the Debian package that has it.
 PROGRAMS = {
@@ -22,10 +26,25 @@ def require_program(name: str) -> str:
     Where it is missing the test is skipped, or fails if the environment has DRIPLINE_REQUIRE=all.
     """
     names, package = PROGRAMS[name]
-    for candidate in names:
-        if path := shutil.which(candidate):
-            return path
-    reason = f"{name} is not installed (Debian's package {package})"
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        _skip_or_fail(f"{name} is not installed (Debian's package {package})")
+    return path
+
+
+def require_npm_packages(folder: str) -> Path:
+    """Return the `node_modules` of a folder with a package.json: `static` or `tests/js`.
+
+    Where npm has not brought it the test is skipped, or fails if the environment has
+    DRIPLINE_REQUIRE=all.
+    """
+    packages = ROOT / folder / "node_modules"
+    if not (packages / ".package-lock.json").is_file():
+        _skip_or_fail(f"the npm packages of {folder} are not installed (`make test` installs them)")
+    return packages
+
+
+def _skip_or_fail(reason: str) -> NoReturn:
     if os.environ.get("DRIPLINE_REQUIRE") == "all":
         pytest.fail(reason)
     pytest.skip(reason)

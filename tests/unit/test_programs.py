@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import PROGRAMS, require_program
+from tests.support.programs import PROGRAMS, require_npm_packages, require_program
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -37,3 +37,13 @@ def test_any_of_its_names_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     program.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert require_program("chromium") == str(program)
+
+
+def test_missing_npm_packages_skip_or_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason says which, and what installs them."""
+    monkeypatch.delenv("DRIPLINE_REQUIRE", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"npm packages of docs .*make test"):
+        require_npm_packages("docs")
+    monkeypatch.setenv("DRIPLINE_REQUIRE", "all")
+    with pytest.raises(pytest.fail.Exception, match="npm packages of docs"):
+        require_npm_packages("docs")

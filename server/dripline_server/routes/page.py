@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from aiohttp import web
@@ -10,6 +11,9 @@ import dripline_server
 from dripline_server.routes.info import describe_service
 from dripline_server.state import STATE
 
+logger = logging.getLogger(__name__)
+
+MARKDOWN_LIBRARY = "node_modules/markdown-it/dist/browser/markdown-it.esm.min.mjs"
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -42,6 +46,8 @@ def page_folder() -> Path:
 def add_page(app: web.Application) -> None:
     """Serve the page at `/` and its files under `/static/`."""
     folder = page_folder()
+    if not (folder / MARKDOWN_LIBRARY).is_file():
+        logger.warning("the page shows plain text: npm has not brought %s", MARKDOWN_LIBRARY)
 
     async def index(request: web.Request) -> web.StreamResponse:
         if "text/html" in request.headers.get("Accept", ""):
