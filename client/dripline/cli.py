@@ -24,6 +24,7 @@ from dripline.errors import (
 from dripline.events import Event, Status, TextMessage, Thinking, to_json
 from dripline.recording_cli import CommandParser
 from dripline.recording_cli import add_commands as add_recording_commands
+from dripline.visible import visible, visible_on
 
 EXIT_CODES = """\
 exit codes:
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except DriplineError as error:
-        print(f"dripline: {error}", file=sys.stderr)
+        print(f"dripline: {visible(str(error))}", file=sys.stderr)
         return _exit_code(error)
 
 
@@ -170,7 +171,7 @@ class _JsonPrinter:
     """Prints each event as it stands on the wire, one a line."""
 
     def show(self, event: Event) -> None:
-        sys.stdout.write(to_json(event).decode() + "\n")
+        sys.stdout.write(visible_on(sys.stdout, to_json(event).decode()) + "\n")
         sys.stdout.flush()
 
     def close(self) -> None:
@@ -187,13 +188,13 @@ class _TextPrinter:
     def show(self, event: Event) -> None:
         match event:
             case TextMessage(content):
-                sys.stdout.write(content)
+                sys.stdout.write(visible_on(sys.stdout, content))
                 sys.stdout.flush()
                 self._line_is_open = not content.endswith("\n")
             case Thinking(content) if self._thinking:
-                print(content, end="", file=sys.stderr, flush=True)
+                print(visible_on(sys.stderr, content), end="", file=sys.stderr, flush=True)
             case Status("loading", model) if sys.stderr.isatty():
-                print(f"loading {model} ...", file=sys.stderr, flush=True)
+                print(f"loading {visible(model)} ...", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._line_is_open:
@@ -208,7 +209,8 @@ def _models(options: argparse.Namespace) -> int:
         else:
             size = f"{model.size / 1e9:.1f} GB"
             state = "loaded" if model.loaded else ""
-            print(f"{model.name:<32} {size:>9}  {state:<6}  {', '.join(model.capabilities)}")
+            row = f"{model.name:<32} {size:>9}  {state:<6}  {', '.join(model.capabilities)}"
+            print(visible_on(sys.stdout, row))
     return 0
 
 
