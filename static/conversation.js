@@ -3,7 +3,8 @@
 /**
  * @typedef {import("./events.js").ChatEvent} ChatEvent
  * @typedef {import("./events.js").EndStatus} EndStatus
- * @typedef {{role: "user" | "assistant", content: string}} Message As `POST /chat` takes it.
+ * @typedef {{role: "system" | "user" | "assistant", content: string, images?: string[]}} Message As
+ *   `POST /chat` takes it.
  */
 
 /** What a run's events add up to: an answer, whole or as far as it has come. */
@@ -83,9 +84,12 @@ export class Conversation {
   /** @type {(Message | Answer)[]} */
   #turns = [];
 
-  /** @param {string} content */
-  ask(content) {
-    this.#turns.push({ role: "user", content });
+  /**
+   * @param {string} content
+   * @param {string[]} images Base64.
+   */
+  ask(content, images) {
+    this.#turns.push({ role: "user", content, ...(images.length > 0 && { images }) });
   }
 
   /** Begin the answer to the last question. */

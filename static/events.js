@@ -121,7 +121,7 @@ function checkEnd(values) {
  *
  * @param {Record<string, unknown>} data
  */
-function isAllowed(data) {
+export function isAllowed(data) {
   switch (data.action) {
     case "change_theme":
       return typeof data.color === "string" && COLOR.test(data.color);

@@ -1,11 +1,19 @@
 /** The page: what the user does goes to the server, and what the server says is drawn. */
 
 import { AnswerView } from "./answer-view.js";
+import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { listenToKeys, showHelp } from "./keyboard.js";
+import { LookView } from "./look-view.js";
+import { part } from "./dom.js";
+import { PageLook } from "./page-look.js";
 import { PageView } from "./page-view.js";
-import { readDemo, readModels, Run, TransportError } from "./transport.js";
+import { Preferences } from "./preferences.js";
+import { readModels, readService, Run, TransportError } from "./transport.js";
 
 const conversation = new Conversation();
+const look = new PageLook();
+let ownSystem = "";
 
 /**
  * The run that answers now.
@@ -14,15 +22,53 @@ const conversation = new Conversation();
  */
 let run = null;
 
-const page = new PageView({
-  onMessage(text) {
-    conversation.ask(text);
-    page.addQuestion(text);
-    void answerLast();
-  },
+const composer = new Composer({
+  onMessage: ask,
   onStop: () => run?.stop(),
-  onReload: () => void readServer(),
+  onEditLast: () => {},
+  onSay: (said) => page.announce(said),
 });
+const page = new PageView(ask);
+const lookView = new LookView({
+  onMessage: ask,
+  onUndoColor() {
+    look.undoColor();
+    lookView.show(look);
+    page.announce("The colour is undone.");
+  },
+  onRemoveButton(label) {
+    look.removeButton(label);
+    lookView.show(look);
+    page.announce(`The button ${label} is gone.`);
+  },
+});
+const preferences = new Preferences({
+  onLookAtModels: () => void readServer(),
+  onOwnSystem: (text) => (ownSystem = text),
+  onModel: (blind) => composer.allowPictures(blind),
+});
+
+listenToKeys({
+  stop: () => run?.stop() ?? false,
+  "focus-message": () => composer.focus(),
+  settings: () => preferences.open(ownSystem),
+  help: showHelp,
+});
+part(document, "#open-settings").addEventListener("click", () => preferences.open(ownSystem));
+part(document, "#open-help").addEventListener("click", showHelp);
+
+/**
+ * @param {string} text
+ * @param {string[]} [images] Base64.
+ */
+function ask(text, images = []) {
+  if (run) {
+    return;
+  }
+  conversation.ask(text, images);
+  page.addQuestion(text, images);
+  void answerLast();
+}
 
 /** Answer the conversation's last question; a failure becomes part of the answer. */
 async function answerLast() {
@@ -30,17 +76,21 @@ async function answerLast() {
   const view = new AnswerView(answer, function retry() {
     conversation.drop(answer);
     view.element.remove();
-    page.focus();
+    composer.focus();
     void answerLast();
   });
   page.addAnswer(view.element);
-  page.setBusy(true);
+  setBusy(true);
   page.announce("Answering.");
-  run = new Run({ messages: conversation.messages, model: page.model });
+  run = new Run({
+    messages: [...preferences.systemMessages(ownSystem), ...conversation.messages],
+    ...preferences.requestFields(),
+  });
   try {
     for await (const event of run.events()) {
       if (event.type === "ui_control") {
-        obey(event.data);
+        look.add(event.data);
+        lookView.show(look);
       } else {
         answer.add(event);
         view.update();
@@ -51,44 +101,33 @@ async function answerLast() {
   }
   run = null;
   view.finish();
-  page.setBusy(false);
+  setBusy(false);
   page.announce(answer.status === "completed" ? "Answer complete." : "The answer has stopped.");
+  void readServer();
 }
 
-/** @param {import("./events.js").UiControl} control */
-function obey(control) {
-  if (control.action === "change_theme") {
-    page.setColor(control.color);
-  } else {
-    page.addButton(control);
-  }
+/** @param {boolean} busy */
+function setBusy(busy) {
+  composer.setBusy(busy);
+  lookView.setBusy(busy);
 }
 
 /** Fill in what the server tells of itself. */
 async function readServer() {
   try {
-    const [demo, found] = await Promise.all([readDemo(), readModels()]);
-    page.showDemo(demo);
-    const names = found.models.map((model) => model.name);
-    page.showModels(names, chosenModel(names, found.default));
+    const [service, found] = await Promise.all([readService(), readModels()]);
+    page.showDemo(service.demo);
+    composer.allowPictures(preferences.showModels(found), service.maxBody);
     page.showTrouble(
-      names.length > 0
-        ? ""
-        : "Ollama has no models yet. Get one with `ollama pull llama3.2`, then try again.",
+      found.models.length > 0
+        ? null
+        : { code: "no_models", message: "Ollama has no models yet. Get one, then try again." },
+      readServer,
     );
   } catch (error) {
-    page.showTrouble(sentenceOf(error));
+    const code = error instanceof TransportError ? error.code : "page_fault";
+    page.showTrouble({ code, message: sentenceOf(error) }, readServer);
   }
-}
-
-/**
- * Return which model to begin with. Ollama lists `demo` as `demo:latest`.
- *
- * @param {string[]} names
- * @param {string} preferred The server's default; "" where it has none.
- */
-function chosenModel(names, preferred) {
-  return names.find((name) => name === preferred || name === `${preferred}:latest`) ?? names[0];
 }
 
 /** @param {unknown} error */

@@ -9,6 +9,11 @@
  * @property {string} text
  * @property {string} muted Text that matters less.
  * @property {string} accent What can be pressed.
+ * @property {string} danger What is wrong.
+ * @property {string} syntax-keyword Code, as the next three.
+ * @property {string} syntax-string
+ * @property {string} syntax-number
+ * @property {string} syntax-title Names that are being given a meaning.
  */
 
 /** @type {Rgb} */
@@ -16,12 +21,22 @@ const BLACK = [0, 0, 0];
 /** @type {Rgb} */
 const WHITE = [255, 255, 255];
 
+// What tells some texts apart; each is mixed with the text's colour until it can be read.
+/** @type {Readonly<Record<string, Rgb>>} */
+const HUES = {
+  danger: [200, 40, 40],
+  "syntax-keyword": [150, 70, 200],
+  "syntax-string": [40, 140, 70],
+  "syntax-number": [190, 110, 20],
+  "syntax-title": [40, 110, 200],
+};
+
 // WCAG 2.2, 1.4.3. Black or white reaches it on any colour: the worst has 4.58 with both.
 const READABLE = 4.5;
 
 /**
- * Return the palette of a page in the given colour: text has a contrast of at least 4.5 on it and on
- * its surfaces.
+ * Return the palette of a page in the given colour: every colour of text has a contrast of at least
+ * 4.5 on it and on its surfaces.
  *
  * @param {string} color "#RRGGBB".
  * @returns {Palette & {scheme: "light" | "dark"}} `scheme` is for the browser's own controls.
@@ -30,8 +45,9 @@ export function paletteOf(color) {
   const page = parse(color);
   const text = contrast(page, BLACK) >= contrast(page, WHITE) ? BLACK : WHITE;
   const surface = surfaceOf(page, text);
-  /** @param {number} wanted */
-  const tone = (wanted) => toneOf(text, [page, surface], wanted);
+  /** @param {number} wanted @param {Rgb} [hue] @param {number} [least] */
+  const tone = (wanted, hue = page, least = 0.4) => toneOf(hue, text, [page, surface], wanted, least);
+  const hues = Object.entries(HUES).map(([name, hue]) => [name, css(tone(READABLE + 0.2, hue, 0))]);
   return {
     page: css(page),
     surface: css(surface),
@@ -39,6 +55,7 @@ export function paletteOf(color) {
     text: css(text === BLACK ? tone(15) : tone(13)),
     muted: css(tone(5.5)),
     accent: css(tone(6.5)),
+    ...Object.fromEntries(hues),
     scheme: text === BLACK ? "light" : "dark",
   };
 }
@@ -59,16 +76,18 @@ function surfaceOf(page, text) {
 }
 
 /**
- * Return what is nearest to the backgrounds, yet has the wanted contrast on both; `text` where
- * nothing has.
+ * Return what is nearest to a hue, yet has the wanted contrast on the backgrounds; `text` where nothing
+ * has.
  *
+ * @param {Rgb} hue
  * @param {Rgb} text
  * @param {[page: Rgb, surface: Rgb]} backgrounds
  * @param {number} wanted
+ * @param {number} least The least share of the text's colour.
  */
-function toneOf(text, backgrounds, wanted) {
-  for (let share = 0.4; share < 1; share += 0.05) {
-    const tone = mix(backgrounds[0], text, share);
+function toneOf(hue, text, backgrounds, wanted, least) {
+  for (let share = least; share < 1; share += 0.05) {
+    const tone = mix(hue, text, share);
     if (backgrounds.every((background) => contrast(background, tone) >= wanted)) {
       return tone;
     }

@@ -1,12 +1,13 @@
 /** The server's side of the page: requests, and a run's events. Knows nothing of the DOM. */
 
 import { MalformedEvent, parseEvent } from "./events.js";
+import { canChat } from "./models.js";
 import { EventDecoder } from "./sse.js";
 
 /**
  * @typedef {import("./conversation.js").Message} Message
  * @typedef {import("./events.js").ChatEvent} ChatEvent
- * @typedef {{name: string, capabilities: string[]}} Model
+ * @typedef {import("./models.js").Model} Model
  */
 
 const NO_SERVER =
@@ -20,16 +21,33 @@ const NOT_DRIPLINE =
   " again and reload the page.";
 
 /** Something between the page and the server went wrong; the message tells a person what to do. */
-export class TransportError extends Error {}
+export class TransportError extends Error {
+  /** Which of the ways: the server's code, or one of the page's own; see ways-out.js. */
+  code;
+
+  /**
+   * @param {string} code
+   * @param {string} message
+   * @param {ErrorOptions} [options]
+   */
+  constructor(code, message, options) {
+    super(message, options);
+    this.code = code;
+  }
+}
 
 /**
- * Return why the built-in fake stands in for Ollama: a sentence, or "" where it does not.
+ * Return what the server says of itself: why the built-in fake stands in for Ollama, as a sentence, or
+ * "" where it does not; and the largest body it takes, in bytes.
  *
- * @returns {Promise<string>}
+ * @returns {Promise<{demo: string, maxBody: number}>}
  */
-export async function readDemo() {
-  const { demo } = await getJson("/");
-  return typeof demo === "string" ? demo : "";
+export async function readService() {
+  const { demo, max_body: maxBody } = await getJson("/");
+  return {
+    demo: typeof demo === "string" ? demo : "",
+    maxBody: typeof maxBody === "number" ? maxBody : Infinity,
+  };
 }
 
 /**
@@ -40,17 +58,11 @@ export async function readDemo() {
 export async function readModels() {
   const found = await getJson("/models");
   if (!Array.isArray(found.models) || typeof found.default !== "string") {
-    throw new TransportError(NOT_DRIPLINE);
+    throw new TransportError("not_dripline", NOT_DRIPLINE);
   }
   /** @type {Model[]} */
   const models = found.models;
   return { models: models.filter(canChat), default: found.default };
-}
-
-/** @param {Model} model */
-function canChat({ capabilities }) {
-  // An older Ollama tells none.
-  return capabilities.length === 0 || capabilities.includes("completion");
 }
 
 /** One generation: its events, and the way to stop it. */
@@ -96,7 +108,7 @@ export class Run {
       for (;;) {
         const { done, value } = await read(reader);
         if (done) {
-          throw new TransportError(TRUNCATED);
+          throw new TransportError("truncated", TRUNCATED);
         }
         for (const { data } of decode(decoder, value)) {
           const event = parse(data);
@@ -125,7 +137,7 @@ export class Run {
     });
     const type = response.headers.get("Content-Type") ?? "";
     if (!/^text\/event-stream\b/i.test(type) || !response.body) {
-      throw new TransportError(NOT_DRIPLINE);
+      throw new TransportError("not_dripline", NOT_DRIPLINE);
     }
     return response.body;
   }
@@ -144,7 +156,7 @@ async function getJson(path) {
   try {
     return Object(await response.json());
   } catch {
-    throw new TransportError(NOT_DRIPLINE);
+    throw new TransportError("not_dripline", NOT_DRIPLINE);
   }
 }
 
@@ -158,10 +170,10 @@ async function request(path, options) {
   try {
     response = await fetch(path, options);
   } catch (error) {
-    throw new TransportError(NO_SERVER, { cause: error });
+    throw new TransportError("server_away", NO_SERVER, { cause: error });
   }
   if (!response.ok) {
-    throw new TransportError(await refusal(response));
+    throw await refusal(response);
   }
   return response;
 }
@@ -173,10 +185,13 @@ async function request(path, options) {
  */
 async function refusal(response) {
   const body = await response.json().catch(() => null);
-  const message = body?.error?.message;
+  const { code, message } = Object(body?.error);
   return typeof message === "string" && message
-    ? `${message} (HTTP ${response.status})`
-    : `The server answered HTTP ${response.status} and did not say why. Its log may say more.`;
+    ? new TransportError(String(code), `${message} (HTTP ${response.status})`)
+    : new TransportError(
+        "not_dripline",
+        `The server answered HTTP ${response.status} and did not say why. Its log may say more.`,
+      );
 }
 
 /** @param {ReadableStreamDefaultReader<Uint8Array>} reader */
@@ -184,7 +199,7 @@ async function read(reader) {
   try {
     return await reader.read();
   } catch (error) {
-    throw new TransportError(TRUNCATED, { cause: error });
+    throw new TransportError("truncated", TRUNCATED, { cause: error });
   }
 }
 
@@ -196,7 +211,7 @@ function decode(decoder, chunk) {
   try {
     return decoder.feed(chunk);
   } catch (error) {
-    throw new TransportError("The server sent an event that is too large for this page.", {
+    throw new TransportError("malformed", "The server sent an event that is too large for this page.", {
       cause: error,
     });
   }
@@ -211,6 +226,7 @@ function parse(data) {
       throw error;
     }
     throw new TransportError(
+      "malformed",
       `The server sent what this page does not understand (${error.message}). Reload the page: it` +
         " may be older than the server.",
       { cause: error },

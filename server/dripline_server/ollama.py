@@ -59,12 +59,14 @@ class Model:
     Attributes:
         name: Such as "mistral:latest".
         size: Bytes on disk.
+        family: Its architecture, such as "llama"; "" where Ollama does not say.
         capabilities: Such as "completion", "tools", "thinking", "vision".
         loaded: Whether it is in memory now.
     """
 
     name: str
     size: int
+    family: str
     capabilities: list[str]
     loaded: bool
 
@@ -253,6 +255,7 @@ class Ollama:
                 Model(
                     name=(name := entry.model or ""),
                     size=int(entry.size or 0),
+                    family=(entry.details.family if entry.details else None) or "",
                     capabilities=await self._capabilities_of(name, entry.digest or ""),
                     loaded=name in loaded,
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from playwright.async_api import expect
@@ -223,7 +224,7 @@ async def test_offers_the_models_that_can_chat(opener: Opener) -> None:
     async with chat_server(models, model="large") as (ollama, server):
         chat = await opener(server.url)
         await expect(chat.model.get_by_role("option")).to_have_text(
-            ["small:latest", "large:latest"]
+            [re.compile(r"^small:latest 2.0 GB$"), re.compile(r"^large:latest 2.0 GB")]
         )
         await expect(chat.model).to_have_value("large:latest")
         await chat.model.select_option("small:latest")

@@ -25,7 +25,7 @@ HOSTILE = [
 
 
 # Where text comes out; no element may be inside, but for the code that sentences are set in.
-PLACES = ".prose, .name, pre, .facts, #buttons button, .problem p"
+PLACES = ".prose, .name, pre, .facts, #buttons .chip, .problem p"
 
 
 async def test_hostile_output_is_only_text(opener: Opener) -> None:
@@ -51,7 +51,7 @@ async def test_hostile_output_is_only_text(opener: Opener) -> None:
             for shown in (".thinking .prose", ".tool-calls .name", ".facts"):
                 place = chat.answers.last.locator(shown)
                 await expect(place).to_have_js_property("textContent", text)
-            button_shown = chat.page.locator("#buttons button").last
+            button_shown = chat.page.locator("#buttons .chip").last
             await expect(button_shown).to_have_js_property("textContent", text)
             await expect(chat.problem).to_contain_text(text.strip("`"))
         await expect(chat.page.locator(f":is({PLACES}) :not(.problem code)")).to_have_count(0)

@@ -16,21 +16,6 @@ MAIN = "document.querySelector('main')"
 AT_END = f"{MAIN}.scrollHeight - {MAIN}.scrollTop - {MAIN}.clientHeight < 2"
 
 
-async def test_keyboard_alone(opener: Opener) -> None:
-    """The focus begins in the message; everything is reached with Tab, in the order it is seen."""
-    async with chat_server(Script("Yes.")) as (_, server):
-        chat = await opener(server.url)
-        await expect(chat.message).to_be_focused()
-        await chat.page.keyboard.press("Tab")
-        await expect(chat.page.get_by_role("button", name="Send")).to_be_focused()
-        for _ in range(2):
-            await chat.page.keyboard.press("Shift+Tab")
-        await expect(chat.page.get_by_role("button", name="Tell me a joke")).to_be_focused()
-        for _ in range(4):
-            await chat.page.keyboard.press("Shift+Tab")
-        await expect(chat.model).to_be_focused()
-
-
 async def test_screen_readers_hear_boundaries_and_not_tokens(opener: Opener) -> None:
     """The log is a silent one; its beginning and end are said, and nothing for each token."""
     clock = GatedClock()

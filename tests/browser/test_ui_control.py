@@ -78,7 +78,7 @@ async def test_everything_can_be_read(opener: Opener, scheme: str) -> None:
             await chat.answer_with(
                 {"type": "ui_control", "data": {"action": "change_theme", "color": color}}, END
             )
-            await chat.page.get_by_role("button", name="Help").click()
+            await chat.page.get_by_role("button", name="Help", exact=True).click()
             await expect_colour(chat, color)
             await expect_readable(chat)
 
@@ -95,9 +95,9 @@ async def test_any_colour_gives_a_readable_palette(opener: Opener) -> None:
                 for (let n = 0; n < 5832; n += 1) {
                     const parts = [n % 18, Math.floor(n / 18) % 18, Math.floor(n / 324)];
                     const hex = parts.map((p) => (p * 15).toString(16).padStart(2, "0")).join("");
-                    const palette = paletteOf(`#${hex}`);
-                    for (const front of [palette.text, palette.muted, palette.accent]) {
-                        for (const back of [palette.page, palette.surface]) {
+                    const { page, surface, line, scheme, ...texts } = paletteOf(`#${hex}`);
+                    for (const front of Object.values(texts)) {
+                        for (const back of [page, surface]) {
                             worst = Math.min(worst, contrast(rgb(front), rgb(back)));
                         }
                     }
@@ -106,6 +106,29 @@ async def test_any_colour_gives_a_readable_palette(opener: Opener) -> None:
             }"""
         )
         assert worst >= READABLE
+
+
+async def test_colours_and_buttons_can_be_undone(opener: Opener) -> None:
+    """Each colour is undone to the one before it, each button taken away; the focus is not lost."""
+    async with chat_server(Script("Done!")) as (_, server):
+        chat = await opener(server.url, color_scheme="light")
+        for count, color in enumerate(("light green", "navy"), start=1):
+            await chat.ask(f"Change color to {color}")
+            await chat.wait_answered(count)
+        await chat.ask("Add a button that says Help")
+        await chat.wait_answered(3)
+        undo = chat.page.get_by_role("button", name="Undo the colour")
+        await expect_colour(chat, "#000080")
+        await undo.press("Enter")
+        await expect_colour(chat, "#90EE90")
+        await expect(undo).to_be_focused()
+        await undo.press("Enter")
+        await expect(undo).to_be_hidden()
+        await expect(chat.message).to_be_focused()
+        assert await chat.page.locator(":root").evaluate("e => e.style.length") == 0
+        await chat.page.get_by_role("button", name="Remove the button Help").click()
+        await expect(chat.page.get_by_role("group", name="What this chat")).to_be_hidden()
+        await expect(chat.message).to_be_focused()
 
 
 async def test_button_sends_its_message(opener: Opener) -> None:
@@ -139,7 +162,7 @@ async def test_same_button_twice_is_one(opener: Opener) -> None:
         )
         await chat.ask("Buttons, please")
         await chat.wait_answered()
-        buttons = chat.page.get_by_role("group", name="Buttons of this chat").get_by_role("button")
+        buttons = chat.page.get_by_role("group", name="Buttons of this chat").locator(".chip")
         await expect(buttons).to_have_text([*map(str, range(9, 20)), "0"])
         await buttons.last.click()
         await expect(chat.questions.last).to_have_text("no. 20")

@@ -39,6 +39,8 @@ async def test_models_are_listed_with_what_they_can_do() -> None:
         assert deep == ModelInfo("deep:latest", deep.size, ("completion", "thinking"), loaded=False)
         assert deep.size > 0
         assert models["plain:latest"].loaded
+        listed = await (await s.http.get(f"{s.url}/models")).json()
+        assert [model["family"] for model in listed["models"]] == ["llama", "llama"]
         await s.ollama.close()
         with pytest.raises(RequestRefused, match="ollama_unreachable"):
             await s.client.models()
@@ -54,6 +56,7 @@ async def test_the_root_is_a_page_for_browsers_and_json_for_programs() -> None:
         assert service["service"] == "dripline"
         assert service["status"] == "running"
         assert service["demo"] == ""
+        assert service["max_body"] == Settings().max_body
         script = await s.http.get(f"{s.url}/static/sse.js")
         assert script.status == 200
         assert "javascript" in script.content_type

@@ -19,7 +19,7 @@ HEALTH_TIMEOUT = 3.0
 
 
 def describe_service(state: State) -> web.Response:
-    """Answer with what this is; `demo` says why the fake stands in, where it does."""
+    """Answer with what this is and takes; `demo` says why the fake stands in, where it does."""
     return json_response(
         {
             "service": "dripline",
@@ -27,6 +27,7 @@ def describe_service(state: State) -> web.Response:
             "version": version("dripline"),
             "model": state.default_model,
             "demo": state.demo,
+            "max_body": state.settings.max_body,
         }
     )
 

@@ -1,0 +1,115 @@
+/** What the person has chosen: a model, how it answers, and how the page looks. Knows no network. */
+
+import { canSee, firstChoice } from "./models.js";
+import { ModelPicker } from "./model-picker.js";
+import { Settings } from "./settings.js";
+import { SettingsView } from "./settings-view.js";
+
+/** @typedef {import("./models.js").Model} Model */
+
+/** The settings, with all that shows them and changes them. */
+export class Preferences {
+  #settings = new Settings(storage());
+  #picker;
+  #view;
+  /** @type {Model[]} */
+  #models = [];
+  #onModel;
+
+  /**
+   * @param {object} handlers
+   * @param {() => void} handlers.onLookAtModels The models are about to be looked at.
+   * @param {(blind: string) => void} handlers.onModel A model is chosen; why it takes no pictures, or "".
+   * @param {(text: string) => void} handlers.onOwnSystem The chat's own system prompt; "" is none.
+   */
+  constructor({ onLookAtModels, onModel, onOwnSystem }) {
+    this.#onModel = onModel;
+    this.#picker = new ModelPicker({
+      onOpen: onLookAtModels,
+      onChoose: (name) => {
+        this.#settings.set("model", name);
+        this.#showModel();
+      },
+      onThink: (choice) => this.#settings.set("think", choice),
+    });
+    this.#view = new SettingsView(this.#settings, { onChange: () => this.#show(), onOwnSystem });
+    addEventListener("storage", () => {
+      // Another tab has changed them.
+      this.#settings.reload();
+      this.#show();
+    });
+    this.#show();
+  }
+
+  /**
+   * Open the settings.
+   *
+   * @param {string} ownSystem The chat's own system prompt; "" is none.
+   */
+  open(ownSystem) {
+    this.#view.open(ownSystem);
+  }
+
+  /**
+   * Offer models, and return why the chosen one takes no pictures, as a sentence; "" where it does.
+   *
+   * @param {{models: Model[], default: string}} found
+   */
+  showModels(found) {
+    this.#models = found.models;
+    const first = firstChoice(found.models, [this.#settings.get("model"), found.default]);
+    this.#picker.showModels(found.models, first?.name);
+    this.#picker.showThink(this.#settings.get("think"));
+    return this.#blind;
+  }
+
+  /** Return the fields of `POST /chat` that a person chooses, messages aside; model "" is the server's. */
+  requestFields() {
+    const { model } = this.#picker;
+    return { model: model?.name ?? "", ...this.#settings.requestFields(model) };
+  }
+
+  /**
+   * Return the system message that a chat begins with, if any.
+   *
+   * @param {string} ownSystem The chat's own; "" is none.
+   * @returns {{role: "system", content: string}[]}
+   */
+  systemMessages(ownSystem) {
+    const content = ownSystem.trim() ? ownSystem : this.#settings.get("system");
+    return content.trim() ? [{ role: "system", content }] : [];
+  }
+
+  #show() {
+    document.documentElement.dataset.scheme = this.#settings.get("appearance");
+    this.#picker.choose(this.#settings.get("model"));
+    this.#showModel();
+  }
+
+  #showModel() {
+    this.#picker.showThink(this.#settings.get("think"));
+    this.#onModel(this.#blind);
+  }
+
+  get #blind() {
+    const { model } = this.#picker;
+    if (!model || model.capabilities.length === 0 || canSee(model)) {
+      return ""; // an older Ollama does not say what a model can do
+    }
+    const seeing = this.#models.filter(canSee).map(({ name }) => `\`${name}\``);
+    const wayOut =
+      seeing.length > 0
+        ? `Choose one that does: ${seeing.join(", ")}.`
+        : "Get one that does, such as `ollama pull llava`.";
+    return `${model.name} does not see pictures. ${wayOut}`;
+  }
+}
+
+/** Where settings are kept; null where the browser does not let this page keep any. */
+function storage() {
+  try {
+    return localStorage;
+  } catch {
+    return null;
+  }
+}

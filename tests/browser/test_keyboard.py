@@ -1,0 +1,159 @@
+"""Everything without a mouse, and what screen readers are told: Chromium's accessibility tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from dripline_server.fake_ollama import Pace, Script
+from tests.browser.conftest import Opener
+from tests.support.browser import ChatPage, GatedClock, chat_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+HELD = Pace(first_token=1, tokens_per_second=1)
+CONTROLS = {"button", "textbox", "combobox", "checkbox", "link", "option"}
+
+
+async def accessible(chat: ChatPage) -> list[tuple[str, str]]:
+    """What a screen reader finds on the page: role and name of each node."""
+    session = await chat.page.context.new_cdp_session(chat.page)
+    tree = await session.send("Accessibility.getFullAXTree")
+    await session.detach()
+
+    def value(node: Any, key: str) -> str:
+        return str(node.get(key, {}).get("value", "")).strip()
+
+    nodes = [node for node in tree["nodes"] if not node["ignored"]]
+    return [(value(node, "role").lower(), value(node, "name")) for node in nodes]
+
+
+async def test_tab_reaches_everything_in_the_order_it_is_seen(opener: Opener) -> None:
+    """The focus begins in the message; Tab goes through the page as it is read."""
+    thinking = Script("Yes.", capabilities=["completion", "thinking"])
+    async with chat_server(thinking) as (_, server):
+        chat = await opener(server.url)
+        await expect(chat.message).to_be_focused()
+        await chat.model.focus()
+        for control in (
+            chat.page.get_by_role("button", name="Keyboard shortcuts"),
+            chat.page.get_by_role("button", name="Settings"),
+            chat.page.get_by_role("main"),
+            chat.page.get_by_role("button", name="Why is the sky blue?"),
+            chat.page.get_by_role("button", name="Change color"),
+            chat.page.get_by_role("button", name="Add a button"),
+            chat.message,
+            chat.page.get_by_role("button", name="Add pictures"),
+            chat.page.get_by_role("combobox", name="Thinking"),
+            chat.page.get_by_role("button", name="Send"),
+        ):
+            await chat.page.keyboard.press("Tab")
+            await expect(control).to_be_focused()
+
+
+async def test_every_control_has_a_name(opener: Opener) -> None:
+    """In the accessibility tree: each control's name, the landmarks, the log, both dialogs."""
+    models = {"story": Script("Yes.", capabilities=["completion", "thinking", "vision"])}
+    async with chat_server(models) as (_, server):
+        chat = await opener(server.url)
+        await chat.ask("Add a button that says Help")
+        await chat.wait_answered()
+        nodes = await accessible(chat)
+        for node in [
+            ("main", ""),
+            ("heading", "dripline"),
+            ("log", "Conversation"),
+            ("article", "You"),
+            ("article", "Answer"),
+            ("combobox", "Model"),
+            ("combobox", "Thinking"),
+            ("textbox", "Message"),
+            ("button", "Send"),
+            ("group", "Buttons of this chat"),
+            ("button", "Help"),
+            ("button", "Remove the button Help"),
+        ]:
+            assert node in nodes
+        assert [node for node in nodes if node[0] in CONTROLS and not node[1]] == []
+        for name in ("Settings", "Keyboard shortcuts"):
+            await chat.page.get_by_role("button", name=name).click()
+            nodes = await accessible(chat)
+            assert ("dialog", name) in nodes
+            assert ("main", "") not in nodes  # all else is inert
+            assert [node for node in nodes if node[0] in CONTROLS and not node[1]] == []
+            await chat.page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("name", ["Settings", "Keyboard shortcuts"])
+async def test_dialogs_give_the_focus_back(opener: Opener, name: str) -> None:
+    """A dialog takes the focus, keeps it, and gives it back to where it was, however it closes."""
+    async with chat_server(Script("Yes.")) as (_, server):
+        chat = await opener(server.url)
+        opens = chat.page.get_by_role("button", name=name)
+        dialog = chat.page.get_by_role("dialog", name=name)
+        for close in ("Escape", "Enter"):
+            await opens.press("Enter")
+            await expect(dialog).to_be_visible()
+            assert await dialog.evaluate("e => e.contains(document.activeElement)")
+            await dialog.get_by_role("button", name="Close").press(close)
+            await expect(dialog).to_be_hidden()
+            await expect(opens).to_be_focused()
+        await chat.message.focus()
+        await chat.page.keyboard.press("Control+," if name == "Settings" else "Control+/")
+        await expect(dialog).to_be_visible()
+        await chat.page.mouse.click(2, 2)  # beside it
+        await expect(dialog).to_be_hidden()
+        await expect(chat.message).to_be_focused()
+
+
+async def test_shortcuts(opener: Opener) -> None:
+    """Keys stop an answer and move the focus; what is typed into a text stays text."""
+    clock = GatedClock()
+    async with chat_server(Script(["One", " two"], HELD), clock=clock) as (_, server):
+        chat = await opener(server.url)
+        await chat.ask("Count")
+        clock.let_go()
+        await chat.wait_text("One")
+        await chat.model.focus()
+        await chat.page.keyboard.press("Shift+Escape")
+        await expect(chat.message).to_be_focused()
+        sheet = chat.page.get_by_role("dialog", name="Keyboard shortcuts")
+        await chat.message.press_sequentially("what?")
+        await expect(chat.message).to_have_value("what?")
+        await expect(sheet).to_be_hidden()
+        await chat.page.locator("main").focus()
+        await chat.page.keyboard.press("?")
+        await expect(sheet.get_by_role("row")).to_contain_text(["Does", "Send the message", "Edit"])
+        await chat.page.keyboard.press("Escape")
+        await expect(sheet).to_be_hidden()
+        await expect(chat.stop).to_be_visible()  # Escape was the sheet's
+        await chat.page.keyboard.press("Escape")
+        await chat.wait_answered()
+        await expect(chat.stop).to_be_hidden()
+
+
+async def test_keys_of_a_mac(opener: Opener) -> None:
+    """On a Mac it is Command, and the sheet says so; Control is left alone."""
+    async with chat_server(Script("Yes.")) as (_, server):
+        chat = await opener(server.url)
+        found = await chat.page.evaluate(
+            """async () => {
+                const { keyNames, SHORTCUTS, shortcutOf } = await import("/static/shortcuts.js");
+                const up = { ctrlKey: false, metaKey: false, shiftKey: false, altKey: false };
+                const press = { ...up, key: "k" };
+                const search = SHORTCUTS.find(({ id }) => id === "search");
+                return [
+                    shortcutOf({ ...press, metaKey: true }, true, true),
+                    shortcutOf({ ...press, ctrlKey: true }, true, true),
+                    shortcutOf({ ...press, ctrlKey: true }, false, true),
+                    shortcutOf({ ...press, ctrlKey: true, altKey: true }, false, true),
+                    shortcutOf({ ...press, key: "?", shiftKey: true }, false, false),
+                    shortcutOf({ ...press, key: "?", shiftKey: true }, false, true),
+                    keyNames(search, true).join(" "),
+                    keyNames(search, false).join(" "),
+                ];
+            }"""
+        )
+        assert found == ["search", None, "search", None, "help", None, "⌘ K", "Ctrl K"]

@@ -1,0 +1,144 @@
+"""Pictures for models that see: taken by picker, paste and drop, checked, shown, and sent whole."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import FilePayload, Locator, expect
+
+from dripline_server.fake_ollama import Script
+from tests.browser.conftest import Opener
+from tests.support.browser import ChatPage, body_of, chat_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PICTURE = Path(__file__).parents[2] / "docs/page.png"  # one like any other
+PNG = PICTURE.read_bytes()
+GIF = base64.b64decode("R0lGODlhAQABAIAAAP8AAP///yH5BAAAAAAALAAAAAABAAEAAAICRAEAOw==")
+SEEING = Script("I see.", capabilities=["completion", "vision"])
+
+# In the browser: hands files over as a paste or a drop does.
+HAND_OVER = """([kind, name, type, data]) => {
+    const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+    const files = new DataTransfer();
+    files.items.add(new File([bytes], name, { type }));
+    const [event, target] = kind === "paste"
+        ? [new ClipboardEvent("paste", { clipboardData: files, bubbles: true, cancelable: true }),
+            document.querySelector("#message")]
+        : [new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }),
+            document.querySelector("#log")];
+    return !target.dispatchEvent(event);
+}"""
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def pictures(chat: ChatPage) -> Locator:
+    """The pictures that are to be sent."""
+    return chat.page.get_by_role("list", name="Pictures to send").get_by_role("img")
+
+
+async def pick(chat: ChatPage, *files: tuple[str, str, bytes]) -> None:
+    """Choose files as the picker does."""
+    payloads = [FilePayload(name=name, mimeType=kind, buffer=data) for name, kind, data in files]
+    await chat.page.locator("#picture-files").set_input_files(payloads)
+
+
+async def hand_over(chat: ChatPage, kind: str, name: str, type_: str, data: bytes) -> Any:
+    return await chat.page.evaluate(HAND_OVER, [kind, name, type_, encoded(data)])
+
+
+async def test_pictures_reach_the_model(opener: Opener) -> None:
+    """Picked, pasted and dropped pictures are shown, and sent byte by byte as they were."""
+    async with chat_server(SEEING) as (ollama, server):
+        chat = await opener(server.url)
+        async with chat.page.expect_file_chooser() as chooser:
+            await chat.page.get_by_role("button", name="Add pictures").press("Enter")
+        await (await chooser.value).set_files(PICTURE)
+        await expect(pictures(chat)).to_have_count(1)
+        assert await hand_over(chat, "paste", "pasted.png", "image/png", PNG)
+        await expect(pictures(chat)).to_have_count(2)
+        assert await hand_over(chat, "dragover", "dropped.png", "image/png", PNG)
+        await expect(chat.page.locator("body")).to_have_class("dropping")
+        assert await hand_over(chat, "drop", "dropped.png", "image/png", PNG)
+        await expect(pictures(chat)).to_have_count(3)
+        await expect(chat.page.locator("body")).not_to_have_class("dropping")
+        await expect(chat.page.get_by_role("status")).to_have_text("Added dropped.png.")
+        await chat.wait_for("[...document.images].every((image) => image.naturalWidth > 1)")
+
+        await chat.page.get_by_role("button", name="Remove pasted.png").press("Enter")
+        await expect(chat.message).to_be_focused()
+        await chat.ask("What is this?")
+        await chat.wait_answered()
+        await expect(pictures(chat)).to_have_count(0)
+        await expect(chat.questions.get_by_role("img")).to_have_count(2)
+    [message] = body_of(ollama.chats[0])["messages"]
+    assert message["images"] == [encoded(PNG)] * 2
+
+
+async def test_a_picture_needs_no_words(opener: Opener) -> None:
+    """A picture alone is a message. What Ollama cannot read, and the browser can, becomes PNG."""
+    async with chat_server(SEEING) as (ollama, server):
+        chat = await opener(server.url)
+        await pick(chat, ("dot.gif", "image/gif", GIF))
+        await expect(pictures(chat)).to_have_count(1)
+        await chat.message.press("Enter")
+        await chat.wait_answered()
+    [message] = body_of(ollama.chats[0])["messages"]
+    assert base64.b64decode(message["images"][0]).startswith(b"\x89PNG\r\n\x1a\n")
+    assert message["content"] == ""
+
+
+async def test_what_is_no_picture_is_told(opener: Opener) -> None:
+    """A file that the browser cannot show is named and left out; the others are taken."""
+    async with chat_server(SEEING) as (_, server):
+        chat = await opener(server.url)
+        await pick(
+            chat,
+            ("notes.txt", "text/plain", b"hello"),
+            ("broken.png", "image/png", b"\x89PNG\r\n\x1a\n"),
+            ("evil.svg", "image/svg+xml", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+            ("dot.gif", "image/gif", GIF),
+        )
+        await expect(pictures(chat)).to_have_count(1)
+        for name in ("notes.txt", "broken.png", "evil.svg"):
+            sentence = f"{name} is not a picture that this browser can show."
+            await expect(chat.problem).to_contain_text(sentence)
+
+
+async def test_models_that_do_not_see(opener: Opener) -> None:
+    """The page says so and which model does; the message waits, and goes out once one is chosen."""
+    models = {"blind": Script("?", capabilities=["completion"]), "seeing": SEEING}
+    async with chat_server(models) as (ollama, server):
+        chat = await opener(server.url)
+        await pick(chat, ("dot.gif", "image/gif", GIF))
+        await expect(chat.problem).to_have_text(
+            "blind:latest does not see pictures. Choose one that does: seeing:latest."
+        )
+        await chat.ask("Look")
+        await expect(chat.message).to_have_value("Look")
+        await expect(chat.questions).to_have_count(0)
+        await chat.model.select_option("seeing:latest")
+        await expect(chat.page.get_by_role("alert")).to_have_count(0)
+        await chat.message.press("Enter")
+        await chat.wait_text("I see.")
+    assert [body_of(sent)["model"] for sent in ollama.chats] == ["seeing:latest"]
+
+
+async def test_too_large_for_the_server(opener: Opener) -> None:
+    """The page knows the server's limit, and says what is too much before anything is sent."""
+    async with chat_server(SEEING, max_body=150_000) as (_, server):
+        chat = await opener(server.url)
+        await pick(chat, ("a.png", "image/png", PNG))
+        await expect(chat.problem).to_contain_text("one message has room for 135 KB")
+        await chat.ask("Look")
+        await expect(chat.message).to_have_value("Look")
+        await chat.page.get_by_role("button", name="Remove a.png").click()
+        await expect(chat.page.get_by_role("alert")).to_have_count(0)
+        await chat.message.press("Enter")
+        await chat.wait_text("I see.")

@@ -1,0 +1,52 @@
+"""For everything that can go wrong there is a way out, in words and as a button."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from dripline.errors import ErrorCode
+from dripline_server.fake_ollama import Script
+from tests.browser.conftest import Opener
+from tests.support.browser import chat_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_every_code_has_a_way_out(opener: Opener) -> None:
+    """Each of the server's codes is in the page's table, and offers something to do."""
+    async with chat_server(Script("")) as (_, server):
+        chat = await opener(server.url)
+        ways = await chat.page.evaluate(
+            "async () => ({ ...(await import('/static/ways-out.js')).WAYS_OUT })"
+        )
+        assert set(ErrorCode) - set(ways) == set()
+        assert [code for code, way in ways.items() if not way["actions"]] == []
+        found = await chat.page.evaluate(
+            """async () => {
+                const { wayOut } = await import("/static/ways-out.js");
+                const code = "model_not_found";
+                return [
+                    wayOut({ code, message: "", model: "qwen3:4b" }).command,
+                    wayOut({ code, message: "", model: "x; rm -rf ~" }).command,
+                    wayOut({ code: "constructor", message: "" }).actions,
+                ];
+            }"""
+        )
+        assert found == ["ollama pull qwen3:4b", None, ["retry"]]
+
+
+async def test_a_line_to_copy(opener: Opener) -> None:
+    """Where a command helps, it stands there to be copied, and the button says that it was."""
+    async with chat_server({}) as (ollama, server):
+        chat = await opener(server.url, permissions=["clipboard-read", "clipboard-write"])
+        await expect(chat.problem).to_contain_text("Ollama has no models yet.")
+        await chat.problem.get_by_role("button", name="Copy").click()
+        await expect(chat.problem.get_by_role("button", name="Copied")).to_be_visible()
+        copied = await chat.page.evaluate("navigator.clipboard.readText()")
+        assert copied == "ollama pull llama3.2"
+        await ollama.close()
+        await chat.problem.get_by_role("button", name="Try again").click()
+        await expect(chat.problem).to_contain_text("No Ollama answers at")
+        await expect(chat.problem.locator(".command")).to_contain_text("ollama serve")
+        chat.expect_complaints("502")
