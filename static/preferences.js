@@ -63,6 +63,15 @@ export class Preferences {
     return this.#blind;
   }
 
+  /** Whether a wide page shows the list of chats. */
+  get sidebarWanted() {
+    return this.#settings.get("sidebar") !== "hidden";
+  }
+
+  set sidebarWanted(wanted) {
+    this.#settings.set("sidebar", wanted ? "" : "hidden");
+  }
+
   /** Return the fields of `POST /chat` that a person chooses, messages aside; model "" is the server's. */
   requestFields() {
     const { model } = this.#picker;

@@ -89,8 +89,9 @@ export const KEEP_ALIVE = {
 /** The values of what is chosen from a few. */
 export const CHOICES = {
   think: ["", "off", "on", "low", "medium", "high"],
-  ui_control: ["", "rules", "tools", "off"],
+  ui_control: ["", "off"],
   appearance: ["", "light", "dark"],
+  sidebar: ["", "hidden"],
 };
 
 /** @type {Readonly<Record<string, (text: string) => unknown>>} */
@@ -145,16 +146,11 @@ export class Settings {
     this.#keep();
   }
 
-  /** Unset everything but the model and the appearance, which are choices and no tuning. */
+  /** Unset everything but what shows without opening the settings, and the appearance. */
   reset() {
-    const kept = ["model", "appearance"];
+    const kept = ["model", "appearance", "sidebar"];
     this.#texts = new Map([...this.#texts].filter(([name]) => kept.includes(name)));
     this.#keep();
-  }
-
-  /** How many of the fields of a request are set: a page that differs from the default says so. */
-  get count() {
-    return [...this.#texts.keys()].filter((name) => name in OPTIONS || name === "keep_alive").length;
   }
 
   /**

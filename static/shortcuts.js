@@ -19,7 +19,7 @@
 
 /** @type {readonly Shortcut[]} */
 export const SHORTCUTS = [
-  { id: "send", label: "Send the message", keys: ["Enter"], where: "in the message" },
+  { id: "send", label: "Send", keys: ["Enter"], where: "in the message" },
   { id: "edit-last", label: "Edit your last message", keys: ["ArrowUp"], where: "in an empty message" },
   { id: "stop", label: "Stop the answer", keys: ["Escape"] },
   { id: "focus-message", label: "Go to the message", keys: ["Shift", "Escape"] },

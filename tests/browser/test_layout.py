@@ -93,20 +93,26 @@ async def test_growth_between_frames_does_not_lose_the_end(opener: Opener) -> No
         await chat.wait_for(f"document.querySelectorAll('#log pre').length === 2 && {AT_END}")
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
-async def test_fits_the_width(opener: Opener, width: int) -> None:
-    """Nothing is wider than the window, and the composer and the model are inside it."""
-    async with chat_server({"m" * 100: Script("word " * 300)}) as (_, server):
-        chat = await opener(server.url, viewport={"width": width, "height": 700})
+# The third is 1280 x 720 at 200 %, the last at 400 % (WCAG 2.2, 1.4.4 and 1.4.10).
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 720), (640, 360), (320, 256)])
+async def test_fits_the_window(opener: Opener, width: int, height: int) -> None:
+    """Nothing is wider than the window, the composer and model are in it, text has some room."""
+    models = {"m" * 100: Script("word " * 300, capabilities=["completion", "thinking"])}
+    async with chat_server(models) as (_, server):
+        chat = await opener(server.url, viewport={"width": width, "height": height})
         await chat.ask("Add a button that says " + "Long " * 14)
         await chat.wait_answered()
+        await chat.message.fill("line\n" * 20)
         assert await chat.page.evaluate("document.documentElement.scrollWidth") == width
+        text = await chat.page.get_by_role("main").bounding_box()
+        assert text
+        assert text["height"] >= 40
         for element in (chat.message, chat.model, chat.page.get_by_role("button", name="Send")):
             box = await element.bounding_box()
             assert box
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= width
-            assert box["y"] + box["height"] <= 700
+            assert box["y"] + box["height"] <= max(height, 320)
 
 
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
+import random
+import zlib
 from typing import Any
 
 import pytest
@@ -15,8 +16,22 @@ from tests.support.browser import ChatPage, body_of, chat_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PICTURE = Path(__file__).parents[2] / "docs/page.png"  # one like any other
-PNG = PICTURE.read_bytes()
+
+def noise(size: int) -> bytes:
+    """A PNG of `size` by `size` grey pixels, which cannot be compressed."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(kind + data).to_bytes(4)
+        return len(data).to_bytes(4) + kind + data + checksum
+
+    header = size.to_bytes(4) * 2 + bytes((8, 0, 0, 0, 0))  # 8 bits a pixel
+    rows = b"".join(b"\0" + random.Random(row).randbytes(size) for row in range(size))
+    pixels = zlib.compress(rows)
+    start = b"\x89PNG\r\n\x1a\n"
+    return start + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+PNG = noise(350)
 GIF = base64.b64decode("R0lGODlhAQABAIAAAP8AAP///yH5BAAAAAAALAAAAAABAAEAAAICRAEAOw==")
 SEEING = Script("I see.", capabilities=["completion", "vision"])
 
@@ -59,7 +74,9 @@ async def test_pictures_reach_the_model(opener: Opener) -> None:
         chat = await opener(server.url)
         async with chat.page.expect_file_chooser() as chooser:
             await chat.page.get_by_role("button", name="Add pictures").press("Enter")
-        await (await chooser.value).set_files(PICTURE)
+        await (await chooser.value).set_files(
+            FilePayload(name="a.png", mimeType="image/png", buffer=PNG)
+        )
         await expect(pictures(chat)).to_have_count(1)
         assert await hand_over(chat, "paste", "pasted.png", "image/png", PNG)
         await expect(pictures(chat)).to_have_count(2)
