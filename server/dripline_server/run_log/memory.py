@@ -168,7 +168,7 @@ class MemoryRunLog:
 
         Returns False where a reader still needs the next one to go.
         """
-        needed = min((reader.next_seq for reader in self._readers), default=self._next_seq)
+        needed = min([self._next_seq, *(reader.next_seq for reader in self._readers)])
         droppable = self._before_margin(needed) - self.first_seq
         # An eighth more than it must, so that appends at the bound do not each look again.
         goal = self._max_bytes - self._max_bytes // 8

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dripline_server.run_log import RunLogUnavailable
+from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.pipe import Pipe
 
 # How often in a row a lease has to be missing: a Redis that has just restarted knows no lease.
@@ -46,3 +49,19 @@ class Link:
     def lifetime(self) -> int:
         """Milliseconds after which the keys of a run go that nobody cares for any more."""
         return self.keep + int(4 * self.lease_time * 1000)
+
+    async def end(self, run_id: str, first: int, payloads: Sequence[bytes]) -> bool:
+        """Add the last entry of a run's log, and let its keys go in time.
+
+        Returns False, and has done nothing, where somebody else has added what comes next.
+
+        Raises:
+            RunLogUnavailable: Whether it was added is not known.
+        """
+        reply = await self.pipe.send(*stream.add(run_id, first, payloads, last=True))
+        if isinstance(reply, Exception):
+            if stream.is_refusal(reply):
+                return False
+            raise RunLogUnavailable(str(reply)) from reply
+        await self.pipe.call(*stream.expire(run_id, self.keep))
+        return True

@@ -50,7 +50,8 @@ class RedisRunLogs:
             # With RESP 3, redis-py 8 does not see that a connection was closed while it was idle.
             protocol=2,
             # The pipe and the mailbox have limits of their own. Sending a command a second time,
-            # after a connection broke, could add an entry that is there already.
+            # after a connection broke, could add an entry that is there already. With a limit of
+            # its own, redis-py 8 eats cancellations on Python 3.11.
             socket_timeout=None,
             socket_connect_timeout=lease_time / 2,
             retry=Retry(NoBackoff(), 0),
@@ -58,6 +59,9 @@ class RedisRunLogs:
         self._max_bytes = max_bytes
         self._budget = budget
         self._owned: dict[str, RedisRunLog] = {}
+        # Forgotten runs that have no end in Redis, where nobody is to wait for one. They are few:
+        # while Redis is away no run begins.
+        self._unended: set[str] = set()
         # One of each at most, for as long as somebody reads or asks.
         self._remote: WeakValueDictionary[str, RemoteRun] = WeakValueDictionary()
         # How often in a row the lease of a process was missing.
@@ -88,7 +92,10 @@ class RedisRunLogs:
 
     def forget(self, run_id: str) -> None:
         """See `RunLogs.forget`."""
-        self._owned.pop(run_id).forget()
+        log = self._owned.pop(run_id)
+        if log.to_mend:
+            self._unended.add(run_id)
+        log.forget()
 
     async def find(self, run_id: str) -> RemoteRun | None:
         """See `RunLogs.find`."""
@@ -146,6 +153,9 @@ class RedisRunLogs:
         await self._look_after_followed()
         for log in [log for log in self._owned.values() if log.to_mend]:
             await log.mend()
+        for run_id in tuple(self._unended):
+            await link.pipe.call(stream.unlink(run_id))
+            self._unended.discard(run_id)
 
     def _refreshments(self, now: float) -> Iterator[stream.Command]:
         """Keep the keys of what goes on from expiring."""

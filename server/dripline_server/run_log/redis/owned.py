@@ -173,7 +173,8 @@ class RedisRunLog:
     def _count_readers(self, process: str, next_seq: int) -> None:
         """Count the readers of another process, and keep for them what they have yet to take."""
         until = asyncio.get_running_loop().time() + self._link.lease_time
-        place = min(max(next_seq, self._memory.first_seq), self._memory.next_seq)
+        # It may be beyond what we have: Redis took that, and has not yet told us so.
+        place = max(next_seq, self._memory.first_seq)
         if known := self._elsewhere.get(process):
             known.reader.next_seq, known.until = place, until
             self._memory.moved()
@@ -208,17 +209,19 @@ class RedisRunLog:
         """Write to Redis how the run has ended, now that Redis is there again.
 
         What Redis lacks is in memory, also an entry of which nobody knows whether Redis took it:
-        the `seq` are the same in both.
+        the `seq` are the same in both. Such an entry may come in as late as now, over a connection
+        that we have given up; then it is looked again.
 
         Raises:
             RunLogUnavailable: Redis is not there.
         """
-        pipe = self._link.pipe
-        (newest,) = await pipe.call(stream.newest(self._run_id))
-        if newest and not (entry := stream.parse(newest[0])).last:
+        ended = False
+        while not ended:
+            (newest,) = await self._link.pipe.call(stream.newest(self._run_id))
+            if not newest or (entry := stream.parse(newest[0])).last:
+                break
             rest = await self._rest(entry.next_seq - 1)
-            await pipe.send(*stream.add(self._run_id, entry.next_seq, rest, last=True))
-            await pipe.call(*stream.expire(self._run_id, self._link.keep))
+            ended = await self._link.end(self._run_id, entry.next_seq, rest)
         self._lost = None
 
     async def _rest(self, after: int) -> list[bytes]:
@@ -231,8 +234,7 @@ class RedisRunLog:
     def forget(self) -> None:
         """Let go of it here, and in Redis unless others are reading."""
         if not self._elsewhere:
-            keys = stream.run_key(self._run_id), stream.log_key(self._run_id)
-            self._link.pipe.send("UNLINK", *keys)
+            self._link.pipe.send(*stream.unlink(self._run_id))
         for process in list(self._elsewhere):
             self._readers_left(process)
         self._memory.forget()

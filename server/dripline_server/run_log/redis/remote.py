@@ -140,22 +140,15 @@ class RemoteRun:
         owner.
         """
         state, _ = await self._look()
-        if state.finished:
-            return
         ending = stream.failed_ending(ErrorCode.OWNER_LOST)
-        pipe = self._link.pipe
-        reply = await pipe.send(*stream.add(self.id, state.last + 1, ending, last=True))
-        if isinstance(reply, Exception):
-            if stream.is_refusal(reply):
-                return
-            raise RunLogUnavailable(str(reply)) from reply
+        if state.finished or not await self._link.end(self.id, state.last + 1, ending):
+            return
         logger.warning(
             "run given up, because its process has died",
             extra={"run": self.id[:ID_SHOWN], "owner": self.owner},
         )
         # Should its owner live after all, it is not to go on for nothing.
-        pipe.send(*stream.tell(self.owner, "stop", self.id))
-        await pipe.call(*stream.expire(self.id, self._link.keep))
+        self._link.pipe.send(*stream.tell(self.owner, "stop", self.id))
 
     async def _owner_is_dead(self) -> bool:
         for look in range(LOOKS):

@@ -132,6 +132,11 @@ def expire(run_id: str, milliseconds: int) -> list[Command]:
     return [("PEXPIRE", key(run_id), milliseconds) for key in (run_key, log_key)]
 
 
+def unlink(run_id: str) -> Command:
+    """Let the run's keys go now."""
+    return "UNLINK", run_key(run_id), log_key(run_id)
+
+
 def tell(process: str, *words: Argument) -> Command:
     """Send a message to a process; the words have no blanks."""
     return "PUBLISH", mailbox(process), " ".join(map(str, words))

@@ -1,0 +1,127 @@
+"""What goes on between a run's log in memory and the one in Redis, at its rarest moments."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from dripline_server.run_log import RunLogUnavailable
+from dripline_server.run_log.budget import Budget
+from dripline_server.run_log.memory import MemoryRunLog
+from dripline_server.run_log.redis import RedisRunLogs, stream
+from dripline_server.run_log.redis.link import Link
+from dripline_server.run_log.redis.owned import RedisRunLog
+from dripline_server.run_log.redis.pipe import Pipe
+from tests.support.redis_server import RedisServer, redis_server
+
+RUN = "a-run"
+END = b'{"type":"end"}'
+BOUND = 10_000
+
+
+class Owner:
+    """A run that nobody stops."""
+
+    def stop(self) -> None: ...
+
+    def readers_elsewhere(self, count: int) -> None: ...
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with redis_server("--appendonly", "yes", "--appendfsync", "always") as server:
+        yield server
+
+
+@pytest.fixture
+async def client(redis: RedisServer) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis.url) as client:
+        yield client
+
+
+@asynccontextmanager
+async def owned(client: Redis) -> AsyncIterator[RedisRunLog]:
+    """A run's log of a process that does nothing by itself."""
+    link = Link("owner", Pipe(client, timeout=1), lease_time=60, keep_time=60)
+    await link.pipe.call(stream.create(RUN, b"{}", link.process, lifetime=99_999, lease=99_999))
+    memory = MemoryRunLog(BOUND, Budget(BOUND))
+    try:
+        yield RedisRunLog(RUN, memory, Owner(), link, BOUND)
+    finally:
+        await link.pipe.close()
+
+
+async def wait_blocked(client: Redis, count: int) -> None:
+    """Wait until so many clients wait for Redis to let them write."""
+    while (await client.info("clients"))["blocked_clients"] != count:
+        pass
+
+
+def events(first: int, last: int) -> list[bytes]:
+    return [orjson.dumps({"n": n}) for n in range(first, last + 1)]
+
+
+async def test_an_entry_in_doubt_that_comes_in_while_the_end_is_made_up_for(
+    client: Redis,
+) -> None:
+    """The end is added after it, and nothing comes twice."""
+    async with owned(client) as log:
+        other = Pipe(client, timeout=60)
+        await log.append(events(1, 2))
+        # Reads are answered, as `mend` begins with one.
+        await client.client_pause(60_000, all=False)
+        doubtful = events(3, 4)
+        with pytest.raises(RunLogUnavailable):
+            await log.append(doubtful)
+        await log.finish([END])
+        # Redis let go of that command with its connection; here it is, as from a slow network.
+        late = other.send(*stream.add(RUN, 3, doubtful))
+        await wait_blocked(client, 1)
+        mending = asyncio.create_task(log.mend())
+        await wait_blocked(client, 2)
+        await client.client_unpause()
+        await asyncio.gather(late, mending)
+        (raw,) = await other.call(stream.read(RUN, 1, 10))
+        await other.close()
+        entries = [stream.parse(entry) for entry in raw]
+        assert [p for entry in entries for p in entry.payloads] == [*events(1, 4), END]
+        assert [entry.last for entry in entries] == [False, False, True]
+        assert not log.to_mend
+        # The time of an ended run, and not of one that goes on.
+        assert await client.pttl(stream.log_key(RUN)) > 100_000
+
+
+async def test_a_run_that_was_forgotten_while_redis_was_away(redis: RedisServer) -> None:
+    """It has no end there, so nobody is to find it and to wait for one."""
+    logs = RedisRunLogs(redis.url, BOUND, Budget(BOUND), keep_time=60, lease_time=0.5)
+    log = await logs.create(RUN, "m", Owner())
+    await log.append(events(1, 2))
+    redis.kill()
+    await log.finish([END])
+    logs.forget(RUN)
+    with pytest.raises(RunLogUnavailable):
+        await logs.check()
+    redis.start()
+    async with asyncio.timeout(20):
+        while True:
+            if await logs.find(RUN) is None:
+                break
+            await asyncio.sleep(0.02)
+    await logs.close()
+
+
+async def test_a_reader_elsewhere_that_is_further_than_its_owner(client: Redis) -> None:
+    """It read what Redis has taken before the owner heard so: nobody waits for it."""
+    async with owned(client) as log:
+        writer = asyncio.create_task(log.append([b"x" * BOUND * 2, *events(2, 3)]))
+        await asyncio.sleep(0)  # It is on its way.
+        assert (await log.state()).last == 0
+        log.hear("read", "other", "4")
+        async with asyncio.timeout(20):
+            await writer
+        assert (await log.state()).first > 1
