@@ -11,8 +11,17 @@
 export class Answer {
   text = "";
   thinking = "";
-  /** @type {{id: string, name: string, arguments?: object | null}[]} */
+  /** When thinking began and ended, in milliseconds; 0: not yet. */
+  thinkingBegan = 0;
+  thinkingEnded = 0;
+  /**
+   * `at` is where in the text the call came.
+   *
+   * @type {{id: string, name: string, arguments?: object | null, at: number}[]}
+   */
   toolCalls = [];
+  /** @type {{id: string, name: string, content: string, failed?: boolean | null}[]} */
+  toolResults = [];
   model = "";
   /** Whether the model is being read into memory, and nothing has come yet. */
   loading = false;
@@ -40,6 +49,9 @@ export class Answer {
    * @param {ChatEvent} event
    */
   add({ type, data }) {
+    if (type !== "thinking" && this.thinkingBegan) {
+      this.thinkingEnded ||= Date.now();
+    }
     switch (type) {
       case "start":
         this.model = data.model ?? "";
@@ -49,13 +61,18 @@ export class Answer {
         this.loading = data.phase === "loading";
         break;
       case "thinking":
+        this.thinkingBegan ||= Date.now();
+        this.thinkingEnded = 0;
         this.thinking += data.content;
         break;
       case "text_message":
         this.text += data.content;
         break;
       case "tool_call":
-        this.toolCalls.push(data);
+        this.toolCalls.push({ ...data, at: this.text.length });
+        break;
+      case "tool_result":
+        this.toolResults.push(data);
         break;
       case "error":
         this.error = data.message || `The answer failed (${data.code}).`;

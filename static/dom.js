@@ -43,21 +43,3 @@ export function showSentence(element, sentence) {
   });
   element.replaceChildren(...pieces);
 }
-
-/**
- * Copy a text, and have the button say so for a moment.
- *
- * @param {string} text
- * @param {HTMLElement} button
- */
-export async function copyText(text, button) {
-  const name = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    // There is no clipboard without HTTPS, but on this machine.
-    button.textContent = "Not allowed: select it and copy";
-  }
-  setTimeout(() => (button.textContent = name), 2000);
-}

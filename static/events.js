@@ -7,7 +7,12 @@
  * @typedef {{action: "add_button", label: string, message: string}} AddButton
  * @typedef {ChangeTheme | AddButton} UiControl
  *
- * @typedef {{completion_tokens?: number | null, total_time?: number | null}} Usage Seconds.
+ * @typedef {object} Usage Times are in seconds. What is not known is absent or null.
+ * @property {number | null} [prompt_tokens]
+ * @property {number | null} [completion_tokens]
+ * @property {number | null} [load_time] To load the model.
+ * @property {number | null} [first_token_time] From the start to the first of text or thinking.
+ * @property {number | null} [total_time] From the start to the end.
  * @typedef {"completed" | "cancelled" | "failed"} EndStatus
  *
  * @typedef {{type: "ui_control", data: UiControl}
@@ -38,7 +43,13 @@ const FIELDS = {
   error: { code: "string", message: "string?" },
   end: { status: "string", reason: "string?", usage: "object?" },
 };
-const USAGE_FIELDS = { completion_tokens: "number?", total_time: "number?" };
+const USAGE_FIELDS = {
+  prompt_tokens: "number?",
+  completion_tokens: "number?",
+  load_time: "number?",
+  first_token_time: "number?",
+  total_time: "number?",
+};
 const END_STATUSES = ["completed", "cancelled", "failed"];
 
 const COLOR = /^#[0-9a-f]{6}$/i;

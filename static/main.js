@@ -93,7 +93,7 @@ async function answerLast() {
         lookView.show(look);
       } else {
         answer.add(event);
-        view.update();
+        view.add(event);
       }
     }
   } catch (error) {

@@ -1,6 +1,7 @@
 /** Draws what went wrong: a sentence, a line to copy, and what can be done. Knows no network. */
 
-import { copyText, fromTemplate, part, showSentence } from "./dom.js";
+import { copyOnClick } from "./copying.js";
+import { fromTemplate, part, showSentence } from "./dom.js";
 import { wayOut } from "./ways-out.js";
 
 /**
@@ -30,9 +31,7 @@ export function problemBox(problem, handlers) {
   showSentence(part(box, ".sentence"), [problem.message, advice].filter(Boolean).join(" "));
   if (command) {
     part(box, ".command code").textContent = command;
-    part(box, ".command button").addEventListener("click", ({ currentTarget }) => {
-      void copyText(command, /** @type {HTMLElement} */ (currentTarget));
-    });
+    copyOnClick(part(box, ".command button"), () => command);
   }
   part(box, ".command").hidden = !command;
   part(box, ".actions").append(

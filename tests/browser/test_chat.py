@@ -28,6 +28,8 @@ EXACT = [
     "tab\tand  two blanks ",
     "\n\n  end",
 ]
+# As paragraphs: blanks where a line begins or ends, and blank lines, are not text.
+EXACT_SHOWN = "".join(EXACT).replace(" \n\n  ", "")
 
 
 async def test_words_appear_one_after_another(opener: Opener) -> None:
@@ -62,7 +64,7 @@ async def test_paints_once_a_frame(opener: Opener) -> None:
         )
         await chat.ask("Go")
         await chat.wait_answered()
-        await chat.wait_text("word " * 1000)
+        await chat.wait_text(("word " * 1000).rstrip())
         paints, frames = await chat.page.evaluate("[window.paints, window.frames_]")
         # The last one need not wait for a frame.
         assert 1 <= paints <= frames + 1
@@ -74,7 +76,7 @@ async def test_text_arrives_exactly(opener: Opener) -> None:
         chat = await opener(server.url)
         await chat.ask("Say it")
         await chat.wait_answered()
-        await chat.wait_text("".join(EXACT))
+        await chat.wait_text(EXACT_SHOWN)
 
 
 async def test_sends_what_was_said_before(opener: Opener) -> None:
@@ -138,13 +140,14 @@ async def test_stop_closes_ollamas_socket(opener: Opener, way: str) -> None:
         await chat.wait_answered()
         await expect(chat.answers.locator(".facts")).to_contain_text("Stopped")
         await expect(chat.answers.get_by_role("alert")).to_have_count(0)
-        said = await chat.text.text_content()
+        said = (await chat.text.text_content() or "").rstrip()
 
         await chat.model.select_option("short:latest")
         await chat.ask("Go on")
         await chat.wait_answered(2)
         await chat.wait_text("Hello.")
-        assert body_of(ollama.chats[1])["messages"][1] == {"role": "assistant", "content": said}
+        sent = body_of(ollama.chats[1])["messages"][1]
+        assert (sent["role"], sent["content"].rstrip()) == ("assistant", said)
 
 
 async def test_stop_while_the_model_loads(opener: Opener) -> None:
@@ -191,27 +194,41 @@ async def test_thinking_folds_away_once_the_answer_begins(opener: Opener) -> Non
         clock.let_go(1)
         await chat.wait_text("So.")
         await expect(thinking.get_by_text("Let me see.")).to_be_hidden()
-        await chat.answers.get_by_text("Thinking", exact=True).click()
+        await chat.answers.get_by_text("Thought for").click()
         clock.let_go(1)
         await chat.wait_answered()
         await expect(thinking.get_by_text("Let me see.")).to_be_visible()
 
 
-async def test_shows_tool_calls(opener: Opener) -> None:
-    """A tool call is shown with its name and arguments."""
+async def test_shows_tool_calls_where_they_came(opener: Opener) -> None:
+    """A tool call has its name, arguments and result; what is said after it stands after it."""
     arguments = {"city": "Zürich", "days": 2}
     async with chat_server(Script("")) as (_, server):
         chat = await opener(server.url)
         await chat.answer_with(
             {"type": "start", "data": {"agent": "ollama", "run_id": "1", "model": "m"}},
+            {"type": "text_message", "data": {"content": "Let me"}},
+            {"type": "text_message", "data": {"content": " look."}},
             {"type": "tool_call", "data": {"id": "1", "name": "weather", "arguments": arguments}},
             {"type": "tool_call", "data": {"id": "2", "name": "time", "arguments": {}}},
+            {"type": "tool_result", "data": {"id": "1", "name": "weather", "content": "**Sun**"}},
+            {
+                "type": "tool_result",
+                "data": {"id": "2", "name": "time", "content": "No clock", "failed": True},
+            },
+            {"type": "text_message", "data": {"content": "It is *sunny*."}},
             {"type": "end", "data": {"status": "completed"}},
         )
         await chat.ask("What is the weather?")
+        await chat.wait_answered()
         calls = chat.answers.get_by_role("listitem")
         await expect(calls).to_contain_text(["weather", "time"])
-        assert json.loads(await calls.first.locator("pre").text_content() or "") == arguments
+        shown = await calls.first.locator(".arguments").text_content()
+        assert json.loads(shown or "") == arguments
+        await expect(calls.first.locator(".result")).to_have_text("Result**Sun**")
+        await expect(calls.last.locator(".result")).to_have_text("FailedNo clock")
+        parts = chat.answers.locator(".body > *")
+        await expect(parts).to_have_text(["Let me look.", re.compile("weather"), "It is sunny."])
 
 
 async def test_offers_the_models_that_can_chat(opener: Opener) -> None:

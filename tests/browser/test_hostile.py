@@ -24,8 +24,9 @@ HOSTILE = [
 ]
 
 
-# Where text comes out; no element may be inside, but for the code that sentences are set in.
+# Where text comes out; no element may be inside, but for paragraphs and code.
 PLACES = ".prose, .name, pre, .facts, #buttons .chip, .problem p"
+MARKUP = ".problem code, .prose p, .prose p code"
 
 
 async def test_hostile_output_is_only_text(opener: Opener) -> None:
@@ -46,15 +47,20 @@ async def test_hostile_output_is_only_text(opener: Opener) -> None:
             )
             await chat.ask(text)
             await chat.wait_answered(count)
-            await chat.wait_text(text)
             await expect(chat.questions.last).to_have_text(text)
-            for shown in (".thinking .prose", ".tool-calls .name", ".facts"):
-                place = chat.answers.last.locator(shown)
-                await expect(place).to_have_js_property("textContent", text)
+            in_markdown = text.strip("`")
+            await chat.wait_text(in_markdown)
+            for place, shown in (
+                (".thinking .prose", in_markdown),
+                (".tool-calls .name", text),
+                (".facts", text),
+            ):
+                found = chat.answers.last.locator(place)
+                await expect(found).to_have_js_property("textContent", shown)
             button_shown = chat.page.locator("#buttons .chip").last
             await expect(button_shown).to_have_js_property("textContent", text)
             await expect(chat.problem).to_contain_text(text.strip("`"))
-        await expect(chat.page.locator(f":is({PLACES}) :not(.problem code)")).to_have_count(0)
+        await expect(chat.page.locator(f":is({PLACES}) :not({MARKUP})")).to_have_count(0)
         await expect(chat.page.locator("#log > *")).to_have_count(2 * len(HOSTILE))
         assert await chat.page.evaluate("window.hacked") is None
 
@@ -64,9 +70,9 @@ async def test_hostile_model_all_the_way(opener: Opener) -> None:
     async with chat_server(Script(Reply(HOSTILE, thinking=HOSTILE))) as (_, server):
         chat = await opener(server.url)
         await chat.ask("Show me")
-        await chat.wait_text("".join(HOSTILE))
+        await chat.wait_text("".join(HOSTILE).replace("`", ""))
         await chat.wait_answered()
-        await expect(chat.answers.locator(".prose *")).to_have_count(0)
+        await expect(chat.answers.locator(f".prose :not({MARKUP})")).to_have_count(0)
         assert await chat.page.evaluate("window.hacked") is None
 
 

@@ -53,7 +53,7 @@ async def test_follows_the_end_only_while_one_is_there(opener: Opener) -> None:
         chat = await opener(server.url)
         await chat.ask("Much")
         clock.let_go()
-        await chat.wait_text(lines[0])
+        await chat.wait_text(lines[0].rstrip())
         await chat.wait_for(AT_END)
         place = await chat.page.locator("main").evaluate("e => e.scrollTop") - 300
         still_there = f"Math.abs({MAIN}.scrollTop - {place}) < 1"
@@ -61,7 +61,7 @@ async def test_follows_the_end_only_while_one_is_there(opener: Opener) -> None:
         await chat.page.mouse.wheel(0, -300)
         await chat.wait_for(still_there)
         clock.let_go()
-        await chat.wait_text("".join(lines[:2]))
+        await chat.wait_text("".join(lines[:2]).rstrip())
         assert await chat.page.evaluate(still_there)
         await chat.page.mouse.wheel(0, 100_000)
         await chat.wait_for(AT_END)
