@@ -26,10 +26,12 @@ export class Attachments {
       picker.value = ""; // the same file can be taken again
     });
     part(document, "#message").addEventListener("paste", (event) => {
-      const files = [...(event.clipboardData?.files ?? [])];
-      if (files.length > 0) {
+      const { files = [], types = [] } = event.clipboardData ?? {};
+      // Office programs put a picture of a text beside the text; the text is meant.
+      const isText = types.includes("text/plain") && types.includes("text/html");
+      if (files.length > 0 && !isText) {
         event.preventDefault();
-        void this.add(files);
+        void this.add([...files]);
       }
     });
     this.#listenToDrops();

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import random
 import zlib
-from typing import Any
 
 import pytest
 from playwright.async_api import FilePayload, Locator, expect
@@ -36,10 +35,14 @@ GIF = base64.b64decode("R0lGODlhAQABAIAAAP8AAP///yH5BAAAAAAALAAAAAABAAEAAAICRAEA
 SEEING = Script("I see.", capabilities=["completion", "vision"])
 
 # In the browser: hands files over as a paste or a drop does.
-HAND_OVER = """([kind, name, type, data]) => {
+HAND_OVER = """([kind, name, type, data, text]) => {
     const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
     const files = new DataTransfer();
     files.items.add(new File([bytes], name, { type }));
+    if (text) {
+        files.setData("text/plain", text);
+        files.setData("text/html", `<b>${text}</b>`);
+    }
     const [event, target] = kind === "paste"
         ? [new ClipboardEvent("paste", { clipboardData: files, bubbles: true, cancelable: true }),
             document.querySelector("#message")]
@@ -64,8 +67,10 @@ async def pick(chat: ChatPage, *files: tuple[str, str, bytes]) -> None:
     await chat.page.locator("#picture-files").set_input_files(payloads)
 
 
-async def hand_over(chat: ChatPage, kind: str, name: str, type_: str, data: bytes) -> Any:
-    return await chat.page.evaluate(HAND_OVER, [kind, name, type_, encoded(data)])
+async def hand_over(chat: ChatPage, kind: str, name: str, data: bytes, text: str = "") -> bool:
+    """Paste or drag a PNG, with a text beside it; return whether the page took it."""
+    arguments = [kind, name, "image/png", encoded(data), text]
+    return bool(await chat.page.evaluate(HAND_OVER, arguments))
 
 
 async def test_pictures_reach_the_model(opener: Opener) -> None:
@@ -78,11 +83,12 @@ async def test_pictures_reach_the_model(opener: Opener) -> None:
             FilePayload(name="a.png", mimeType="image/png", buffer=PNG)
         )
         await expect(pictures(chat)).to_have_count(1)
-        assert await hand_over(chat, "paste", "pasted.png", "image/png", PNG)
+        assert await hand_over(chat, "paste", "pasted.png", PNG)
         await expect(pictures(chat)).to_have_count(2)
-        assert await hand_over(chat, "dragover", "dropped.png", "image/png", PNG)
+        assert not await hand_over(chat, "paste", "table.png", PNG, "a table, as text")
+        assert await hand_over(chat, "dragover", "dropped.png", PNG)
         await expect(chat.page.locator("body")).to_have_class("dropping")
-        assert await hand_over(chat, "drop", "dropped.png", "image/png", PNG)
+        assert await hand_over(chat, "drop", "dropped.png", PNG)
         await expect(pictures(chat)).to_have_count(3)
         await expect(chat.page.locator("body")).not_to_have_class("dropping")
         await expect(chat.page.get_by_role("status")).to_have_text("Added dropped.png.")
