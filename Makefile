@@ -1,4 +1,4 @@
-# make run | test | check | fix | wheel        ARGS="..." hands options on to the program.
+# make run | test | check | fix | wheel | screenshots        ARGS="..." hands options on to the program.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
@@ -8,7 +8,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 PAGE_LIBRARIES := static/node_modules/.package-lock.json
 TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
-.PHONY: run test soak check fix wheel clean try-page try-tests
+.PHONY: run test soak check fix wheel screenshots clean try-page try-tests
 
 run: .venv/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
@@ -35,6 +35,10 @@ fix: .venv/dev.installed
 
 wheel: .venv/dev.installed $(PAGE_LIBRARIES)
 	$(BIN)/python -m build --wheel
+
+# The README's pictures of the page.
+screenshots: .venv/dev.installed $(PAGE_LIBRARIES)
+	$(BIN)/python -m tests.browser.screenshots docs/page
 
 clean:
 	rm -rf .venv build dist *.egg-info static/node_modules tests/js/node_modules

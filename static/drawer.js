@@ -53,6 +53,13 @@ export class Drawer {
     }
   }
 
+  /** Show the list. */
+  show() {
+    if (sidebar.hidden) {
+      this.toggle();
+    }
+  }
+
   /** Close the drawer; a column stays. */
   close() {
     if (narrow.matches && !sidebar.hidden) {

@@ -9,6 +9,8 @@ import { thinkChoices } from "./settings.js";
 const models = /** @type {HTMLSelectElement} */ (part(document, "#model"));
 const think = /** @type {HTMLSelectElement} */ (part(document, "#think"));
 
+const OPENING_KEYS = [" ", "Enter", "ArrowUp", "ArrowDown"];
+
 /** @type {Readonly<Record<string, string>>} */
 const THINK_NAMES = {
   "": "Thinking: default",
@@ -31,9 +33,17 @@ export class ModelPicker {
    * @param {(choice: string) => void} handlers.onThink One of `thinkChoices`, or "".
    */
   constructor({ onOpen, onChoose, onThink }) {
-    for (const opening of ["pointerdown", "focus"]) {
-      models.addEventListener(opening, onOpen);
-    }
+    models.addEventListener("focus", onOpen);
+    models.addEventListener("pointerdown", () => {
+      if (document.activeElement === models) {
+        onOpen(); // else it gets the focus
+      }
+    });
+    models.addEventListener("keydown", ({ key }) => {
+      if (OPENING_KEYS.includes(key)) {
+        onOpen();
+      }
+    });
     models.addEventListener("change", () => onChoose(models.value));
     think.addEventListener("change", () => onThink(think.value));
   }
@@ -58,8 +68,10 @@ export class ModelPicker {
       return;
     }
     const present = new Map([...models.options].map((option) => [option.value, option]));
-    const options = found.map((model) => drawn(present.get(model.name) ?? new Option("", model.name), model));
-    for (const option of models.options) {
+    const options = found.map((model) =>
+      drawn(present.get(model.name) ?? new Option("", model.name), model),
+    );
+    for (const option of [...models.options]) {
       if (!options.includes(option)) {
         option.remove();
       }
@@ -69,9 +81,7 @@ export class ModelPicker {
         models.add(option, place);
       }
     });
-    if (current !== undefined && current !== models.value && found.some(({ name }) => name === current)) {
-      models.value = current;
-    }
+    this.choose(current ?? "");
   }
 
   /**
@@ -80,7 +90,7 @@ export class ModelPicker {
    * @param {string} name
    */
   choose(name) {
-    if (this.#models.some((model) => model.name === name)) {
+    if (name !== models.value && this.#models.some((model) => model.name === name)) {
       models.value = name;
     }
   }

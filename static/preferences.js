@@ -50,6 +50,11 @@ export class Preferences {
     this.#view.open(ownSystem);
   }
 
+  /** Put the focus on the list of models. */
+  focusModel() {
+    this.#picker.focus();
+  }
+
   /**
    * Offer models, and return why the chosen one takes no pictures, as a sentence; "" where it does.
    *
@@ -76,6 +81,16 @@ export class Preferences {
   requestFields() {
     const { model } = this.#picker;
     return { model: model?.name ?? "", ...this.#settings.requestFields(model) };
+  }
+
+  /** The system prompt of chats that have none of their own; "" is none. */
+  get systemPrompt() {
+    return this.#settings.get("system");
+  }
+
+  /** Whether the chosen model takes pictures, as far as is known. */
+  get canSee() {
+    return this.#blind === "";
   }
 
   /**

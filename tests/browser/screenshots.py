@@ -1,6 +1,6 @@
 """Makes the documentation's pictures of the page, from real chats with the demo models.
 
-Run it as `python -m tests.browser.screenshots FOLDER`.
+`make screenshots` takes them all; `python -m tests.browser.screenshots FOLDER NAME...` takes some.
 """
 
 from __future__ import annotations
@@ -19,41 +19,49 @@ from tests.support.browser import chat_server, chromium, open_page
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A chat to be photographed.
+    """Chats to be photographed.
 
     Attributes:
         name: The file's name.
-        messages: What is asked, one after another.
+        chats: What is asked in each chat, one message after another; the last chat shows.
         model: The model that answers.
         scheme: "light" or "dark".
         width: The window's width, in CSS pixels.
         height: Its height.
+        press: The name of a button to press at the end, "" for none.
     """
 
     name: str
-    messages: Sequence[str]
+    chats: Sequence[Sequence[str]]
     model: str = "demo:latest"
     scheme: str = "light"
-    width: int = 960
-    height: int = 660
+    width: int = 1080
+    height: int = 680
+    press: str = ""
 
 
 SKY = "Why is the sky blue?"
+STREAMS = "How do streams work?"
+CODE = "Show me some Python code"
+JOKE = "Tell me a joke"
 GREEN = "Change color to light green"
-BUTTON = "Add a button that says Tell me a joke"
+BUTTON = f"Add a button that says {JOKE}"
+OLDER = ((JOKE,), ("Which languages do you speak?",), (CODE,))
 PICTURES = (
-    Picture("welcome", ()),
-    Picture("light", (SKY, "Who are you?")),
-    Picture("dark", (SKY, "Who are you?"), scheme="dark"),
-    Picture("theme", (GREEN, BUTTON, SKY), height=700),
-    Picture("thinking", (SKY,), model="demo-thinking:latest", scheme="dark"),
-    Picture("error", (SKY,), model="demo-broken:latest"),
-    Picture("phone", (SKY, BUTTON), width=390, height=760),
+    Picture("welcome", ((),)),
+    Picture("light", (*OLDER, (SKY, STREAMS))),
+    Picture("dark", (*OLDER, (SKY, STREAMS)), scheme="dark"),
+    Picture("code", (*OLDER[:2], (SKY,), (CODE,)), scheme="dark"),
+    Picture("thinking", ((SKY,),), model="demo-thinking:latest", press="Thought"),
+    Picture("theme", (*OLDER, (GREEN, BUTTON, SKY))),
+    Picture("error", ((STREAMS,),), model="demo-broken:latest", height=480),
+    Picture("settings", ((SKY,),), press="Settings"),
+    Picture("phone", ((SKY, BUTTON),), width=390, height=760),
 )
 
 
 async def _take(browser: Browser, url: str, picture: Picture, folder: Path) -> Path:
-    """Hold the chat, take its picture, and return where that is."""
+    """Hold the chats, take the picture, and return where that is."""
     dark = picture.scheme == "dark"
     async with open_page(
         browser,
@@ -64,27 +72,33 @@ async def _take(browser: Browser, url: str, picture: Picture, folder: Path) -> P
         reduced_motion="reduce",
     ) as chat:
         await chat.model.select_option(picture.model)
-        for count, message in enumerate(picture.messages, start=1):
-            await chat.ask(message)
-            await chat.wait_answered(count)
+        for number, messages in enumerate(picture.chats):
+            if number > 0:
+                await chat.page.get_by_role("button", name="New chat").click()
+            for count, message in enumerate(messages, start=1):
+                await chat.ask(message)
+                await chat.wait_answered(count)
+        if picture.press:
+            await chat.page.get_by_role("button", name=picture.press).click()
         path = folder / f"{picture.name}.png"
         await chat.page.screenshot(path=path)
         return path
 
 
-async def take_all(folder: Path) -> list[Path]:
-    """Take every picture into a folder that exists, and return where they are."""
+async def take(pictures: Sequence[Picture], folder: Path) -> list[Path]:
+    """Take pictures into a folder that exists, and return where they are."""
     async with chromium() as browser, chat_server(demo_models()) as (_, server):
-        return [await _take(browser, server.url, picture, folder) for picture in PICTURES]
+        return [await _take(browser, server.url, picture, folder) for picture in pictures]
 
 
 def main() -> None:
     """Run the command."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tests.browser.screenshots FOLDER")
-    folder = Path(sys.argv[1])
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m tests.browser.screenshots FOLDER [NAME...]")
+    folder, names = Path(sys.argv[1]), sys.argv[2:]
     folder.mkdir(parents=True, exist_ok=True)
-    for path in asyncio.run(take_all(folder)):
+    wanted = [picture for picture in PICTURES if not names or picture.name in names]
+    for path in asyncio.run(take(wanted, folder)):
         sys.stdout.write(f"{path}: {path.stat().st_size // 1024} KiB\n")
 
 
