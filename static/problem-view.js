@@ -34,7 +34,7 @@ export function problemBox(problem, handlers) {
     copyOnClick(part(box, ".command button"), () => command);
   }
   part(box, ".command").hidden = !command;
-  part(box, ".actions").append(
+  part(box, ".ways").append(
     ...actions.flatMap((action) => {
       const handler = handlers[action];
       return handler ? [button(NAMES[action], handler)] : [];
