@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,18 +24,30 @@ from dripline_server.run_records import RunRecords
 from dripline_server.run_registry import RunRegistry
 from dripline_server.settings import BadSetting, Settings
 from dripline_server.state import STATE, State
+from dripline_server.tool_runner import ToolRunner
+from dripline_server.tools import BadTool, Tool, ToolFunction, as_tools, load_tools
 
 # Seconds that readers have for the last events once every run has ended.
 CLOSE_TIME = 5.0
 DEMO_MODEL = "demo"
 
 
-def create_app(settings: Settings) -> web.Application:
+def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) -> web.Application:
     """Return the application; what it owns is made at its start-up and closed at its clean-up.
 
     Where no address of Ollama is given explicitly and none answers at the usual one, the built-in
     fake stands in.
+
+    Args:
+        settings: What it is told.
+        tools: Functions that models may call, beside those of `settings.tools`; see
+            `dripline_server.tools`.
+
+    Raises:
+        BadTool: A function cannot be a tool.
+        BadSetting: A module of `settings.tools` cannot be had, or has something else.
     """
+    callable_tools = as_tools([*_tools_of(settings), *tools])
     app = web.Application(middlewares=[answer_problems], client_max_size=settings.max_body)
     app.add_routes(info.routes)
     app.add_routes(chat.routes)
@@ -44,7 +56,7 @@ def create_app(settings: Settings) -> web.Application:
     add_page(app)
 
     async def live(app: web.Application) -> AsyncIterator[None]:
-        async with _state(settings) as state:
+        async with _state(settings, callable_tools) as state:
             app[STATE] = state
             yield
 
@@ -57,20 +69,31 @@ def create_app(settings: Settings) -> web.Application:
     return app
 
 
+def _tools_of(settings: Settings) -> list[Tool]:
+    try:
+        return load_tools(settings.tools)
+    except BadTool as error:
+        raise BadSetting(f"--tools: {error}") from error
+
+
 @asynccontextmanager
-async def _state(settings: Settings) -> AsyncIterator[State]:
+async def _state(settings: Settings, tools: Sequence[Tool]) -> AsyncIterator[State]:
     async with _upstream(settings) as (upstream, demo):
         budget = Budget(settings.total_log_bytes)
         logs = _run_logs(settings, budget)
         figures = Metrics()
         records = RunRecords(settings.record)
-        registry = RunRegistry(settings, upstream, logs, budget, figures, records)
+        runner = ToolRunner(
+            timeout=settings.tool_timeout, max_result=settings.max_tool_result, metrics=figures
+        )
+        registry = RunRegistry(settings, upstream, runner, logs, budget, figures, records)
         pulse = Pulse(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         try:
             yield State(
                 settings=settings,
                 default_model=settings.model or (DEMO_MODEL if demo else ""),
                 upstream=upstream,
+                tools=tools,
                 runs=registry,
                 logs=logs,
                 pulse=pulse,
@@ -80,6 +103,7 @@ async def _state(settings: Settings) -> AsyncIterator[State]:
             )
         finally:
             await pulse.close()
+            await runner.close()
             await logs.close()
             records.close()
 
@@ -152,13 +176,16 @@ class Server:
 
 
 @asynccontextmanager
-async def serve(settings: Settings) -> AsyncIterator[Server]:
+async def serve(
+    settings: Settings, tools: Iterable[ToolFunction | Tool] = ()
+) -> AsyncIterator[Server]:
     """Listen as `settings` say, until the context is left; then every run has its `end`.
 
     Raises:
         OSError: The address cannot be listened on.
+        BadTool, BadSetting: See `create_app`.
     """
-    app = create_app(settings)
+    app = create_app(settings, tools)
     # Without handler_cancellation aiohttp tells nobody that a client has gone, until a write.
     runner = web.AppRunner(
         app,

@@ -21,6 +21,9 @@ class Metrics:
         self.tokens = self._counter("dripline_tokens", "Pieces of answers that Ollama sent.")
         self._runs = self._counter("dripline_runs", "Runs that have ended.", "status")
         self._errors = self._counter("dripline_run_errors", "Runs that failed.", "code")
+        self._tool_calls = self._counter(
+            "dripline_tool_calls", "Calls of the server's tools.", "tool", "outcome"
+        )
         self._first_token = Histogram(
             "dripline_first_token_seconds",
             "From the start of a run to its first piece of answer.",
@@ -53,6 +56,10 @@ class Metrics:
             self._errors.labels(error.code).inc()
         if end.usage.first_token_time is not None:
             self._first_token.observe(end.usage.first_token_time)
+
+    def tool_called(self, name: str, *, failed: bool) -> None:
+        """Count a call of one of the server's tools."""
+        self._tool_calls.labels(name, "failed" if failed else "ok").inc()
 
     def text(self) -> bytes:
         """Return all figures in Prometheus's text format."""

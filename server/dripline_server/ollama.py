@@ -21,6 +21,7 @@ import orjson
 from dripline.errors import ErrorCode
 from dripline.response_body import BodyBroken, Break
 from dripline.response_body import chunks as body_chunks
+from dripline_server.capabilities import Capabilities
 from dripline_server.ndjson import LineSplitter, LineTooLong
 
 Chunk = dict[str, Any]
@@ -95,8 +96,7 @@ class Ollama:
             auto_decompress=False,
         )
         self._package = ollama.AsyncClient(host=url, timeout=INFO_TIMEOUT, trust_env=False)
-        # By name: what `show` said for a digest. Holds only what the last listing had.
-        self._capabilities: dict[str, tuple[str, list[str]]] = {}
+        self._capabilities = Capabilities(self._show)
         self._loaded: asyncio.Task[frozenset[str]] | None = None
         self._loaded_at = 0.0
 
@@ -105,6 +105,7 @@ class Ollama:
         if self._loaded is not None:
             self._loaded.cancel()
             await asyncio.wait({self._loaded})
+        await self._capabilities.close()
         await self._session.close()
         await self._package.close()
 
@@ -256,26 +257,31 @@ class Ollama:
                     name=(name := entry.model or ""),
                     size=int(entry.size or 0),
                     family=(entry.details.family if entry.details else None) or "",
-                    capabilities=await self._capabilities_of(name, entry.digest or ""),
+                    capabilities=await self._capabilities_listed(name, entry.digest or ""),
                     loaded=name in loaded,
                 )
                 for entry in listed
             ]
         except _PACKAGE_ERRORS as error:
             raise self._unlisted(error) from error
-        names = {model.name for model in found}
-        self._capabilities = {k: v for k, v in self._capabilities.items() if k in names}
         return found
 
-    async def _capabilities_of(self, name: str, digest: str) -> list[str]:
-        known = self._capabilities.get(name)
-        if known is None or known[0] != digest:
-            try:
-                shown = await self._package.show(name)
-            except ollama.ResponseError:
-                return []  # deleted since it was listed, or broken: the others are still told
-            known = self._capabilities[name] = (digest, list(shown.capabilities or []))
-        return known[1]
+    async def _capabilities_listed(self, name: str, digest: str) -> list[str]:
+        try:
+            return list(await self._capabilities.of_listed(name, digest))
+        except ollama.ResponseError:
+            return []  # deleted since it was listed, or broken: the others are still told
+
+    async def capabilities(self, model: str) -> Sequence[str]:
+        """Return what a model can do, as far as that is known; see `Capabilities.of`."""
+        return await self._capabilities.of(_full_name(model))
+
+    def forget_capabilities(self, model: str) -> None:
+        """Hear that a model cannot do what it was thought to."""
+        self._capabilities.forget(_full_name(model))
+
+    async def _show(self, name: str) -> Sequence[str]:
+        return (await self._package.show(name)).capabilities or []
 
 
 def _full_name(model: str) -> str:

@@ -14,19 +14,17 @@ NANOSECONDS = 1_000_000_000
 
 
 class OllamaAnswer:
-    """What one answer of Ollama's has said so far.
+    """What Ollama has said so far, in one run; with tools that may take several answers.
 
     Attributes:
-        done: Whether Ollama has said that it is complete.
-        reason: Its `done_reason`.
+        reason: The `done_reason` of the last answer that is complete.
     """
 
     def __init__(self, started: float) -> None:
-        self.done = False
         self.reason = ""
         self._started = started
         self._first_token: float | None = None
-        self._final: Chunk = {}
+        self._totals: dict[str, int] = {}
         self._calls = 0
 
     def events(self, chunks: Iterable[Chunk], now: float) -> list[Event]:
@@ -41,23 +39,27 @@ class OllamaAnswer:
             calls = _typed(message.get("tool_calls"), list) or ()
             events.extend(self._tool_call(_typed(call, dict) or {}) for call in calls)
             if chunk.get("done"):
-                self.done = True
-                self.reason = str(chunk.get("done_reason") or "")
-                self._final = chunk
+                self._add_done(chunk)
         if events and self._first_token is None:
             self._first_token = now
         return events
 
     def usage(self, now: float) -> Usage:
-        """Return what the answer has cost up to `now`; counts are there once it is done."""
-        load, first = _typed(self._final.get("load_duration"), int), self._first_token
+        """Return what it has cost up to `now`: counts and loading of the complete answers."""
+        load, first = self._totals.get("load_duration"), self._first_token
         return Usage(
-            prompt_tokens=_typed(self._final.get("prompt_eval_count"), int),
-            completion_tokens=_typed(self._final.get("eval_count"), int),
+            prompt_tokens=self._totals.get("prompt_eval_count"),
+            completion_tokens=self._totals.get("eval_count"),
             load_time=None if load is None else round(load / NANOSECONDS, 6),
             first_token_time=None if first is None else round(first - self._started, 6),
             total_time=round(now - self._started, 6),
         )
+
+    def _add_done(self, chunk: Chunk) -> None:
+        self.reason = str(chunk.get("done_reason") or "")
+        for name in ("load_duration", "prompt_eval_count", "eval_count"):
+            if (value := _typed(chunk.get(name), int)) is not None:
+                self._totals[name] = self._totals.get(name, 0) + value
 
     def _tool_call(self, call: dict[str, Any]) -> ToolCall:
         """Older Ollamas give calls no id; theirs are numbered."""

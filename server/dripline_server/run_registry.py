@@ -13,8 +13,10 @@ from dripline_server.ollama import Ollama
 from dripline_server.run_log import FoundRun, RunLogs
 from dripline_server.run_log.budget import Budget
 from dripline_server.run_records import RunRecords
-from dripline_server.runs import Run, RunRequest
+from dripline_server.run_request import RunRequest
+from dripline_server.runs import Run
 from dripline_server.settings import Settings
+from dripline_server.tool_runner import ToolRunner
 
 
 class RegistryFull(Exception):
@@ -37,6 +39,7 @@ class RunRegistry:
     Args:
         settings: The bounds.
         upstream: Who answers.
+        runner: Calls the server's tools.
         logs: Where the runs write.
         budget: What their logs may hold here; it is told to ask this registry for room.
         metrics: Where runs are counted.
@@ -47,6 +50,7 @@ class RunRegistry:
         self,
         settings: Settings,
         upstream: Ollama,
+        runner: ToolRunner,
         logs: RunLogs,
         budget: Budget,
         metrics: Metrics,
@@ -54,6 +58,7 @@ class RunRegistry:
     ) -> None:
         self._settings = settings
         self._upstream = upstream
+        self._runner = runner
         self._logs = logs
         self._budget = budget
         self._metrics = metrics
@@ -85,7 +90,9 @@ class RunRegistry:
             run_id,
             request,
             self._upstream,
+            self._runner,
             self._metrics,
+            max_tool_rounds=self._settings.max_tool_rounds,
             loading_after=self._settings.loading_after,
             middlewares=record.upstream if record else (),
         )

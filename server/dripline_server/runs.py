@@ -6,36 +6,20 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
 
 from aiohttp import ClientMiddlewareType
 
 from dripline.errors import ErrorCode
-from dripline.events import End, Error, Event, Start, Status, UiControl, to_json
+from dripline.events import End, Error, Event, Start, Status, to_json
+from dripline_server.generation import Generation
 from dripline_server.metrics import Metrics
 from dripline_server.ollama import Ollama, UpstreamError
-from dripline_server.ollama_events import OllamaAnswer
 from dripline_server.run_log import Batch, LogState, RunLog, RunLogUnavailable
+from dripline_server.run_request import RunRequest
+from dripline_server.tool_runner import ToolRunner
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What a run is to do.
-
-    Attributes:
-        model: The model's name.
-        body: The request for Ollama's `/api/chat`, as JSON.
-        ui_controls: What the user's own words ask of the page; told before `start`.
-        grace: Seconds for which the run goes on without a reader.
-    """
-
-    model: str
-    body: bytes
-    ui_controls: Sequence[UiControl] = ()
-    grace: float = math.inf
 
 
 class Run:
@@ -48,9 +32,11 @@ class Run:
         run_id: Names it; knowing it is the right to read and to stop the run.
         request: What it is to do.
         upstream: Who answers.
+        runner: Calls the server's tools.
         metrics: Where it is counted.
+        max_tool_rounds: How many times the model may be asked with the server's tools.
         loading_after: Seconds of silence before readers are told that the model loads.
-        middlewares: What goes around the request to Ollama.
+        middlewares: What goes around each request to Ollama.
     """
 
     def __init__(
@@ -58,8 +44,10 @@ class Run:
         run_id: str,
         request: RunRequest,
         upstream: Ollama,
+        runner: ToolRunner,
         metrics: Metrics,
         *,
+        max_tool_rounds: int,
         loading_after: float,
         middlewares: Sequence[ClientMiddlewareType] = (),
     ) -> None:
@@ -70,14 +58,21 @@ class Run:
         self._upstream = upstream
         self._metrics = metrics
         self._loading_after = loading_after
-        self._middlewares = middlewares
         self._readers = 0
         self._readers_elsewhere = 0
         self._unread: asyncio.TimerHandle | None = None
-        self._generation: asyncio.Task[None] | None = None
+        self._generating: asyncio.Task[None] | None = None
         self._stopped = False
         self._stopped_by: Error | None = None
-        self._answer = OllamaAnswer(_now())
+        self._generation = Generation(
+            upstream,
+            runner,
+            max_rounds=max_tool_rounds,
+            metrics=metrics,
+            write=self._write,
+            on_answer=self._stop_loading,
+            middlewares=middlewares,
+        )
 
     def start(self, request: RunRequest, log: RunLog, on_end: Callable[[], None]) -> None:
         """Begin; `on_end` is called once the last event is in the log.
@@ -87,9 +82,9 @@ class Run:
         self._log = log
         name = self.id[:8]
         # Stopping cancels the generation; what ends the log is not cancelled with it.
-        self._generation = asyncio.create_task(self._generate(request), name=f"generate {name}")
+        self._generating = asyncio.create_task(self._generate(request), name=f"generate {name}")
         self._loading = asyncio.create_task(self._say_loading(), name=f"loading {name}")
-        self._ending = asyncio.create_task(self._end(self._generation), name=f"end {name}")
+        self._ending = asyncio.create_task(self._end(self._generating), name=f"end {name}")
         self._ending.add_done_callback(lambda _: on_end())
         self._watch_readers()
 
@@ -108,9 +103,9 @@ class Run:
         Ollama's socket is closed in the event loop's next turn. Only the first call counts, and
         none before the start or after the end.
         """
-        if self._generation and not self._stopped and not self._generation.done():
+        if self._generating and not self._stopped and not self._generating.done():
             self._stopped, self._stopped_by = True, because
-            self._generation.cancel()
+            self._generating.cancel()
 
     async def request_stop(self) -> None:
         """End the run now, as cancelled."""
@@ -148,14 +143,10 @@ class Run:
 
     async def _generate(self, request: RunRequest) -> None:
         await self._write(*request.ui_controls, Start("ollama", self.id, self.model))
-        async with aclosing(
-            self._upstream.chat(request.model, request.body, self._middlewares)
-        ) as stream:
-            async for chunks in stream:
-                self._loading.cancel()
-                events = self._answer.events(chunks, _now())
-                self._metrics.tokens.inc(len(events))
-                await self._write(*events)
+        await self._generation.run(request)
+
+    def _stop_loading(self) -> None:
+        self._loading.cancel()
 
     async def _say_loading(self) -> None:
         """Tell readers why nothing comes, if the model was not in memory when the run began."""
@@ -169,11 +160,11 @@ class Run:
         if events:
             await self._log.append([to_json(event) for event in events])
 
-    async def _end(self, generation: asyncio.Task[None]) -> None:
-        await asyncio.wait({generation})
+    async def _end(self, generating: asyncio.Task[None]) -> None:
+        await asyncio.wait({generating})
         self._loading.cancel()
         await asyncio.wait({self._loading})
-        error, end = self._outcome(generation)
+        error, end = self._outcome(generating)
         self.end = end
         self._watch_readers()
         await self._log.finish([to_json(event) for event in (error, end) if event])
@@ -190,20 +181,20 @@ class Run:
             },
         )
 
-    def _outcome(self, generation: asyncio.Task[None]) -> tuple[Error | None, End]:
+    def _outcome(self, generating: asyncio.Task[None]) -> tuple[Error | None, End]:
         """Return what the run ends with, and the error before it if it failed."""
-        usage = self._answer.usage(_now())
-        if error := self._failure(generation):
+        usage = self._generation.answer.usage(_now())
+        if error := self._failure(generating):
             return error, End("failed", usage=usage)
-        if generation.cancelled():
+        if generating.cancelled():
             return None, End("cancelled", usage=usage)
-        return None, End("completed", self._answer.reason, usage)
+        return None, End("completed", self._generation.answer.reason, usage)
 
-    def _failure(self, generation: asyncio.Task[None]) -> Error | None:
+    def _failure(self, generating: asyncio.Task[None]) -> Error | None:
         """Return what the generation failed of; None where it was completed or just stopped."""
-        if generation.cancelled():
+        if generating.cancelled():
             return self._stopped_by
-        match generation.exception():
+        match generating.exception():
             case None:
                 return None
             case UpstreamError(code=code, message=message):

@@ -118,6 +118,31 @@ class Settings:
         variable="OLLAMA_HOST",
     )
     model: str = option("", "Model for requests that name none.", metavar="NAME")
+    tools: str = option(
+        "",
+        "Python modules whose public functions models may call, such as package.module; several"
+        " with commas between.",
+        metavar="MODULES",
+    )
+    tool_timeout: float = option(
+        30.0,
+        "Seconds that a call of a tool may take where the tool does not say.",
+        parse=_number,
+        metavar="SECONDS",
+    )
+    max_tool_rounds: int = option(
+        8,
+        "How many times in one chat a model is asked with the server's tools; then it is asked to"
+        " answer without.",
+        parse=_count,
+        metavar="NUMBER",
+    )
+    max_tool_result: int = option(
+        65_536,
+        "Longest result of a tool, in characters; what is beyond is cut off.",
+        parse=_count,
+        metavar="NUMBER",
+    )
     stall_timeout: float = option(
         600.0,
         "Seconds that Ollama may be silent; loading a model counts. 0: no limit.",

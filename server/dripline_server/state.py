@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from dripline_server.run_log import RunLogs
 from dripline_server.run_records import RunRecords
 from dripline_server.run_registry import RunRegistry
 from dripline_server.settings import Settings
+from dripline_server.tools import Tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class State:
         settings: What it was told.
         default_model: The model for requests that name none; "" where there is no default.
         upstream: Ollama, or the fake that stands in for it.
+        tools: The server's tools that every chat may use.
         runs: Every run.
         logs: What the runs write to.
         pulse: What looks after the open streams.
@@ -34,6 +37,7 @@ class State:
     settings: Settings
     default_model: str
     upstream: Ollama
+    tools: Sequence[Tool]
     runs: RunRegistry
     logs: RunLogs
     pulse: Pulse

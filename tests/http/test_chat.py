@@ -88,8 +88,9 @@ async def test_headers_and_start_come_while_the_model_loads() -> None:
         response.close()
 
 
-async def test_a_loaded_model_is_not_said_to_load() -> None:
+async def test_a_loaded_model_is_not_said_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence before the first token is not loading where the model is in memory."""
+    monkeypatch.setattr("dripline_server.ollama.LOADED_AGE", 0.0)
     script = Script(pace=Pace(first_token=0.1))
     async with stack(script, loading_after=0.001) as s:
         await s.client.ask("Warm up")

@@ -56,7 +56,7 @@ async def test_a_failure_has_its_code(
     """What came before it is kept; then one `error`, one failed `end`, and the client raises."""
     script = Script(TOKENS, fault=fault, split=split)
     events = []
-    async with stack(script, stall_timeout=1.0, max_upstream_line=10_000) as s:
+    async with stack(script, stall_timeout=1.0, loading_after=60.0, max_upstream_line=10_000) as s:
         with pytest.raises(RunFailed, match=words) as raised:
             async with s.client.chat("Hi") as stream:
                 async for event in stream:

@@ -31,13 +31,21 @@ class Stack:
 
 
 @asynccontextmanager
-async def stack(models: Mapping[str, Script] | Script, **settings: Any) -> AsyncIterator[Stack]:
-    """Run the stack; a single script is the model `story`, which is the default then."""
+async def stack(
+    models: Mapping[str, Script] | Script,
+    *,
+    functions: Any = (),
+    **settings: Any,
+) -> AsyncIterator[Stack]:
+    """Run the stack; a single script is the model `story`, which is the default then.
+
+    `functions` are tools of the server's.
+    """
     if isinstance(models, Script):
         models, settings = {"story": models}, {"model": "story", **settings}
     async with (
         FakeOllama(models) as ollama,
-        serve(Settings(port=0, ollama=ollama.url, **settings)) as server,
+        serve(Settings(port=0, ollama=ollama.url, **settings), functions) as server,
         ChatClient(server.url) as client,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
         AsyncExitStack() as closing,

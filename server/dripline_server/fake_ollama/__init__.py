@@ -16,6 +16,7 @@ from dripline_server.fake_ollama.script import (
     Reply,
     Script,
     ToolCall,
+    in_rounds,
 )
 from dripline_server.fake_ollama.server import DEFAULT_PORT, FakeOllama, run_fake_ollama
 from dripline_server.fake_ollama.wire import ModelDetails
@@ -40,5 +41,6 @@ __all__ = [
     "ToolCall",
     "VirtualClock",
     "demo_models",
+    "in_rounds",
     "run_fake_ollama",
 ]

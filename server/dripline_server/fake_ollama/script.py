@@ -328,5 +328,26 @@ def as_reply(say: Say) -> Reply:
     return say if isinstance(say, Reply) else Reply(say)
 
 
+def in_rounds(*replies: Say) -> Callable[[ChatRequest], Say]:
+    """Return what a model says that calls tools: one reply for each round of a question.
+
+    It is for `Script.reply`; the script's `capabilities` must name "tools". The first reply answers
+    the user's last message, the second the results of the tools that the first has called, and so
+    on; the last one answers all that follow.
+    """
+    if not replies:
+        raise ValueError("in_rounds needs at least one reply")
+
+    def reply(request: ChatRequest) -> Say:
+        rounds = 0
+        for message in reversed(request.messages):
+            if message.role == "user":
+                break
+            rounds += message.role == "assistant"
+        return replies[min(rounds, len(replies) - 1)]
+
+    return reply
+
+
 def _needs(reply: Reply) -> list[str]:
     return ["tools"] * bool(reply.tool_calls) + ["thinking"] * bool(reply.thinking)

@@ -19,7 +19,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     """Start a run; its stream, or its whole answer, is the response."""
     state = request.app[STATE]
     asked = await read_chat_request(request)
-    wanted = run_request(asked, state.default_model, state.settings.grace)
+    wanted = run_request(asked, state.default_model, state.settings.grace, state.tools)
     try:
         run = await state.runs.start(wanted)
     except RegistryFull as full:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -12,8 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from dripline.errors import ErrorCode
 from dripline.events import UiControl
 from dripline_server import ui_control
+from dripline_server.generation import tool_names
 from dripline_server.problems import Problem
-from dripline_server.runs import RunRequest
+from dripline_server.run_request import RunRequest
+from dripline_server.tools import Tool
+from dripline_server.ui_tools import UI_TOOLS
 
 
 class ChatMessage(BaseModel):
@@ -86,8 +90,16 @@ def _problem(error: ValidationError) -> Problem:
     return Problem(400, ErrorCode.BAD_FIELD, f"{field}: {first['msg']}")
 
 
-def run_request(chat: ChatRequest, default_model: str, grace: float) -> RunRequest:
-    """Return what the run is to do; `grace` is for requests that do not say their own.
+def run_request(
+    chat: ChatRequest, default_model: str, grace: float, tools: Sequence[Tool] = ()
+) -> RunRequest:
+    """Return what the run is to do.
+
+    Args:
+        chat: What is asked for.
+        default_model: The model where the request names none.
+        grace: For requests that do not say their own.
+        tools: The server's tools.
 
     Raises:
         Problem: No model is named, and there is no default.
@@ -105,7 +117,31 @@ def run_request(chat: ChatRequest, default_model: str, grace: float) -> RunReque
         body["messages"].insert(-1, note)
     if not chat.stream:
         grace = 0  # its id is told at the end alone, so nobody could come back to it
-    return RunRequest(model, orjson.dumps(body), controls, _GRACE.get(chat.on_disconnect, grace))
+    return RunRequest(
+        model,
+        orjson.dumps(body),
+        controls,
+        _offered(chat, tools, ruled=bool(controls)),
+        _GRACE.get(chat.on_disconnect, grace),
+    )
+
+
+def _offered(chat: ChatRequest, tools: Sequence[Tool], *, ruled: bool) -> list[Tool]:
+    """Return which of the server's tools the model may call.
+
+    None where `format` is asked for: a grammar that forces the answer leaves no room for calls. The
+    page's only if no rule has done what the user wants already, and, unless they are asked for,
+    only if the request brings no tools of its own, because such a client is no plain page. The
+    client's own tools go before the server's of the same name.
+    """
+    if chat.format:
+        return []
+    with_page = chat.ui_control == "tools" or (
+        chat.ui_control == "auto" and not ruled and not chat.tools
+    )
+    own = set(tool_names(chat.tools or ()))
+    offered = [*tools, *UI_TOOLS] if with_page else tools
+    return [tool for tool in offered if tool.name not in own]
 
 
 def _ui_controls(chat: ChatRequest) -> list[UiControl]:
