@@ -48,6 +48,10 @@ class ErrorCode(StrEnum):
     # In an HTTP error body: the request never became a run.
     BAD_JSON = "bad_json", "The body is not JSON."
     BAD_FIELD = "bad_field", "A field has a wrong value; the message names it."
+    UNAUTHORIZED = "unauthorized", "The request lacks the server's token."
+    HOST_NOT_ALLOWED = "host_not_allowed", "The server does not go by the name in `Host`."
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed", "Pages from that `Origin` may not use the server."
+    BODY_TOO_SLOW = "body_too_slow", "The body did not come in time."
     NOT_FOUND = "not_found", "There is nothing at this address."
     METHOD_NOT_ALLOWED = "method_not_allowed", "The address does not take this method."
     BODY_TOO_LARGE = "body_too_large", "The body is beyond the server's limit."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from dripline_server.access import add_access
 from dripline_server.event_stream import Pulse
 from dripline_server.fake_ollama import FakeOllama
 from dripline_server.logs import AccessLog, access_logger
@@ -54,6 +55,7 @@ def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) ->
     app.add_routes(runs.routes)
     app.add_routes(metrics.routes)
     add_page(app)
+    add_access(app, settings)
 
     async def live(app: web.Application) -> AsyncIterator[None]:
         async with _state(settings, callable_tools) as state:
@@ -193,6 +195,8 @@ async def serve(
         access_log_class=AccessLog,
         access_log=access_logger,
         shutdown_timeout=CLOSE_TIME,
+        # Counts from the connection's begin too, so that slow headers do not hold it.
+        keepalive_timeout=settings.idle_time,
     )
     await runner.setup()
     try:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from ipaddress import ip_address
 from typing import Any
 
 from yarl import URL
@@ -82,6 +84,42 @@ def _lease(text: str) -> float:
     return _number(text, least=1)
 
 
+def _switch(text: str) -> bool:
+    if text.lower() not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
+        raise ValueError("neither true nor false")
+    return text.lower() in ("1", "true", "yes", "on")
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = _list(text)
+    for origin in origins:
+        url = URL(origin)
+        if url.scheme not in ("http", "https") or str(url.origin()) != origin:
+            raise ValueError(f"{origin!r} is no origin such as https://chat.example.com:8443")
+    return origins
+
+
+def _token(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,}=*", text):  # RFC 6750, section 2.1
+        raise ValueError("not 16 or more letters, digits and -._~+/")
+    return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on this host."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, section 6.3
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 def option(
     default: Any,
     meaning: str,
@@ -89,10 +127,20 @@ def option(
     parse: Callable[[str], Any] = str,
     metavar: str = "TEXT",
     variable: str = "",
+    secret: bool = False,
 ) -> Any:
-    """Declare an option; one with its own `variable` is read from there and has no flag."""
-    metadata = {"meaning": meaning, "parse": parse, "metavar": metavar, "variable": variable}
-    return field(default=default, metadata=metadata)
+    """Declare an option; one with its own `variable` is read from there and has no flag.
+
+    A `secret` is shown nowhere. An option that is False by default is a flag without a value.
+    """
+    metadata = {
+        "meaning": meaning,
+        "parse": parse,
+        "metavar": metavar,
+        "variable": variable,
+        "secret": secret,
+    }
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +150,32 @@ class Settings:
     host: str = option("127.0.0.1", "Address to listen on.", metavar="HOST")
     port: int = option(
         8000, "Port to listen on; 0 takes a free one.", parse=port_number, metavar="PORT"
+    )
+    token: str = option(
+        "",
+        "Token that requests must carry as `Authorization: Bearer`. Has no flag, since every user"
+        " of a machine can read command lines.",
+        parse=_token,
+        variable="DRIPLINE_TOKEN",
+        secret=True,
+    )
+    no_auth: bool = option(
+        False,
+        "Listen beyond this machine without a token: whoever reaches the port may use it.",
+        parse=_switch,
+    )
+    allowed_hosts: tuple[str, ...] = option(
+        (),
+        "Names by which browsers may reach this server, beside localhost and IP addresses:"
+        " chat.example.com,box.local.",
+        parse=_list,
+        metavar="NAMES",
+    )
+    cors_origins: tuple[str, ...] = option(
+        (),
+        "Origins of other pages that may use this server: https://app.example.com,...",
+        parse=_origins,
+        metavar="ORIGINS",
     )
     ollama: str | None = option(
         None,
@@ -220,12 +294,33 @@ class Settings:
     max_body: int = option(
         32 * MIB, "Largest request body, in bytes.", parse=_count, metavar="BYTES"
     )
+    body_time: float = option(
+        120.0, "Seconds in which a request's body has to be here.", parse=_number, metavar="SECONDS"
+    )
+    idle_time: float = option(
+        75.0,
+        "Seconds for which a connection may be open without a whole request header.",
+        parse=_number,
+        metavar="SECONDS",
+    )
     max_upstream_line: int = option(
         16 * MIB, "Largest line taken from Ollama, in bytes.", parse=_count, metavar="BYTES"
     )
     log_level: str = option(
         "info", "How much to log: debug, info, warning, error.", parse=_level, metavar="LEVEL"
     )
+
+    def __post_init__(self) -> None:
+        """Refuse to open a model to a whole network by mistake.
+
+        Raises:
+            BadSetting: The address is reached from elsewhere, and there is no token.
+        """
+        if not (is_loopback(self.host) or self.token or self.no_auth):
+            raise BadSetting(
+                f"--host: other machines can reach {self.host!r}. Set a token in DRIPLINE_TOKEN, or"
+                " say --no-auth to let everybody use your models."
+            )
 
     @property
     def ollama_url(self) -> str:
@@ -243,18 +338,29 @@ def variable_of(declared: Field[Any]) -> str:
     return declared.metadata["variable"] or "DRIPLINE_" + declared.name.upper()
 
 
+def default_of(declared: Field[Any]) -> str:
+    """Return the option's default as one would write it; "" where it is nothing."""
+    return "" if declared.default in (None, "", ()) else str(declared.default)
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Give `parser` every flag; what is not given stays out of its result."""
     for declared in fields(Settings):
         flag = flag_of(declared)
         if flag is None:
             continue
-        default = f" [{declared.default}]" if declared.default not in (None, "") else ""
+        meaning = declared.metadata["meaning"]
+        if declared.default is False:
+            parser.add_argument(
+                flag, action="store_const", const="true", default=argparse.SUPPRESS, help=meaning
+            )
+            continue
+        default = f" [{text}]" if (text := default_of(declared)) else ""
         parser.add_argument(
             flag,
             metavar=declared.metadata["metavar"],
             default=argparse.SUPPRESS,
-            help=f"{declared.metadata['meaning']}{default}",
+            help=f"{meaning}{default}",
         )
 
 
@@ -278,5 +384,6 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str] = os.environ) 
         try:
             values[declared.name] = declared.metadata["parse"](text)
         except ValueError as error:
-            raise BadSetting(f"{source}: {text!r}: {error}") from error
+            shown = "" if declared.metadata["secret"] else f" {text!r}:"
+            raise BadSetting(f"{source}:{shown} {error}") from None
     return Settings(**values)

@@ -10,7 +10,7 @@ import pytest
 
 from dripline import ErrorCode
 from dripline_server.fake_ollama import Script
-from dripline_server.settings import Settings, flag_of, variable_of
+from dripline_server.settings import Settings, default_of, flag_of, variable_of
 from tests.support.processes import run_python
 from tests.support.stack import stack
 
@@ -27,7 +27,7 @@ def options_table() -> str:
     rows = ["| flag | variable | default | meaning |", "|---|---|---|---|"]
     for option in fields(Settings):
         flag = flag_of(option)
-        default = "" if option.default in (None, "") else f"`{option.default}`"
+        default = f"`{text}`" if (text := default_of(option)) else ""
         rows.append(
             f"| {f'`{flag}`' if flag else ''} | `{variable_of(option)}` | {default} "
             f"| {option.metadata['meaning']} |"

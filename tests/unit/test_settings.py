@@ -75,6 +75,10 @@ def test_addresses_are_taken_as_ollama_takes_them(text: str, url: str) -> None:
         ("--max-body", "0"),
         ("--max-body", "1.5"),
         ("--log-level", "loud"),
+        ("--cors-origins", "*"),
+        ("--cors-origins", "https://a.example/"),
+        ("--cors-origins", "https://a.example,b.example"),
+        ("--cors-origins", "https://a.example:x"),
     ],
 )
 def test_a_bad_value_names_its_source(flag: str, text: str) -> None:
@@ -84,3 +88,31 @@ def test_a_bad_value_names_its_source(flag: str, text: str) -> None:
     variable = "DRIPLINE_" + flag.strip("-").replace("-", "_").upper()
     with pytest.raises(BadSetting, match=f"^{variable}: {text!r}"):
         from_flags(**{variable: text})
+
+
+def test_a_switch() -> None:
+    """A flag without a value, or a variable that says so."""
+    assert not from_flags().no_auth
+    assert from_flags("--no-auth").no_auth
+    assert from_flags(DRIPLINE_NO_AUTH="1").no_auth
+    assert not from_flags(DRIPLINE_NO_AUTH="false").no_auth
+    with pytest.raises(BadSetting, match=r"^DRIPLINE_NO_AUTH: 'maybe'"):
+        from_flags(DRIPLINE_NO_AUTH="maybe")
+
+
+@pytest.mark.parametrize(
+    "token", ["short", "with a blank in it", "t\u00f6ken-t\u00f6ken-t\u00f6ken"]
+)
+def test_a_bad_token_is_not_shown(token: str) -> None:
+    """The message names the variable, and not what is in it."""
+    with pytest.raises(BadSetting, match=r"^DRIPLINE_TOKEN: ") as raised:
+        from_flags(DRIPLINE_TOKEN=token)
+    assert token not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_lists() -> None:
+    """Parts between commas; blanks and empty parts do not count."""
+    assert from_flags("--allowed-hosts", "a, b,,c").allowed_hosts == ("a", "b", "c")
+    origins = ("https://a.example", "http://b.example:81")
+    assert from_flags(DRIPLINE_CORS_ORIGINS=", ".join(origins)).cors_origins == origins

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from aiohttp import web
 
+from dripline_server.access import ACCESS
 from dripline_server.json_response import json_response
 from dripline_server.ollama import UpstreamError
 from dripline_server.problems import Problem
@@ -34,12 +35,17 @@ def describe_service(state: State) -> web.Response:
 
 @routes.get("/health")
 async def health(request: web.Request) -> web.Response:
-    """Say whether Ollama and the run log answer: 200 if they do, 503 if not."""
+    """Say whether Ollama and the run log answer: 200 if they do, 503 if not.
+
+    A load balancer needs no token for that; whoever has none is not told more.
+    """
     state = request.app[STATE]
     ollama, run_log = await asyncio.gather(_ollama_health(state), _run_log_health(state))
     trouble = " ".join(filter(None, (ollama.pop("message", ""), run_log.pop("message", ""))))
     status = {"status": "degraded", "message": trouble} if trouble else {"status": "healthy"}
     body = {**status, **ollama, **run_log, "demo": state.demo}
+    if not request.app[ACCESS].has_token(request):
+        body = {"status": status["status"]}
     return json_response(body, status=503 if trouble else 200)
 
 

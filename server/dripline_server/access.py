@@ -1,0 +1,168 @@
+"""Who may ask: hosts that are known, origins that are named, and whoever has the token.
+
+A page from elsewhere runs in a browser that can reach what its user can reach, this server too.
+Three things keep it out: it gets here under its own name (DNS rebinding), which is not one of ours;
+its requests carry its `Origin`, which is not named; and without CORS it cannot send JSON.
+"""
+
+from __future__ import annotations
+
+import hmac
+from ipaddress import ip_address
+
+from aiohttp import hdrs, web
+from yarl import URL
+
+from dripline.errors import ErrorCode
+from dripline_server.problems import Handler, Problem
+from dripline_server.settings import Settings, is_loopback
+
+ALLOWED_METHODS = "GET, POST, DELETE"
+ALLOWED_HEADERS = "Authorization, Content-Type, Last-Event-ID"
+EXPOSED_HEADERS = "X-Run-Id, X-First-Event-Id, Retry-After"
+PREFLIGHT_AGE = 600  # seconds
+
+# The page asks for the token, so it has to be there without one; a load balancer has none.
+OPEN_PATHS = ("/", "/health")
+OPEN_FOLDER = "/static/"
+
+
+class Access:
+    """What a server asks of each request before it answers it.
+
+    Args:
+        settings: Names the hosts, the origins and the token.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._hosts = {name.lower() for name in (*settings.allowed_hosts, settings.host)}
+        self._origins = frozenset(settings.cors_origins)
+        self._token = settings.token.encode()
+
+    def check(self, request: web.Request) -> None:
+        """Let the request pass, or not.
+
+        Raises:
+            Problem: Its host or origin is not known (403), or it lacks the token (401).
+        """
+        self._check_host(request)
+        self._check_origin(request)
+        if not (_is_open(request) or is_preflight(request) or self.has_token(request)):
+            raise Problem(
+                401,
+                ErrorCode.UNAUTHORIZED,
+                "Send this server's token (DRIPLINE_TOKEN) with the header"
+                " Authorization: Bearer TOKEN.",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    def has_token(self, request: web.Request) -> bool:
+        """Whether the request has the token, or none is needed."""
+        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        # Headers may hold what is no UTF-8; the comparison takes as long for every wrong token.
+        sent = token.strip().encode("utf-8", "surrogateescape")
+        right = scheme.lower() == "bearer" and hmac.compare_digest(sent, self._token)
+        return right or not self._token
+
+    def cors_headers(self, request: web.Request) -> dict[str, str]:
+        """Return the headers that let a named origin's page read the answer."""
+        if not self._origins:
+            return {}
+        headers: dict[str, str] = {hdrs.VARY: hdrs.ORIGIN}
+        origin = request.headers.get(hdrs.ORIGIN, "")
+        if origin in self._origins:
+            headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
+        return headers
+
+    def _check_host(self, request: web.Request) -> None:
+        sent = request.headers.getall(hdrs.HOST, [])
+        name = _name_of(sent[0]) if len(sent) == 1 else None
+        if name is None or not (_is_address(name) or is_loopback(name) or name in self._hosts):
+            shown = (name or ", ".join(sent))[:100]
+            raise Problem(
+                403,
+                ErrorCode.HOST_NOT_ALLOWED,
+                f"Host: this server does not go by the name {shown!r}. If it is one of its own,"
+                " start it with --allowed-hosts.",
+            )
+
+    def _check_origin(self, request: web.Request) -> None:
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None or origin in self._origins or _is_own(origin, request):
+            return
+        raise Problem(
+            403,
+            ErrorCode.ORIGIN_NOT_ALLOWED,
+            f"Origin: pages from {origin[:100]!r} may not use this server. Allow them with"
+            " --cors-origins.",
+        )
+
+
+def is_preflight(request: web.Request) -> bool:
+    """Whether a browser asks what it may send: Fetch standard, section 4.9."""
+    return (
+        request.method == hdrs.METH_OPTIONS
+        and hdrs.ORIGIN in request.headers
+        and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    )
+
+
+def add_access(app: web.Application, settings: Settings) -> None:
+    """Have the app check each request, and answer preflights."""
+    access = Access(settings)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        access.check(request)
+        if is_preflight(request):
+            return web.Response(
+                status=204,
+                headers={
+                    hdrs.ACCESS_CONTROL_ALLOW_METHODS: ALLOWED_METHODS,
+                    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ALLOWED_HEADERS,
+                    hdrs.ACCESS_CONTROL_MAX_AGE: str(PREFLIGHT_AGE),
+                },
+            )
+        return await handler(request)
+
+    async def share(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(access.cors_headers(request))
+
+    app.middlewares.append(guard)
+    app.on_response_prepare.append(share)
+    app[ACCESS] = access
+
+
+ACCESS = web.AppKey("ACCESS", Access)
+
+
+def _is_open(request: web.Request) -> bool:
+    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+        return False
+    return request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
+
+
+def _name_of(host: str) -> str | None:
+    """Return the name or address in a `Host` header, without its port; None where it is no host."""
+    try:
+        url = URL(f"http://{host}")
+        is_host = url.raw_authority.lower() == host.lower() and not url.user
+        return url.host.rstrip(".") if is_host and url.host else None
+    except ValueError:
+        return None
+
+
+def _is_address(name: str) -> bool:
+    """Whether it is an IP address: DNS cannot be made to lie about those."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_own(origin: str, request: web.Request) -> bool:
+    """Whether a page has come from here; a proxy may have added the `https`."""
+    scheme, _, authority = origin.lower().partition("://")
+    return scheme in ("http", "https") and authority == request.headers[hdrs.HOST].lower()
