@@ -2,7 +2,7 @@
  * For each thing that can go wrong, the way out of it: what a person can do on the page, and what to
  * type elsewhere. The sentence that says what happened comes from whoever saw it. Knows no DOM.
  *
- * @typedef {"retry" | "continue" | "settings" | "model" | "new-chat" | "reload"} Action
+ * @typedef {"retry" | "continue" | "settings" | "model" | "token" | "new-chat" | "reload"} Action
  *
  * @typedef {object} Problem
  * @property {string} code One of the server's codes, or of the page's own below.
@@ -37,12 +37,16 @@ export const WAYS_OUT = {
   __proto__: null,
   bad_json: RELOAD,
   bad_field: { actions: ["settings", "retry"] },
+  unauthorized: { actions: ["token"] },
+  host_not_allowed: AGAIN,
+  origin_not_allowed: AGAIN,
   not_found: RELOAD,
   method_not_allowed: RELOAD,
   body_too_large: {
     actions: ["new-chat"],
     advice: "A chat is sent whole, with its pictures: begin a new one, or send smaller pictures.",
   },
+  body_too_slow: AGAIN,
   unsupported_media_type: RELOAD,
   position_gone: {
     actions: ["retry"],

@@ -70,8 +70,9 @@ async def test_options_are_sent_only_where_set(opener: Opener) -> None:
         await dialog.get_by_role("button", name="Reset all").click()
         await expect(dialog.get_by_label("Temperature")).to_have_value("")
         await dialog.press("Escape")
-        await chat.ask("Hello")
+        await chat.ask("Hello again")
         await ollama.wait_for_request(3)
+        await expect(chat.answers.last).to_have_attribute("aria-busy", "false")
     assert set(body_of(ollama.chats[-1])) == PLAIN
 
 
@@ -174,7 +175,7 @@ async def test_chats_can_be_kept_from_changing_the_page(opener: Opener) -> None:
 
 
 async def test_model_is_kept_and_its_traits_are_told(opener: Opener) -> None:
-    """The list tells size, abilities and what is loaded, anew after a run; the choice is kept."""
+    """The list tells size, abilities and what is loaded, anew when it opens; the choice is kept."""
     models = {
         "small": Script("Yes.", details=ModelDetails(size=523_000_000)),
         "large": Script("Yes.", capabilities=["completion", "vision", "tools", "thinking"]),
@@ -188,6 +189,7 @@ async def test_model_is_kept_and_its_traits_are_told(opener: Opener) -> None:
         await chat.model.select_option("large:latest")
         await chat.ask("Hello")
         await chat.wait_answered()
+        await chat.model.focus()
         await expect(options.last).to_contain_text("loaded")
         await chat.page.reload()
         await expect(chat.model).to_have_value("large:latest")
