@@ -2,76 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from itertools import count
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dripline import (
     Backoff,
     ChatClient,
-    ChatStream,
     End,
-    Event,
     EventsDropped,
     RequestRefused,
     RunGone,
     ServerTimeout,
     ServerUnreachable,
-    Start,
     StreamTruncated,
     TextMessage,
     TransportError,
-    Usage,
 )
 from dripline_server.app import serve
-from dripline_server.fake_ollama import Fault, Pace, Reply, Script
-from dripline_server.fake_ollama import ToolCall as FakeToolCall
+from dripline_server.fake_ollama import Fault, Pace, Script
 from dripline_server.settings import Settings
 from tests.support.cutting_proxy import Cut, CuttingProxy
+from tests.support.resuming import AT_ONCE, SHORT, TOOL, WORDS, read
 from tests.support.scripted_server import Say, ScriptedServer, answer, frames, stream, texts
 from tests.support.stack import Stack, stack
 from tests.support.wait_log import WaitLog
 
-AT_ONCE = Backoff(first=0, attempts=1000)
-TOOL = {"type": "function", "function": {"name": "weather", "parameters": {}}}
-SHORT = Script(
-    Reply(
-        ["Grüezi ", "👩‍👩‍👧", "\r\n"],
-        thinking=["Hm\u2028"],
-        tool_calls=[FakeToolCall("weather", {"city": "Zürich"}, id="call_1")],
-    )
-)
-WORDS = [f"{word}{n} " for n in range(100) for word in ("naïve", "здравствуйте", "你好", "🇨🇭")]
 END = '{"type":"end","data":{"status":"completed"}}'
-
-
-def comparable(events: Sequence[Event]) -> list[Event]:
-    """Leave out what differs from one run to the next."""
-    known: list[Event] = []
-    for event in events:
-        match event:
-            case Start():
-                known.append(replace(event, run_id=""))
-            case End(status, reason):
-                known.append(End(status, reason, Usage()))
-            case _:
-                known.append(event)
-    return known
-
-
-async def read(events: ChatStream) -> list[Event]:
-    """Read a stream to its end; the ids must be those of the events."""
-    found = []
-    async for event in events:
-        found.append(event)
-        assert events.last_event_id == str(len(found))
-    return found
 
 
 @asynccontextmanager
@@ -85,94 +44,6 @@ async def proxied(
         ChatClient(proxy.url, backoff=backoff) as client,
     ):
         yield s, proxy, client
-
-
-@pytest.mark.timeout(600)
-async def test_a_chat_is_cut_at_every_byte() -> None:
-    """Cut, resumed, compared: the text and the ids are exact, and nothing comes twice.
-
-    Where the cut is inside the headers nobody knows the run's id: that is raised, and the chat is
-    not sent again. Even offsets end in FIN, odd ones in RST.
-    """
-    async with stack(SHORT) as s, CuttingProxy(s.url) as proxy:
-        async with s.client.chat("Hi", tools=[TOOL]) as whole:
-            expected = comparable(await read(whole))
-        raised = resumed = 0
-        for offset in count():
-            cut = Cut(offset, "RST" if offset % 2 else "FIN")
-            proxy.cuts.append(cut)
-            before = len(proxy.requests)
-            async with ChatClient(proxy.url, backoff=AT_ONCE) as client:
-                try:
-                    async with client.chat("Hi", tools=[TOOL]) as chat:
-                        assert comparable(await read(chat)) == expected
-                        assert chat.answer.run_id == chat.run_id
-                except ServerUnreachable:
-                    assert resumed == 0
-                    raised += 1
-                else:
-                    resumed += chat.reconnects
-            asked = [request.split()[0] for request in proxy.requests[before:]]
-            assert asked in (["POST"], ["POST", "GET"])
-            if cut not in proxy.done:
-                break
-    assert raised > 100
-    assert resumed > 400
-
-
-@pytest.mark.timeout(600)
-async def test_an_attached_stream_is_cut_at_every_byte() -> None:
-    """The same for a connection that resumes: with its headers cut, too, nothing is lost.
-
-    Even offsets end in RST, odd ones in FIN.
-    """
-    async with stack(SHORT) as s, CuttingProxy(s.url) as proxy:
-        async with s.client.chat("Hi", tools=[TOOL]) as whole:
-            expected = await read(whole)
-        for offset in count():
-            cut = Cut(offset, "FIN" if offset % 2 else "RST")
-            # The first connection brings no event, so that the second one has them all to bring.
-            proxy.cuts += [Cut(300), cut]
-            async with (
-                ChatClient(proxy.url, backoff=AT_ONCE) as client,
-                client.attach(whole.run_id) as attached,
-            ):
-                assert await read(attached) == expected
-            if cut not in proxy.done:
-                break
-        assert offset > 600
-
-
-CUT = st.builds(Cut, st.integers(0, 3000), st.sampled_from(["FIN", "RST"]))
-
-
-def test_any_series_of_cuts() -> None:
-    """A long answer arrives exactly, wherever and however often the connection is cut."""
-    with asyncio.Runner() as runner:
-        running = AsyncExitStack()
-        # It comes live, while the cuts are going on.
-        script = Script(WORDS, pace=Pace(tokens_per_second=20_000))
-        _, proxy, _ = runner.run(running.enter_async_context(proxied(script)))
-
-        @given(st.lists(CUT, max_size=30))
-        @settings(max_examples=50, deadline=None)
-        def follow(cuts: list[Cut]) -> None:
-            runner.run(follow_through(cuts))
-
-        async def follow_through(cuts: list[Cut]) -> None:
-            proxy.cuts.clear()
-            # The first connection brings the headers, so that the run is known.
-            proxy.cuts += [Cut(500), *cuts]
-            before = len(proxy.requests)
-            async with ChatClient(proxy.url, backoff=AT_ONCE) as client, client.chat("Hi") as chat:
-                events = await read(chat)
-            assert [e.content for e in events if isinstance(e, TextMessage)] == WORDS
-            assert len(events) == len(WORDS) + 2
-            assert proxy.requests[before:].count("POST /chat") == 1
-            assert 1 <= chat.reconnects <= len(cuts) + 1
-
-        follow()
-        runner.run(running.aclose())
 
 
 async def test_a_live_run_is_resumed() -> None:
@@ -360,7 +231,7 @@ async def test_the_server_was_restarted() -> None:
             client.chat("Hi", on_leave="detach") as chat,
         ):
             await anext(chat)
-            proxy.target = restarted.url
+            proxy.targets = (restarted.url,)
             await proxy.refuse()
             await proxy.listen()
             with pytest.raises(RunGone, match="restarted") as raised:

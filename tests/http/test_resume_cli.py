@@ -83,7 +83,7 @@ async def test_ask_says_what_became_of_the_run() -> None:
         assert process.stdout
         assert process.stderr
         assert await process.stdout.readexactly(5) == b"First"
-        proxy.target = restarted.url
+        proxy.targets = (restarted.url,)
         await proxy.refuse()
         await proxy.listen()
         assert await process.wait() == 4

@@ -10,15 +10,20 @@ import asyncio
 import os
 import random
 from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 
 from dripline import EventDecoder
 from dripline.events import End, Error, from_json
 from dripline.splits import seeded
+from dripline_server.app import Server, serve
 from dripline_server.fake_ollama import Ending, Fault, FaultKind, Pace, ReceivedRequest, Script
+from tests.support.redis_server import redis_server
 from tests.support.stack import Stack, stack
 
 RUNS = int(os.environ.get("DRIPLINE_SOAK_RUNS", "200"))
@@ -53,18 +58,21 @@ MODELS = {
 class Follower:
     """Reads a run over as many connections as its luck needs; sees each event once."""
 
-    def __init__(self, s: Stack, draw: random.Random) -> None:
+    def __init__(self, s: Stack, urls: Sequence[str], draw: random.Random) -> None:
         self.s = s
+        self.urls = urls
         self.draw = draw
         self.ids: list[int] = []
         self.ends = 0
+        self._response: aiohttp.ClientResponse | None = None
+        self._decoder = EventDecoder()
 
     async def follow(self, run_id: str, response: aiohttp.ClientResponse | None = None) -> None:
         """Follow to the end; each connection is dropped by chance."""
         while not self.ends:
             if response is None:
                 position = {"Last-Event-ID": str(self.ids[-1] if self.ids else 0)}
-                url = f"{self.s.url}/runs/{run_id}/events"
+                url = f"{self.draw.choice(self.urls)}/runs/{run_id}/events"
                 response = await self.s.http.get(url, headers=position)
                 assert response.status == 200, await response.text()
             await self.read(response, drop_after=self.draw.choice([0, 1, 5, 20, None, None]))
@@ -72,20 +80,24 @@ class Follower:
             response = None
 
     async def read(self, response: aiohttp.ClientResponse, drop_after: int | None) -> None:
-        """Read one connection, to its end or until so many events have come."""
-        decoder, came = EventDecoder(), 0
+        """Read a connection on, to its end or until so many events have come."""
+        if response is not self._response:
+            self._response, self._decoder = response, EventDecoder()
+        came = 0
         while drop_after is None or came <= drop_after:
             size = self.draw.choice([1, 17, 4096])
             chunk = await response.content.read(size)
             if not chunk:
                 return
-            for message in decoder.feed(chunk):
+            for message in self._decoder.feed(chunk):
                 self.ids.append(int(message.id))
                 self.ends += isinstance(from_json(message.data), End)
                 came += 1
 
 
-async def live(s: Stack, nth: int, draw: random.Random) -> tuple[str, list[Follower]]:
+async def live(
+    s: Stack, urls: Sequence[str], nth: int, draw: random.Random
+) -> tuple[str, list[Follower]]:
     """One run with a drawn fate; returns its id and its followers that read it whole."""
     model = draw.choice(list(MODELS))
     fate = draw.choice(["read", "read", "two readers", "stop", "leave", "leave at once"])
@@ -94,26 +106,26 @@ async def live(s: Stack, nth: int, draw: random.Random) -> tuple[str, list[Follo
         "model": model,
         "on_disconnect": "stop" if fate == "leave at once" else "continue",
     }
-    response = await s.http.post(f"{s.url}/chat", json=body)
+    response = await s.http.post(f"{draw.choice(urls)}/chat", json=body)
     assert response.status == 200
     run_id = response.headers["X-Run-Id"]
-    followers = [Follower(s, draw) for _ in range(2 if fate == "two readers" else 1)]
+    followers = [Follower(s, urls, draw) for _ in range(2 if fate == "two readers" else 1)]
     if fate in ("leave", "leave at once"):
         await followers[0].read(response, drop_after=draw.randint(0, 9))
         response.close()
         return run_id, []
     if fate == "stop":
         await followers[0].read(response, drop_after=draw.randint(0, 9))
-        answer = await s.http.delete(f"{s.url}/runs/{run_id}")
+        answer = await s.http.delete(f"{draw.choice(urls)}/runs/{run_id}")
         assert answer.status in (202, 204)
     first, *others = followers
     await asyncio.gather(first.follow(run_id, response), *(f.follow(run_id) for f in others))
     return run_id, followers
 
 
-async def ending_of(s: Stack, run_id: str) -> tuple[str, str]:
+async def ending_of(s: Stack, url: str, run_id: str) -> tuple[str, str]:
     """How the run ended by its log: the status of `end`, and the error's code."""
-    response = await s.http.get(f"{s.url}/runs/{run_id}/events")
+    response = await s.http.get(f"{url}/runs/{run_id}/events")
     messages = EventDecoder().feed(await response.read())
     assert [int(message.id) for message in messages] == list(range(1, len(messages) + 1))
     events = [from_json(message.data) for message in messages]
@@ -131,8 +143,10 @@ def agrees(request: ReceivedRequest, status: str, code: str) -> bool:
         case "completed":
             return request.ended is Ending.FINISHED
         case "cancelled":
-            # A fault may have struck just before the client left.
-            return request.ended is Ending.CLIENT_LEFT or request.fault is not None
+            # A fault may have struck just before the client left, or all have been on its way.
+            return (
+                request.ended in (Ending.CLIENT_LEFT, Ending.FINISHED) or request.fault is not None
+            )
         case _:
             return request.fault is not None and CODES[request.fault.kind] == code
 
@@ -153,39 +167,79 @@ def sockets() -> int:
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts sockets in Linux's /proc")
 async def test_soak() -> None:
     """Every reader sees one end, the records agree, and no task, socket, run or log is left."""
+    with nothing_left():
+        async with soaked("memory") as s:
+            await live_through(s, [s.server])
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts sockets in Linux's /proc")
+async def test_soak_of_two_servers_on_one_redis() -> None:
+    """The same, whichever server is asked; and what is left in Redis goes by itself."""
+    with redis_server() as redis:
+        with nothing_left():
+            async with soaked(redis.url) as s, serve(s.server.state.settings) as twin:
+                await live_through(s, [s.server, twin])
+        async with Redis.from_url(redis.url) as client:
+            async for key in client.scan_iter():
+                # That somebody wanted a run stopped, or was reading it until just now.
+                assert not key.startswith(b"dripline:lease:")
+                assert await client.pttl(key) > 0
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """Count this process's tasks and sockets, before and after."""
     tasks_before, sockets_before = len(asyncio.all_tasks()), sockets()
-    draw = random.Random(SEED)
-    seats = asyncio.Semaphore(AT_ONCE)
-    async with stack(
-        MODELS, stall_timeout=5, loading_after=0.01, heartbeat=0.05, keep_runs=RUNS
-    ) as s:
-
-        async def one(nth: int, seed: int) -> tuple[str, list[Follower]]:
-            async with seats:
-                return await live(s, nth, random.Random(seed))
-
-        lives = await asyncio.gather(*(one(nth, draw.getrandbits(32)) for nth in range(RUNS)))
-        registry = s.server.state.runs
-        await registry.drain(60, asyncio.Event())
-        assert registry.active == 0
-        requests = {asked(request): request for request in s.ollama.chats}
-        endings: Counter[str] = Counter()
-        for nth, (run_id, followers) in enumerate(lives):
-            status, code = await ending_of(s, run_id)
-            endings[status] += 1
-            for follower in followers:
-                assert follower.ends == 1
-                assert follower.ids == list(range(1, len(follower.ids) + 1))
-            if request := requests.get(str(nth)):
-                await request.wait_ended()
-                assert agrees(request, status, code), (nth, request, status, code)
-            else:
-                assert status == "cancelled"  # stopped before the request was sent
-        assert min(endings[status] for status in ("completed", "cancelled", "failed")) > RUNS / 50
-        registry.forget_ended()
-        figures = s.server.state.metrics.text().decode()
-        for gauge in ("active_runs", "readers", "log_bytes"):
-            assert f"\ndripline_{gauge} 0.0\n" in figures
-    await asyncio.sleep(0)
+    yield
     assert len(asyncio.all_tasks()) == tasks_before
     assert sockets() == sockets_before
+
+
+@asynccontextmanager
+async def soaked(run_log: str) -> AsyncIterator[Stack]:
+    async with stack(
+        MODELS,
+        stall_timeout=5,
+        loading_after=0.01,
+        heartbeat=0.05,
+        keep_runs=RUNS,
+        run_log=run_log,
+    ) as s:
+        yield s
+    await asyncio.sleep(0)  # What was closed last goes in the loop's next turn.
+
+
+async def live_through(s: Stack, servers: Sequence[Server]) -> None:
+    """Have all runs live, through any of the servers, and compare what everybody says of them."""
+    draw = random.Random(SEED)
+    seats = asyncio.Semaphore(AT_ONCE)
+    urls = [server.url for server in servers]
+
+    async def one(nth: int, seed: int) -> tuple[str, list[Follower]]:
+        async with seats:
+            return await live(s, urls, nth, random.Random(seed))
+
+    lives = await asyncio.gather(*(one(nth, draw.getrandbits(32)) for nth in range(RUNS)))
+    for server in servers:
+        await server.state.runs.drain(60, asyncio.Event())
+        assert server.state.runs.active == 0
+    requests = {asked(request): request for request in s.ollama.chats}
+    endings: Counter[str] = Counter()
+    for nth, (run_id, followers) in enumerate(lives):
+        status, code = await ending_of(s, draw.choice(urls), run_id)
+        endings[status] += 1
+        for follower in followers:
+            assert follower.ends == 1
+            assert follower.ids == list(range(1, len(follower.ids) + 1))
+        if request := requests.get(str(nth)):
+            await request.wait_ended()
+            assert agrees(request, status, code), (nth, request, status, code)
+        else:
+            assert status == "cancelled"  # stopped before the request was sent
+    assert min(endings[status] for status in ("completed", "cancelled", "failed")) > RUNS / 50
+    for server in servers:
+        server.state.runs.forget_ended()
+        figures = server.state.metrics.text().decode()
+        for gauge in ("active_runs", "readers", "log_bytes"):
+            assert f"\ndripline_{gauge} 0.0\n" in figures

@@ -9,6 +9,7 @@ import struct
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
 from typing import Literal, Self
 
@@ -34,18 +35,19 @@ class CuttingProxy:
     """Passes bytes on, until a cut.
 
     Attributes:
-        target: Where the server is; connections made from now on go there.
+        targets: Where the servers are; connections made from now on go there, to each in turn.
         cuts: What happens to the next connections, in their order; all others are left alone.
         done: The cuts that were made; a connection may end before its cut.
         passed: How many of the server's bytes were passed on, on all connections.
     """
 
-    def __init__(self, target: str) -> None:
-        self.target = target
+    def __init__(self, *targets: str) -> None:
+        self.targets = targets
         self.cuts: deque[Cut] = deque()
         self.done: list[Cut] = []
         self.passed = 0
         self._asked = bytearray()
+        self._turn = count()
         self._port = 0
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.StreamWriter] = set()
@@ -101,7 +103,7 @@ class CuttingProxy:
     async def _relay(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: Cut | None
     ) -> None:
-        target = URL(self.target)
+        target = URL(self.targets[next(self._turn) % len(self.targets)])
         server_reader, server_writer = await asyncio.open_connection(target.host, target.port)
         asking = asyncio.create_task(self._pass_requests(reader, server_writer))
         try:
