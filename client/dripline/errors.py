@@ -56,6 +56,7 @@ class ErrorCode(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed", "The address does not take this method."
     BODY_TOO_LARGE = "body_too_large", "The body is beyond the server's limit."
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", "The body is not `application/json`."
+    EXTRA_MISSING = "extra_missing", "The server was installed without a part that this needs."
     POSITION_GONE = "position_gone", "The events asked for have been dropped."
     SERVER_FULL = "server_full", "As many runs are going on as the server takes.", True
     TOO_MANY_READERS = "too_many_readers", "The run has as many readers as it may have.", True

@@ -16,7 +16,7 @@ from dripline_server.logs import AccessLog, access_logger
 from dripline_server.metrics import Metrics
 from dripline_server.ollama import Ollama, UpstreamError
 from dripline_server.problems import answer_problems
-from dripline_server.routes import chat, info, metrics, runs
+from dripline_server.routes import agui, chat, info, metrics, runs, ui_message
 from dripline_server.routes.page import add_page
 from dripline_server.run_log import RunLogs
 from dripline_server.run_log.budget import Budget
@@ -53,6 +53,8 @@ def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) ->
     app.add_routes(info.routes)
     app.add_routes(chat.routes)
     app.add_routes(runs.routes)
+    app.add_routes(agui.routes)
+    app.add_routes(ui_message.routes)
     app.add_routes(metrics.routes)
     add_page(app)
     add_access(app, settings)

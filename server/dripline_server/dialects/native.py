@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dripline_server.run_log import Batch
 
 
-def frames(batch: Batch) -> bytes:
-    """Return the batch's frames, joined: cost follows reads and not tokens."""
-    seq = batch.first - 1
-    return b"".join(
-        [b"id: %d\ndata: %b\n\n" % (seq := seq + 1, payload) for payload in batch.payloads]
-    )
+class NativeDialect:
+    """Passes the log's JSON on as it is.
+
+    Args:
+        after: The `seq` of the last event that the reader has seen.
+    """
+
+    headers: Mapping[str, str] = {}
+
+    def __init__(self, after: int = 0) -> None:
+        self.read_after = after
+
+    def frames(self, batch: Batch) -> bytes:
+        """Return the batch's frames, joined: cost follows reads and not tokens."""
+        seq = batch.first - 1
+        return b"".join(
+            [b"id: %d\ndata: %b\n\n" % (seq := seq + 1, payload) for payload in batch.payloads]
+        )

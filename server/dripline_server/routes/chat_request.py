@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
-from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from dripline.errors import ErrorCode
 from dripline.events import UiControl
 from dripline_server import ui_control
 from dripline_server.generation import tool_names
-from dripline_server.problems import Problem
+from dripline_server.routes.json_body import bad_field
 from dripline_server.run_request import RunRequest
 from dripline_server.tools import Tool
 from dripline_server.ui_tools import UI_TOOLS
@@ -61,35 +59,6 @@ OWN_FIELDS = {"stream", "ui_control", "on_disconnect"}
 _GRACE: dict[str | None, float] = {"stop": 0, "continue": math.inf}
 
 
-async def read_chat_request(request: web.Request) -> ChatRequest:
-    """Read and check the body.
-
-    Raises:
-        Problem: It is no JSON (400 `bad_json`), not declared as such (415), too large (413), or a
-            field is wrong (400 `bad_field`, named in the message).
-    """
-    if request.content_type != "application/json":
-        raise Problem(
-            415,
-            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-            "Send the body with the header Content-Type: application/json.",
-        )
-    try:
-        # Not pydantic's own reader: it takes NaN, which is no JSON.
-        return ChatRequest.model_validate(orjson.loads(await request.read()))
-    except orjson.JSONDecodeError as error:
-        raise Problem(400, ErrorCode.BAD_JSON, f"The body is not JSON: {error}") from error
-    except ValidationError as error:
-        raise _problem(error) from error
-
-
-def _problem(error: ValidationError) -> Problem:
-    """Say the first thing that is wrong: what follows is often its consequence."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "body"
-    return Problem(400, ErrorCode.BAD_FIELD, f"{field}: {first['msg']}")
-
-
 def run_request(
     chat: ChatRequest, default_model: str, grace: float, tools: Sequence[Tool] = ()
 ) -> RunRequest:
@@ -106,9 +75,7 @@ def run_request(
     """
     model = chat.model or default_model
     if not model:
-        raise Problem(
-            400, ErrorCode.BAD_FIELD, "model: name one; this server has no default (--model)"
-        )
+        raise bad_field("model", "name one; this server has no default (--model)")
     body: dict[str, Any] = chat.model_dump(exclude=OWN_FIELDS, exclude_none=True)
     body |= {"model": model, "stream": True}
     controls = _ui_controls(chat)

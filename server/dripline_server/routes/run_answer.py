@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from aiohttp import web
@@ -12,17 +13,20 @@ from aiohttp import web
 from dripline.answer import Answer
 from dripline.errors import ErrorCode
 from dripline.events import data_of, from_json
-from dripline_server.dialects import native
+from dripline_server.dialects import Dialect, Position
+from dripline_server.dialects.native import NativeDialect
 from dripline_server.event_stream import EventStream
 from dripline_server.json_response import json_response
 from dripline_server.logs import ID_SHOWN, access_logger
 from dripline_server.problems import RETRY_AFTER, Problem
-from dripline_server.run_log import FoundRun
+from dripline_server.routes.json_body import bad_field
+from dripline_server.run_log import Batch, FoundRun, PositionGone, PositionUnknown
 from dripline_server.runs import Run
 from dripline_server.state import STATE
 
 logger = logging.getLogger(__name__)
 
+NO_HEADERS: Mapping[str, str] = {}
 # For answers in one piece; 502 for the other codes.
 STATUS_OF: dict[str, int] = {
     ErrorCode.MODEL_NOT_FOUND: 404,
@@ -34,12 +38,18 @@ STATUS_OF: dict[str, int] = {
 }
 
 
-async def stream_run(request: web.Request, run: FoundRun, *, after: int) -> web.StreamResponse:
-    """Attach a reader to the run, and stream to it all that comes after `after`.
+async def stream_run(
+    request: web.Request,
+    run: FoundRun,
+    dialect: Dialect,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> web.StreamResponse:
+    """Attach a reader to the run, and stream to it what it has yet to get, in its dialect.
 
     Raises:
-        Problem: The run has as many readers as it may have (429).
-        PositionGone, PositionUnknown, RunLogUnavailable: See `ReadableLog.follow`.
+        Problem: The run has as many readers as it may have (429), what is to come next has been
+            dropped (410), or the run has not come that far (400).
+        RunLogUnavailable: See `ReadableLog.follow`.
     """
     state = request.app[STATE]
     if run.readers >= state.settings.max_readers:
@@ -49,16 +59,18 @@ async def stream_run(request: web.Request, run: FoundRun, *, after: int) -> web.
             f"This run has {run.readers} readers, as many as it may have (--max-readers).",
             {"Retry-After": str(RETRY_AFTER)},
         )
-    async with run.follow(after) as batches:
+    async with _attached(run, dialect) as batches:
         record = state.records.find(run.id)
         reader = await record.reader(request) if record else None
-        stream = EventStream(request, {"X-Run-Id": run.id}, record=reader)
+        headers = {"X-Run-Id": run.id, **dialect.headers, **headers}
+        stream = EventStream(request, headers, record=reader)
         with reader or nullcontext():
             await stream.prepare(request)
             state.pulse.add(stream)
             try:
                 async for batch in batches:
-                    await stream.send(native.frames(batch))
+                    if frames := dialect.frames(batch):
+                        await stream.send(frames)
                 await stream.finish()
             except asyncio.CancelledError:
                 # aiohttp logs no request whose client has left.
@@ -70,6 +82,31 @@ async def stream_run(request: web.Request, run: FoundRun, *, after: int) -> web.
                 if not isinstance(error, ConnectionError):
                     logger.exception("the stream of run %s broke", run.id[:ID_SHOWN])
     return stream
+
+
+@asynccontextmanager
+async def _attached(run: FoundRun, dialect: Dialect) -> AsyncIterator[AsyncIterator[Batch]]:
+    """Follow the run, and say as an HTTP status why that cannot be."""
+    try:
+        async with run.follow(dialect.read_after) as batches:
+            yield batches
+    except PositionGone as gone:
+        message = (
+            f"The events up to {gone.first - 1} have been dropped; the first one there is"
+            f" {gone.first}."
+        )
+        if not isinstance(dialect, NativeDialect):
+            message += " This dialect cannot go on without them; the native one can, from there."
+        first = {"X-First-Event-Id": str(gone.first)}
+        raise Problem(410, ErrorCode.POSITION_GONE, message, first) from gone
+    except PositionUnknown as unknown:
+        raise position_unknown(Position(dialect.read_after), unknown.last) from unknown
+
+
+def position_unknown(after: Position, last: int) -> Problem:
+    """Return what to raise where a reader names a place that the run has not come to."""
+    why = f"this run has not come to {after}; its last event is {last}."
+    return bad_field("Last-Event-ID", why)
 
 
 async def answer_whole(run: Run, *, max_bytes: int) -> web.Response:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from aiohttp import web
 
 from dripline.errors import ErrorCode
+from dripline_server.dialects import Position
 from dripline_server.json_response import json_response
 from dripline_server.problems import Problem
-from dripline_server.routes.run_answer import stream_run
-from dripline_server.run_log import FoundRun, PositionGone, PositionUnknown
+from dripline_server.routes.dialect_query import dialect_of
+from dripline_server.routes.json_body import bad_field
+from dripline_server.routes.run_answer import position_unknown, stream_run
+from dripline_server.run_log import FoundRun
 from dripline_server.state import STATE
 
 routes = web.RouteTableDef()
@@ -38,36 +41,28 @@ async def events(request: web.Request) -> web.StreamResponse:
     """
     run = await _find(request)
     after = _position(request)
+    dialect = dialect_of(request.query, run.id, after)
     state = await run.log_state()
-    if state.finished and after == state.last:
+    if after.seq > state.last:
+        raise position_unknown(after, state.last)
+    if state.finished and after == Position(state.last):
         return web.Response(status=204)
-    try:
-        return await stream_run(request, run, after=after)
-    except PositionGone as gone:
-        raise Problem(
-            410,
-            ErrorCode.POSITION_GONE,
-            f"The events up to {gone.first - 1} have been dropped; the first one there is"
-            f" {gone.first}.",
-            {"X-First-Event-Id": str(gone.first)},
-        ) from gone
-    except PositionUnknown as unknown:
-        raise Problem(
-            400,
-            ErrorCode.BAD_FIELD,
-            f"Last-Event-ID: this run has not come to {after}; its last event is {unknown.last}.",
-        ) from unknown
+    return await stream_run(request, run, dialect)
 
 
 @routes.delete("/runs/{run_id}")
 async def stop(request: web.Request) -> web.Response:
     """Stop the run: 202 if it was going on, 204 if it had ended."""
-    run = await _find(request)
+    return await stop_run(await _find(request))
+
+
+async def stop_run(run: FoundRun) -> web.Response:
+    """Stop a run, and answer: 202 if it was going on, 204 if it had ended."""
     state = await run.log_state()
     if state.finished:
         return web.Response(status=204)
     await run.request_stop()
-    return json_response({"run_id": request.match_info["run_id"], "status": "stopping"}, status=202)
+    return json_response({"run_id": run.id, "status": "stopping"}, status=202)
 
 
 async def _find(request: web.Request) -> FoundRun:
@@ -79,11 +74,9 @@ async def _find(request: web.Request) -> FoundRun:
     return run
 
 
-def _position(request: web.Request) -> int:
-    """Return the `seq` after which to start: the header's goes before `?after=`."""
+def _position(request: web.Request) -> Position:
+    """Return where the reader is: the header's position goes before `?after=`."""
     text = request.headers.get("Last-Event-ID") or request.query.get("after") or "0"
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise Problem(
-            400, ErrorCode.BAD_FIELD, f"Last-Event-ID: should be a whole number, is {text[:40]!r}"
-        )
-    return int(text)
+    if (position := Position.parse(text)) is None:
+        raise bad_field("Last-Event-ID", f"should be an id of this stream's, is {text[:40]!r}")
+    return position

@@ -208,6 +208,24 @@ class RunLogs(Protocol):
         """
         ...
 
+    async def remember(self, name: str, run_id: str, about: bytes) -> None:
+        """Keep what a client is to find by `name`, for as long as the run is there.
+
+        A later run's takes the place of an earlier one's.
+
+        Raises:
+            RunLogUnavailable: It cannot be kept.
+        """
+        ...
+
+    async def recall(self, name: str) -> bytes | None:
+        """Return what `name` stands for, in whatever process it was said; None for nothing.
+
+        Raises:
+            RunLogUnavailable: It cannot be known.
+        """
+        ...
+
     async def check(self) -> None:
         """Do nothing if logs can be written.
 

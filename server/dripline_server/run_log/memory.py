@@ -211,6 +211,9 @@ class MemoryRunLogs:
         self._max_bytes = max_bytes
         self._budget = budget
         self._logs: dict[str, MemoryRunLog] = {}
+        # What clients call their runs: the name, and by the run the name that it has.
+        self._abouts: dict[str, tuple[str, bytes]] = {}
+        self._names: dict[str, str] = {}
 
     async def create(self, run_id: str, model: str, owner: LogOwner) -> MemoryRunLog:
         """See `RunLogs.create`."""
@@ -220,10 +223,24 @@ class MemoryRunLogs:
     def forget(self, run_id: str) -> None:
         """See `RunLogs.forget`."""
         self._logs.pop(run_id).forget()
+        name = self._names.pop(run_id, "")
+        if name and self._abouts[name][0] == run_id:
+            del self._abouts[name]
 
     async def find(self, run_id: str) -> FoundRun | None:
         """See `RunLogs.find`."""
         return None
+
+    async def remember(self, name: str, run_id: str, about: bytes) -> None:
+        """See `RunLogs.remember`."""
+        if run_id in self._logs:  # it may have ended, and been let go of, meanwhile
+            self._abouts[name] = (run_id, about)
+            self._names[run_id] = name
+
+    async def recall(self, name: str) -> bytes | None:
+        """See `RunLogs.recall`."""
+        found = self._abouts.get(name)
+        return found[1] if found else None
 
     async def check(self) -> None:
         """See `RunLogs.check`."""

@@ -108,6 +108,15 @@ class RedisRunLogs:
         found = RemoteRun(run_id, known["model"], known["owner"], self._link)
         return self._remote.setdefault(run_id, found)
 
+    async def remember(self, name: str, run_id: str, about: bytes) -> None:
+        """See `RunLogs.remember`; how long the run will be there is not known, so it is a day."""
+        await self._link.pipe.call(("SET", stream.name_key(name), about, "PX", stream.NAME_TIME))
+
+    async def recall(self, name: str) -> bytes | None:
+        """See `RunLogs.recall`."""
+        (about,) = await self._link.pipe.call(("GET", stream.name_key(name)))
+        return None if about is None else bytes(about)
+
     async def check(self) -> None:
         """See `RunLogs.check`."""
         await self._link.pipe.call(self._renewal)

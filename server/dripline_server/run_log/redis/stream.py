@@ -19,6 +19,9 @@ Command = tuple[Argument, ...]
 # As redis-py gives one: its ID, its fields.
 RawEntry = tuple[bytes, Mapping[bytes, bytes]]
 
+# Milliseconds for which a name is kept.
+NAME_TIME = 24 * 60 * 60 * 1000
+
 _EVENTS, _LAST = "events", "last"
 
 # In one step, so that no key is ever left without a time to live. The entry 0-1 holds no event: it
@@ -44,6 +47,11 @@ def log_key(run_id: str) -> str:
 def stop_key(run_id: str) -> str:
     """Return the key that is there once somebody wants the run stopped."""
     return f"dripline:stop:{run_id}"
+
+
+def name_key(name: str) -> str:
+    """Return the key of what a client finds by a name of its own."""
+    return f"dripline:name:{name}"
 
 
 def lease_key(process: str) -> str:

@@ -1,0 +1,235 @@
+"""AG-UI 1.0: what a run looks like to AG-UI clients, such as CopilotKit's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from dripline.events import (
+    AddButton,
+    ChangeTheme,
+    End,
+    Error,
+    Event,
+    Start,
+    Status,
+    TextMessage,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    UiControl,
+    data_of,
+)
+from dripline_server.dialects.translated import public_name
+
+PROTOCOL_VERSION = "1.0"
+# The tools of the client's that carry out `ui_control`: name -> the arguments that it is given.
+UI_TOOLS = {"change_theme": {"color"}, "add_button": {"label", "message"}}
+# AG-UI asks for a namespace.
+UI_CONTROL_EVENT = "dripline.ui_control"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AguiRun:
+    """What an AG-UI client has said about its run.
+
+    Attributes:
+        thread_id: Its name of the conversation.
+        run_id: Its name of the run; not dripline's.
+        protocol_version: What it speaks; "" for clients older than 1.0.
+        ui_tools: Those of `UI_TOOLS` that it offers.
+    """
+
+    thread_id: str
+    run_id: str
+    protocol_version: str = ""
+    ui_tools: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Something that opens, may have content, and closes: the events that say so."""
+
+    name: str
+    opening: tuple[Json, ...]
+    closing: tuple[Json, ...]
+
+
+class AguiTranslator:
+    """Says a run's events as AG-UI's. Messages and steps never overlap.
+
+    Args:
+        run: What the client calls it.
+        run_id: dripline's own id of the run; it does not show.
+    """
+
+    headers: Mapping[str, str] = {}
+
+    def __init__(self, run: AguiRun, run_id: str) -> None:
+        self._run = run
+        self._key = public_name(run_id)
+        self._started = False
+        self._open: _Block | None = None
+        self._message_id = ""  # of the block, where it is a message
+        # The assistant message that tool calls belong to; "" where there is none yet.
+        self._parent_id = ""
+        # Tool calls that have no result yet, in their order.
+        self._pending: dict[str, None] = {}
+        self._model = ""
+        self._error = Error("internal_error", "The run failed.")
+
+    def translate(self, seq: int, event: Event) -> Iterator[bytes]:
+        """See `Translator.translate`."""
+        if not self._started:
+            self._started = True
+            started = self._named({"type": "RUN_STARTED"})
+            yield orjson.dumps(started | {"protocolVersion": PROTOCOL_VERSION})
+        yield from map(orjson.dumps, self._events(seq, event))
+
+    def _events(self, seq: int, event: Event) -> Iterator[Json]:
+        match event:
+            case TextMessage(content):
+                yield from self._text(seq, content)
+            case Thinking(content):
+                yield from self._reasoning(seq, content)
+            case Start(_, _, model):
+                self._model = model
+            case Status(phase, model):
+                yield from self._switch(_step(f"{phase} {model}".strip()))
+            case ChangeTheme() | AddButton():
+                yield from self._ui_control(seq, event)
+            case ToolCall(call_id, name, arguments):
+                yield from self._tool_call(seq, call_id, name, orjson.dumps(arguments).decode())
+            case ToolResult():
+                yield from self._tool_result(seq, event)
+            case Error():
+                self._error = event
+            case End():
+                yield from self._close()
+                yield self._end(event)
+
+    def _text(self, seq: int, content: str) -> Iterator[Json]:
+        if not (self._open and self._open.name == "text"):
+            self._message_id = self._parent_id = f"{self._key}-{seq}"
+            yield from self._switch(_text(self._message_id))
+        yield {"type": "TEXT_MESSAGE_CONTENT", "messageId": self._message_id, "delta": content}
+
+    def _reasoning(self, seq: int, content: str) -> Iterator[Json]:
+        if not (self._open and self._open.name == "reasoning"):
+            self._message_id = f"{self._key}-{seq}"
+            yield from self._switch(_reasoning(self._message_id))
+        yield {"type": "REASONING_MESSAGE_CONTENT", "messageId": self._message_id, "delta": content}
+
+    def _ui_control(self, seq: int, control: UiControl) -> Iterator[Json]:
+        data = orjson.loads(orjson.dumps(data_of(control)))
+        action = data["action"]
+        if action in self._run.ui_tools:
+            arguments = orjson.dumps({name: data[name] for name in UI_TOOLS[action]})
+            yield from self._tool_call(seq, f"{self._key}-{seq}-ui", action, arguments.decode())
+        else:
+            yield from self._close()
+            yield {"type": "CUSTOM", "name": UI_CONTROL_EVENT, "value": data}
+
+    def _tool_call(self, seq: int, call_id: str, name: str, arguments: str) -> Iterator[Json]:
+        yield from self._close()
+        self._parent_id = self._parent_id or f"{self._key}-{seq}"
+        self._pending[call_id] = None
+        call = {"toolCallId": call_id}
+        yield {
+            "type": "TOOL_CALL_START",
+            **call,
+            "toolCallName": name,
+            "parentMessageId": self._parent_id,
+        }
+        yield {"type": "TOOL_CALL_ARGS", **call, "delta": arguments}
+        yield {"type": "TOOL_CALL_END", **call}
+
+    def _tool_result(self, seq: int, result: ToolResult) -> Iterator[Json]:
+        yield from self._close()
+        self._pending.pop(result.id, None)
+        self._parent_id = ""  # what comes next is another message of the model's
+        event = {
+            "type": "TOOL_CALL_RESULT",
+            "messageId": f"{self._key}-{seq}",
+            "toolCallId": result.id,
+            "content": result.content,
+            "role": "tool",
+        }
+        yield event | ({"metadata": {"dripline": {"failed": True}}} if result.failed else {})
+
+    def _end(self, end: End) -> Json:
+        usage = {"usage": [self._usage(end)]}
+        if end.status == "failed":
+            error = {"message": self._error.message, "code": self._error.code}
+            return {"type": "RUN_ERROR", **error, **usage}
+        cancelled = end.status == "cancelled"
+        if cancelled and not self._run.protocol_version:
+            # An older client takes every outcome that it does not know for success.
+            return {"type": "RUN_ERROR", "message": "The run was stopped.", "code": "cancelled"}
+        event = self._named({"type": "RUN_FINISHED"}) | usage
+        if not cancelled:
+            event["result"] = {"reason": end.reason}
+        if self._run.protocol_version:
+            event["outcome"] = {"type": "cancelled"} if cancelled else self._success()
+        return event
+
+    def _success(self) -> Json:
+        pending = {"pendingToolCallIds": list(self._pending)} if self._pending else {}
+        return {"type": "success", **pending}
+
+    def _usage(self, end: End) -> Json:
+        counts = {
+            "inputTokens": end.usage.prompt_tokens,
+            "outputTokens": end.usage.completion_tokens,
+        }
+        known = {name: count for name, count in counts.items() if count is not None}
+        return {"provider": "ollama", "model": self._model, **known}
+
+    def _named(self, event: Json) -> Json:
+        return event | {"threadId": self._run.thread_id, "runId": self._run.run_id}
+
+    def _switch(self, block: _Block) -> Iterator[Json]:
+        if self._open and self._open.name == block.name:
+            return
+        yield from self._close()
+        self._open = block
+        yield from block.opening
+
+    def _close(self) -> Iterator[Json]:
+        if self._open:
+            closing, self._open = self._open.closing, None
+            yield from closing
+
+
+def _text(message_id: str) -> _Block:
+    named = {"messageId": message_id}
+    return _Block(
+        "text",
+        ({"type": "TEXT_MESSAGE_START", **named, "role": "assistant"},),
+        ({"type": "TEXT_MESSAGE_END", **named},),
+    )
+
+
+def _reasoning(message_id: str) -> _Block:
+    named = {"messageId": message_id}
+    return _Block(
+        "reasoning",
+        (
+            {"type": "REASONING_START", **named},
+            {"type": "REASONING_MESSAGE_START", **named, "role": "reasoning"},
+        ),
+        ({"type": "REASONING_MESSAGE_END", **named}, {"type": "REASONING_END", **named}),
+    )
+
+
+def _step(name: str) -> _Block:
+    return _Block(
+        f"step {name}",
+        ({"type": "STEP_STARTED", "stepName": name},),
+        ({"type": "STEP_FINISHED", "stepName": name},),
+    )

@@ -1,0 +1,151 @@
+"""The UI message stream, version 1: what a run looks like to `useChat` of the AI SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from dripline.events import (
+    AddButton,
+    ChangeTheme,
+    End,
+    Error,
+    Event,
+    Start,
+    Status,
+    TextMessage,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    data_of,
+)
+from dripline_server.dialects.translated import public_name
+
+DONE = b"[DONE]"
+
+# Ollama's `done_reason` -> the SDK's; "other" for all that it does not know.
+_REASONS = {"stop": "stop", "length": "length"}
+
+Json = dict[str, Any]
+
+
+class UiMessageTranslator:
+    """Says a run's events as chunks of one UI message.
+
+    Args:
+        message_id: The id of the message; an earlier one's where that is continued.
+        run_id: dripline's own id of the run; it does not show.
+    """
+
+    headers: Mapping[str, str] = {"x-vercel-ai-ui-message-stream": "v1"}
+
+    def __init__(self, message_id: str, run_id: str) -> None:
+        self._message_id = message_id
+        self._key = public_name(run_id)
+        self._started = False
+        # The part that is open: "text" or "reasoning", and its id.
+        self._open: tuple[str, str] | None = None
+        self._step_over = False
+        self._pending: set[str] = set()
+        self._error: Error | None = None
+
+    def translate(self, seq: int, event: Event) -> Iterator[bytes]:
+        """See `Translator.translate`."""
+        if not self._started:
+            self._started = True
+            yield orjson.dumps({"type": "start", "messageId": self._message_id})
+            yield orjson.dumps({"type": "start-step"})
+        yield from map(orjson.dumps, self._chunks(seq, event))
+        if isinstance(event, End):
+            yield DONE
+
+    def _chunks(self, seq: int, event: Event) -> Iterator[Json]:
+        match event:
+            case TextMessage(content):
+                yield from self._content("text", seq, content)
+            case Thinking(content):
+                yield from self._content("reasoning", seq, content)
+            case Start(_, _, model):
+                yield {"type": "message-metadata", "messageMetadata": {"model": model}}
+            case Status():
+                # Transient: told to `onData`, no part of the message.
+                yield {"type": "data-status", "data": data_of(event), "transient": True}
+            case ChangeTheme() | AddButton():
+                data_id = f"{self._key}-{seq}"
+                yield {"type": "data-ui-control", "id": data_id, "data": data_of(event)}
+            case ToolCall():
+                yield from self._tool_call(event)
+            case ToolResult():
+                yield from self._tool_result(event)
+            case Error():
+                self._error = event
+            case End():
+                yield from self._end(event)
+
+    def _content(self, kind: str, seq: int, content: str) -> Iterator[Json]:
+        if not (self._open and self._open[0] == kind):
+            yield from self._close()
+            yield from self._next_step()
+            self._open = (kind, f"{kind}-{seq}")
+            yield {"type": f"{kind}-start", "id": self._open[1]}
+        yield {"type": f"{kind}-delta", "id": self._open[1], "delta": content}
+
+    def _tool_call(self, call: ToolCall) -> Iterator[Json]:
+        yield from self._close()
+        yield from self._next_step()
+        self._pending.add(call.id)
+        named = {"toolCallId": call.id, "toolName": call.name}
+        yield {"type": "tool-input-start", **named}
+        yield {"type": "tool-input-available", **named, "input": call.arguments}
+
+    def _tool_result(self, result: ToolResult) -> Iterator[Json]:
+        yield from self._close()
+        self._pending.discard(result.id)
+        self._step_over = True
+        if result.failed:
+            outcome = {"type": "tool-output-error", "errorText": result.content}
+        else:
+            outcome = {"type": "tool-output-available", "output": result.content}
+        yield {**outcome, "toolCallId": result.id}
+
+    def _next_step(self) -> Iterator[Json]:
+        """Begin another step where the model goes on after the results of tools."""
+        if self._step_over:
+            self._step_over = False
+            yield {"type": "finish-step"}
+            yield {"type": "start-step"}
+
+    def _end(self, end: End) -> Iterator[Json]:
+        yield from self._close()
+        yield {"type": "finish-step"}
+        about: Json = {"status": end.status, "reason": end.reason, "usage": end.usage}
+        if end.status == "completed":
+            yield {
+                "type": "finish",
+                "finishReason": self._finish_reason(end.reason),
+                "messageMetadata": about,
+            }
+            return
+        if self._error:
+            about["error"] = {"code": self._error.code, "retryable": self._error.retryable}
+        # Before the chunk that ends it for the client.
+        yield {"type": "message-metadata", "messageMetadata": about}
+        if end.status == "cancelled":
+            yield {"type": "abort", "reason": "The run was stopped."}
+        else:
+            yield {
+                "type": "error",
+                "errorText": self._error.message if self._error else "The run failed.",
+            }
+
+    def _finish_reason(self, reason: str) -> str:
+        if self._pending:
+            return "tool-calls"
+        return _REASONS.get(reason, "other")
+
+    def _close(self) -> Iterator[Json]:
+        if self._open:
+            (kind, part_id), self._open = self._open, None
+            yield {"type": f"{kind}-end", "id": part_id}

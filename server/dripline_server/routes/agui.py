@@ -1,0 +1,43 @@
+"""`POST /agui`: a run as AG-UI."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from dripline.errors import ErrorCode
+from dripline_server.dialects import Position
+from dripline_server.dialects.agui import AguiTranslator
+from dripline_server.dialects.translated import TranslatedDialect
+from dripline_server.problems import Problem
+from dripline_server.routes.dialect_query import agui_address
+from dripline_server.routes.json_body import read_json
+from dripline_server.routes.run_answer import stream_run
+from dripline_server.routes.start_run import start_run
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/agui")
+async def agui(request: web.Request) -> web.StreamResponse:
+    """Start a run; its AG-UI events are the response.
+
+    `Content-Location` says where they go on for a reader that lost its connection, seen from the
+    address that was asked.
+    """
+    try:
+        from ag_ui.core import RunAgentInput
+
+        from dripline_server.routes.agui_input import agui_run, chat_request
+    except ModuleNotFoundError as error:
+        raise Problem(
+            501,
+            ErrorCode.EXTRA_MISSING,
+            "This server was installed without AG-UI: pip install 'dripline[server,agui]'",
+        ) from error
+    asked = await read_json(request, RunAgentInput)
+    about = agui_run(asked)
+    chat = chat_request(asked, request.headers.get("X-On-Disconnect", "stop"))
+    run = await start_run(request, chat)
+    dialect = TranslatedDialect(AguiTranslator(about, run.id), Position(0))
+    where = {"Content-Location": agui_address(run.id, about)}
+    return await stream_run(request, run, dialect, where)

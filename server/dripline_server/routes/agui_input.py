@@ -1,0 +1,197 @@
+"""The body of `POST /agui`, AG-UI's `RunAgentInput`, as a chat request.
+
+What there is no place for in a chat with Ollama is refused, by name; what says nothing to a model
+(names, metadata, encrypted values, activities) is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+from ag_ui.core import (
+    ActivityMessage,
+    AssistantMessage,
+    ContentPart,
+    DataSource,
+    ImagePart,
+    ReasoningMessage,
+    RunAgentInput,
+    TextPart,
+    Tool,
+    ToolMessage,
+    UserMessage,
+)
+from pydantic import ValidationError
+
+from dripline_server.dialects.agui import UI_TOOLS, AguiRun
+from dripline_server.routes.chat_request import ChatRequest
+from dripline_server.routes.data_url import image_of_data_url
+from dripline_server.routes.dialect_query import MAX_NAME
+from dripline_server.routes.json_body import bad_field, invalid
+
+Json = dict[str, Any]
+
+# `forwardedProps.dripline` may say what a chat request may, but for these.
+_NOT_FORWARDED = ("messages", "tools", "stream")
+
+
+def agui_run(asked: RunAgentInput) -> AguiRun:
+    """Return what the client says about its run.
+
+    Raises:
+        Problem: An id is too long, or empty (400).
+    """
+    for field, value in (("threadId", asked.thread_id), ("runId", asked.run_id)):
+        if not 0 < len(value) <= MAX_NAME:
+            raise bad_field(field, f"should have 1 to {MAX_NAME} characters, has {len(value)}")
+    tools = {tool.name for tool in asked.tools or [] if _is_ui_tool(tool)}
+    return AguiRun(
+        asked.thread_id, asked.run_id, (asked.protocol_version or "")[:16], frozenset(tools)
+    )
+
+
+def _is_ui_tool(tool: Tool) -> bool:
+    """Whether it is one of `UI_TOOLS` and takes the arguments that it would be given."""
+    given = UI_TOOLS.get(tool.name, set())
+    shape = tool.parameters if isinstance(tool.parameters, Mapping) else {}
+    taken, needed = (set(shape.get(key, ())) for key in ("properties", "required"))
+    return bool(given) and needed <= given <= taken
+
+
+def chat_request(asked: RunAgentInput, on_disconnect: str) -> ChatRequest:
+    """Return what is asked of the model.
+
+    Args:
+        asked: The body.
+        on_disconnect: What the run does when its reader goes: "stop", "grace" or "continue".
+
+    Raises:
+        Problem: A field cannot be mapped (400, named).
+    """
+    if asked.resume:
+        raise bad_field("resume", "this server makes no interrupts, so there is none to resume")
+    if on_disconnect not in ("stop", "grace", "continue"):
+        raise bad_field(
+            "X-On-Disconnect", f"should be stop, grace or continue, is {on_disconnect[:40]!r}"
+        )
+    if not asked.messages:
+        raise bad_field("messages", "there is none to answer")
+    fields: Json = {"messages": [*_background(asked), *_messages(asked)]}
+    if asked.tools:
+        fields["tools"] = [_tool(tool) for tool in asked.tools]
+    if on_disconnect != "grace":
+        fields["on_disconnect"] = on_disconnect
+    try:
+        return ChatRequest.model_validate(fields | _forwarded(asked.forwarded_props))
+    except ValidationError as error:
+        raise invalid(error, "forwardedProps.dripline") from error
+
+
+def _forwarded(props: object) -> Json:
+    """Return dripline's own part of `forwardedProps`; the rest is for others."""
+    own = props.get("dripline") if isinstance(props, Mapping) else None
+    if own is None:
+        return {}
+    if not isinstance(own, Mapping):
+        raise bad_field("forwardedProps.dripline", "should be an object")
+    for name in _NOT_FORWARDED:
+        if name in own:
+            raise bad_field(f"forwardedProps.dripline.{name}", "has a place of its own in AG-UI")
+    return dict(own)
+
+
+def _tool(tool: Tool) -> Json:
+    function = {"name": tool.name, "description": tool.description}
+    if tool.parameters is not None:
+        function["parameters"] = tool.parameters
+    return {"type": "function", "function": function}
+
+
+def _background(asked: RunAgentInput) -> Iterator[Json]:
+    """Give what the application tells about itself, as a message of the system's."""
+    told = [f"{item.description}: {item.value}" for item in asked.context or []]
+    if asked.state:
+        told.append(f"The application's state: {orjson.dumps(asked.state).decode()}")
+    if told:
+        yield {"role": "system", "content": "\n".join(["What the application tells you:", *told])}
+
+
+def _messages(asked: RunAgentInput) -> Iterator[Json]:
+    thinking = ""
+    tool_names: dict[str, str] = {}
+    for index, message in enumerate(asked.messages):
+        where = f"messages.{index}"
+        match message:
+            case ReasoningMessage():
+                thinking += message.content  # of the assistant's message that follows
+            case ActivityMessage():
+                pass
+            case AssistantMessage():
+                calls = list(_tool_calls(message, where))
+                tool_names |= {call["id"]: call["function"]["name"] for call in calls}
+                yield _assistant(message.content or "", thinking, calls)
+                thinking = ""
+            case ToolMessage():
+                name = tool_names.get(message.tool_call_id, "")
+                yield _tool_result(message, name, where)
+            case UserMessage():
+                yield {"role": "user", **_content(message.content, f"{where}.content")}
+            case _:  # the system's and the developer's
+                yield {"role": "system", "content": message.content}
+
+
+def _assistant(content: str, thinking: str, calls: list[Json]) -> Json:
+    message: Json = {"role": "assistant", "content": content}
+    if thinking:
+        message["thinking"] = thinking
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _tool_calls(message: AssistantMessage, where: str) -> Iterator[Json]:
+    for index, call in enumerate(message.tool_calls or []):
+        try:
+            arguments = orjson.loads(call.function.arguments or "{}")
+        except orjson.JSONDecodeError as error:
+            field = f"{where}.toolCalls.{index}.function.arguments"
+            raise bad_field(field, f"should be JSON: {error}") from error
+        yield {
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.function.name, "arguments": arguments},
+        }
+
+
+def _tool_result(message: ToolMessage, name: str, where: str) -> Json:
+    result: Json = {"role": "tool", **_content(message.content, f"{where}.content")}
+    if message.error:
+        result["content"] = "\n".join(filter(None, [result["content"], f"Error: {message.error}"]))
+    result["tool_call_id"] = message.tool_call_id
+    if name:
+        result["tool_name"] = name
+    return result
+
+
+def _content(content: str | list[ContentPart], where: str) -> Json:
+    if isinstance(content, str):
+        return {"content": content}
+    texts, images = [], []
+    for index, part in enumerate(content):
+        match part:
+            case TextPart(text=text):
+                texts.append(text)
+            case ImagePart():
+                images.append(_image(part, f"{where}.{index}.source"))
+            case _:
+                raise bad_field(f"{where}.{index}", f"Ollama takes no {part.type} in a message")
+    return {"content": "\n".join(texts), **({"images": images} if images else {})}
+
+
+def _image(part: ImagePart, where: str) -> str:
+    """Return the image as Ollama takes it: its bytes in Base64."""
+    if isinstance(part.source, DataSource):
+        return part.source.value
+    return image_of_data_url(part.source.value, f"{where}.value")

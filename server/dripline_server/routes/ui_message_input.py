@@ -1,0 +1,168 @@
+"""The body of `POST /api/chat`, the AI SDK's, as a chat request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from dripline_server.routes.chat_request import ChatRequest
+from dripline_server.routes.data_url import image_of_data_url
+from dripline_server.routes.json_body import bad_field, invalid
+
+Json = dict[str, Any]
+
+
+class UiMessage(BaseModel):
+    """One message; what its parts may be is checked where they are read."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    id: str = ""
+    role: Literal["system", "user", "assistant"]
+    parts: list[dict[str, JsonValue]]
+
+
+class UiChatRequest(BaseModel):
+    """The whole body: the SDK's fields, and those of `POST /chat` that the page adds to them."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    id: Annotated[str, Field(min_length=1)]
+    messages: Annotated[list[UiMessage], Field(min_length=1)]
+    trigger: str | None = None
+    messageId: str | None = None  # noqa: N815  (the SDK's name)
+    on_disconnect: Literal["stop", "continue"] | None = None
+
+
+def chat_request(asked: UiChatRequest) -> ChatRequest:
+    """Return what is asked of the model.
+
+    Raises:
+        Problem: A field cannot be mapped (400, named).
+    """
+    messages = [
+        one
+        for index, message in enumerate(asked.messages)
+        for one in _messages(message, f"messages.{index}")
+    ]
+    own: Json = {"on_disconnect": asked.on_disconnect, **(asked.model_extra or {})}
+    if "stream" in own:
+        raise bad_field("stream", "there is nothing else; use POST /chat for whole answers")
+    try:
+        return ChatRequest.model_validate({**own, "messages": messages})
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def continued(asked: UiChatRequest) -> str:
+    """Return the id of the assistant's message that the answer goes on with; "" for a new one.
+
+    The SDK sends what the page's tools gave as parts of the message that called them.
+    """
+    last = asked.messages[-1]
+    return last.id if last.role == "assistant" else ""
+
+
+def _messages(message: UiMessage, where: str) -> Iterator[Json]:
+    if message.role == "assistant":
+        yield from _assistant_messages(message, where)
+        return
+    texts: list[str] = []
+    images: list[str] = []
+    for index, part in enumerate(message.parts):
+        here = f"{where}.parts.{index}"
+        match part.get("type"):
+            case "text":
+                texts.append(_text(part, "text", here))
+            case "file" if message.role == "user":
+                images.append(image_of_data_url(_text(part, "url", here), f"{here}.url"))
+            case kind:
+                _pass_over(kind, here)
+    more = {"images": images} if images else {}
+    yield {"role": message.role, "content": "\n".join(texts), **more}
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One message of the model's: Ollama has one for each step, and one for each result."""
+
+    texts: list[str] = field(default_factory=list)
+    thinking: list[str] = field(default_factory=list)
+    calls: list[Json] = field(default_factory=list)
+    results: list[Json] = field(default_factory=list)
+
+    def messages(self) -> Iterator[Json]:
+        if self.texts or self.thinking or self.calls:
+            message: Json = {"role": "assistant", "content": "".join(self.texts)}
+            if self.thinking:
+                message["thinking"] = "".join(self.thinking)
+            if self.calls:
+                message["tool_calls"] = self.calls
+            yield message
+        yield from self.results
+
+
+def _assistant_messages(message: UiMessage, where: str) -> Iterator[Json]:
+    turn = _Turn()
+    for index, part in enumerate(message.parts):
+        here = f"{where}.parts.{index}"
+        kind = part.get("type")
+        if kind == "step-start" or (kind in ("text", "reasoning") and turn.calls):
+            yield from turn.messages()
+            turn = _Turn()
+        match kind:
+            case "text":
+                turn.texts.append(_text(part, "text", here))
+            case "reasoning":
+                turn.thinking.append(_text(part, "text", here))
+            case "step-start":
+                pass
+            case "dynamic-tool":
+                _add_call(turn, part, _text(part, "toolName", here), here)
+            case str() if kind.startswith("tool-"):
+                _add_call(turn, part, kind.removeprefix("tool-"), here)
+            case _:
+                _pass_over(kind, here)
+    yield from turn.messages()
+
+
+def _add_call(turn: _Turn, part: Json, name: str, where: str) -> None:
+    """Add a call to the turn, and its result where it has one."""
+    state = _text(part, "state", where)
+    if state == "input-streaming":
+        return  # broken off inside its arguments
+    call_id = _text(part, "toolCallId", where)
+    arguments = part.get("input")
+    function = {"name": name, "arguments": arguments if isinstance(arguments, dict) else {}}
+    turn.calls.append({"id": call_id, "type": "function", "function": function})
+    result = {"role": "tool", "tool_name": name, "tool_call_id": call_id}
+    match state:
+        case "output-available":
+            output = part.get("output")
+            content = output if isinstance(output, str) else orjson.dumps(output).decode()
+            turn.results.append(result | {"content": content})
+        case "output-error":
+            turn.results.append(result | {"content": f"Error: {_text(part, 'errorText', where)}"})
+        case "output-denied":
+            turn.results.append(result | {"content": "The user did not allow this call."})
+
+
+def _pass_over(kind: object, where: str) -> None:
+    """Leave out what is for the page alone.
+
+    Raises:
+        Problem: It is for the model, and Ollama has no place for it (400).
+    """
+    if not (isinstance(kind, str) and kind.startswith(("data-", "source-", "step-start"))):
+        raise bad_field(f"{where}.type", f"there is no place for {kind!r} in a message to Ollama")
+
+
+def _text(part: Json, name: str, where: str) -> str:
+    value = part.get(name)
+    if not isinstance(value, str):
+        raise bad_field(f"{where}.{name}", "should be a string")
+    return value
