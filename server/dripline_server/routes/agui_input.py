@@ -78,13 +78,17 @@ def chat_request(asked: RunAgentInput, on_disconnect: str) -> ChatRequest:
         )
     if not asked.messages:
         raise bad_field("messages", "there is none to answer")
+    own = _forwarded(asked.forwarded_props)
     fields: Json = {"messages": [*_background(asked), *_messages(asked)]}
-    if asked.tools:
-        fields["tools"] = [_tool(tool) for tool in asked.tools]
+    # `ui_control` sees to the page's own tools, also for models that cannot call any.
+    controlled = own.get("ui_control") != "off"
+    tools = [_tool(tool) for tool in asked.tools or [] if not (controlled and _is_ui_tool(tool))]
+    if tools:
+        fields["tools"] = tools
     if on_disconnect != "grace":
         fields["on_disconnect"] = on_disconnect
     try:
-        return ChatRequest.model_validate(fields | _forwarded(asked.forwarded_props))
+        return ChatRequest.model_validate(fields | own)
     except ValidationError as error:
         raise invalid(error, "forwardedProps.dripline") from error
 
