@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from secrets import token_hex
 from typing import Any, TypeVar
 
 from dripline.events import Event, TextMessage, Thinking, ToolCall, Usage
@@ -26,6 +27,8 @@ class OllamaAnswer:
         self._first_token: float | None = None
         self._totals: dict[str, int] = {}
         self._calls = 0
+        # No call of another answer in the same chat has such a name.
+        self._calls_name = f"call_{token_hex(4)}"
 
     def events(self, chunks: Iterable[Chunk], now: float) -> list[Event]:
         """Return what the chunks say, in order; `now` is when they came, in seconds."""
@@ -66,7 +69,7 @@ class OllamaAnswer:
         self._calls += 1
         function = _typed(call.get("function"), dict) or {}
         return ToolCall(
-            id=str(call.get("id") or f"call_{self._calls}"),
+            id=str(call.get("id") or f"{self._calls_name}_{self._calls}"),
             name=str(function.get("name", "")),
             arguments=_typed(function.get("arguments"), dict) or {},
         )
