@@ -5,10 +5,14 @@ import { isSafeLink } from "./links.js";
 /**
  * @typedef {import("markdown-it").MarkdownIt} MarkdownIt
  * @typedef {import("markdown-it").StateBlock} StateBlock
+ * @typedef {import("markdown-it").StateCore} StateCore
  */
 
 // A name that the type checker does not follow: the file may be missing.
 const LIBRARY = "./node_modules/markdown-it/dist/browser/markdown-it.esm.min.mjs";
+
+/** A longer paragraph is plain text: the library's time grows with the square, in characters. */
+const MAX_PARAGRAPH = 8192;
 
 /** Quotes and lists may be so deep in each other; what is deeper is text. */
 const MAX_DEPTH = 20;
@@ -39,6 +43,7 @@ function configure(parser) {
   parser.validateLink = isSafeLink;
   // The library drops what is too deep for it; no text may be lost.
   parser.block.ruler.before("table", "too_deep", tooDeep);
+  parser.core.ruler.at("inline", parseParagraphs);
   return parser;
 }
 
@@ -67,4 +72,22 @@ function tooDeep(state, startLine, endLine, silent) {
   state.push("paragraph_close", "p", -1);
   state.line = line;
   return true;
+}
+
+/**
+ * A core rule, the library's own but for its bound.
+ *
+ * @param {StateCore} state
+ */
+function parseParagraphs({ tokens, md, env, Token }) {
+  for (const token of tokens.filter(({ type }) => type === "inline")) {
+    token.children ??= [];
+    if (token.content.length <= MAX_PARAGRAPH) {
+      md.inline.parse(token.content, md, env, token.children);
+    } else {
+      const text = new Token("too_long", "", 0);
+      text.content = token.content;
+      token.children = [text];
+    }
+  }
 }

@@ -204,8 +204,11 @@ function elementOf(token) {
       return element(HEADINGS[token.tag] ?? "h6", { class: `like-${token.tag}` });
     case "link_open":
       return link(attribute(token, "href"));
+    case "bullet_list_open":
+    case "table_open":
+      return element(token.tag, { dir: "auto" });
     case "ordered_list_open":
-      return element("ol", { start: attribute(token, "start") || "1" });
+      return element("ol", { dir: "auto", start: attribute(token, "start") || "1" });
     case "th_open":
     case "td_open":
       return element(token.tag, { class: alignment(attribute(token, "style")) });
