@@ -26,7 +26,7 @@ HOSTILE = [
 
 # Where text comes out; no element may be inside, but for paragraphs and code.
 PLACES = ".prose, .name, pre, .facts, #buttons .chip, .problem p"
-MARKUP = ".problem code, .prose p, .prose p code"
+MARKUP = ".problem code, .prose .section, .prose p, .prose p code"
 
 
 async def test_hostile_output_is_only_text(opener: Opener) -> None:

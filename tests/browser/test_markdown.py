@@ -36,6 +36,18 @@ SETUP = """async () => {
         }
         return element.innerHTML;
     };
+    window.drawSteps = (text) => {
+        const element = document.createElement("div");
+        const markdown = new GrowingMarkdown(element, parser);
+        markdown.add(text);
+        markdown.end();
+        let steps = 1;
+        while (!markdown.paint(0)) steps += 1;
+        for (const block of element.querySelectorAll(".code")) {
+            block.replaceWith(block.querySelector("code"));
+        }
+        return [element.textContent, steps];
+    };
     window.drawWhole = (text) => {
         const element = document.createElement("div");
         redraw(element, [], parseBlocks(parser, text));
@@ -78,6 +90,28 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
         yield chat.page
 
 
+# What may be in an answer, and the only attributes.
+ELEMENTS = (
+    "div.section p h3 h4 h5 h6 em strong s code a a.image span br hr blockquote ul ol li pre "
+    "div.table table thead tbody tr th td div.code div.code-head span.language button"
+)
+ATTRIBUTES = "class dir start href title rel target tabindex type"
+HOSTILE = st.sampled_from(
+    [
+        *("<script>window.hacked=1</script>", "<img src=x onerror=window.hacked=1>", "</div><!--"),
+        *("<svg/onload=window.hacked=1>", "<iframe srcdoc='<script>'>", "<style>*{}</style>"),
+        *("[a](javascript:window.hacked=1)", "[a](JaVaScRiPt&colon;x)", "[a](data:text/html,x)"),
+        *("[a](java\tscript:x)", "[a](/runs)", "[a](//evil)", "[a](vbscript:x)", "[a](file:///x)"),
+        *('[a](https://x "onclick=x")', '[a](https://x" onclick="x)', "<javascript:x>"),
+        *("![a](data:image/svg+xml,x)", "![a](https://x/y.png)", "![a](x)", "javascript:x"),
+        *("[a]: javascript:x", "[a]", "[![a](https://x)](javascript:x)", "<https://x>", "&lt;"),
+        *("```<b>", "```js onclick=x", '``` " onload=x', "```", "> ", "- ", "1. ", "#", "|"),
+        *("99999999999. x", "*_*_*_", "~~~~", "**" * 50, "[" * 50, "> " * 300, "- " * 300),
+        *("<" * 50, "![", "](", "|-|-|", "\u202e\u2066", "\0", "\u2028", "a@b.c", "mailto:a@b.c"),
+    ]
+)
+
+
 @settings(max_examples=200)
 @given(cut_texts())
 async def test_drawn_alike_however_it_was_cut(page: Page, pieces: list[str]) -> None:
@@ -85,3 +119,59 @@ async def test_drawn_alike_however_it_was_cut(page: Page, pieces: list[str]) -> 
     both = "([pieces]) => [drawPieces(pieces), drawWhole(pieces.join(''))]"
     grown, whole = await page.evaluate(both, [pieces])
     assert grown == whole
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(HOSTILE, st.sampled_from(["\n", " ", "", "\n\n"])).map("".join)))
+async def test_hostile_markdown_makes_only_what_is_listed(page: Page, pieces: list[str]) -> None:
+    """No element, attribute or address is on the page but those that an answer may have."""
+    found = await page.evaluate(
+        """([pieces]) => {
+            const element = document.createElement("div");
+            element.innerHTML = drawPieces(pieces);
+            const all = [...element.getElementsByTagName("*")];
+            return {
+                elements: all.map((e) => [e.localName, e.classList[0]].filter(Boolean).join(".")),
+                attributes: all.flatMap((e) => e.getAttributeNames()),
+                addresses: all.flatMap((e) => (e.href === undefined ? [] : [e.protocol])),
+                depth: Math.max(0, ...all.map((e) => {
+                    let depth = 0;
+                    for (; e; e = e.parentElement) depth += 1;
+                    return depth;
+                })),
+            };
+        }""",
+        [pieces],
+    )
+    kinds = {kind.split(".like-")[0].split(".align-")[0] for kind in found["elements"]}
+    assert kinds <= set(ELEMENTS.split())
+    assert set(found["attributes"]) <= set(ATTRIBUTES.split())
+    assert set(found["addresses"]) <= {"https:", "http:", "mailto:"}
+    assert found["depth"] < 100
+    assert await page.evaluate("window.hacked") is None
+
+
+# What a model may say without end, and which characters of it may be Markdown's.
+HUGE = {
+    "a line": ("w" * 2**20, ""),
+    "emoji": ("👩‍🔬" * 2**16, ""),
+    "brackets": ("[" * 2**17, ""),
+    "emphasis": ("*a _b " * 2**14, "*_ "),
+    "quotes": ("> " * 2**15 + "x", "> "),
+    "nested lists": ("".join("  " * (n % 40) + "- x\n" for n in range(3000)), "- \n"),
+    "code": ("```\n" + "x = 1\n" * 2**14, "`\n"),
+    "a line of code": ("```\n" + "y" * 2**18, "`\n"),
+    "a table": ("|a|b|\n|-|-|\n" + "|1|2|\n" * 2000, "|-\n"),
+    "a wide table": ("|a" * 200 + "\n" + "|-" * 200 + "\n" + "|b\n" * 1000, "|-\n"),
+    "paragraphs": ("a\n\n" * 2**13, "\n"),
+}
+
+
+@pytest.mark.parametrize("kind", HUGE)
+async def test_a_huge_token_is_drawn_step_by_step(page: Page, kind: str) -> None:
+    """All of it appears, in steps that leave room for everything else."""
+    text, markers = HUGE[kind]
+    shown, steps = await page.evaluate("([text]) => drawSteps(text)", [text])
+    unmarked = str.maketrans("", "", markers)
+    assert shown.translate(unmarked) == text.translate(unmarked)
+    assert steps > 1
