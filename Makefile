@@ -57,7 +57,7 @@ clean:
 	@touch $@
 
 .venv/dev.installed: setup.cfg pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet -e '.[server,redis,dev]'
+	$(BIN)/python -m pip install --quiet -e '.[server,redis,terminal,dev]'
 	@touch $@ .venv/server.installed
 
 # Where npm or the network is missing, the page shows plain text and tests that need more skip.

@@ -111,6 +111,22 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--thinking", action="store_true", help="print the reasoning too, to stderr")
     ask.set_defaults(run=_ask)
 
+    chat = commands.add_parser(
+        "chat",
+        help="chat in the terminal",
+        description="Chat in the terminal; /help lists the commands. What is piped in is asked line"
+        ' by line; a message of several lines stands between """ and """.',
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    chat.add_argument(
+        "--model", metavar="NAME", default="", help="the model [the server's default]"
+    )
+    chat.add_argument(
+        "--system", metavar="TEXT", default="", help="instructions that go before the conversation"
+    )
+    chat.set_defaults(run=_chat)
+
     models = commands.add_parser("models", help="list the models that the server can use")
     models.add_argument("--json", action="store_true", help="print one model a line, as JSON")
     models.set_defaults(run=_models)
@@ -199,6 +215,19 @@ class _TextPrinter:
     def close(self) -> None:
         if self._line_is_open:
             print(flush=True)
+
+
+def _chat(options: argparse.Namespace) -> int:
+    try:
+        # What it needs takes long to import, and only this command needs it.
+        from dripline.terminal.conversation import Conversation
+        from dripline.terminal.launch import run_chat
+    except ModuleNotFoundError as missing:
+        package = (missing.name or "").split(".")[0]
+        print(f"dripline chat needs {package}: pip install 'dripline[terminal]'", file=sys.stderr)
+        return 2
+    conversation = Conversation(options.model, options.system)
+    return run_chat(options.server, conversation, middlewares=options.middlewares)
 
 
 def _models(options: argparse.Namespace) -> int:

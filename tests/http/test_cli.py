@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dripline_server.fake_ollama import Ending, Fault, Pace, Reply, Script
-from tests.support.processes import command, run
+from tests.support.processes import command, run, run_python
 from tests.support.stack import stack
 
 
@@ -122,3 +124,76 @@ async def test_models_lists_them() -> None:
             "one:latest",
             "two:latest",
         }
+
+
+async def test_chat_through_pipes() -> None:
+    """Plain and complete: questions and answers in turn, several lines in one message, commands."""
+    stdin = b'Hi\n"""Two\nlines"""\n/set temperature 0.5\nChange color to red\n'
+    script = Script(Reply("**Bold** \x1b[1m東京", thinking="Hmm"))
+    async with stack(script) as s:
+        code, out, err = await run("dripline", "--server", s.url, "chat", stdin=stdin)
+        body = s.ollama.chats[-1].body
+    answer = "**Bold** \x1b[1m東京\n\n"
+    questions = ("> Hi\n\n", "> Two\n> lines\n\n", "> Change color to red\n\n")
+    first, second, third = questions
+    assert out == f"{first}{answer}{second}{answer}{third}the colour is now #FF0000\n{answer}"
+    assert (code, err) == (0, "temperature is 0.5\n")
+    assert isinstance(body, dict)
+    assert body["options"] == {"temperature": 0.5}
+
+
+async def test_chat_sends_pictures(tmp_path: Path) -> None:
+    """With the next message, and that alone; to models that can see."""
+    picture = tmp_path / "a picture.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n")
+    script = Script("I see", capabilities=["completion", "vision"])
+    async with stack(script) as s:
+        stdin = f"/image {picture}\nHi\nAnd now?\n".encode()
+        code, _, _ = await run("dripline", "--server", s.url, "chat", stdin=stdin)
+        bodies: list[Any] = [chat.body for chat in s.ollama.chats]
+    assert code == 0
+    assert bodies[0]["messages"] == [
+        {"role": "user", "content": "Hi", "images": ["iVBORw0KGgo="]},
+    ]
+    assert "images" not in bodies[1]["messages"][-1]
+
+
+CHAT_FAILURES = {
+    "a wrong command": (Script("a"), "/nonsense", 2, "there is no /nonsense"),
+    "the model fails": (Script(["a"], fault=Fault.cut(at_token=1)), "Hi", 1, "upstream_cut"),
+}
+
+
+@pytest.mark.parametrize(
+    ("script", "line", "code", "words"), CHAT_FAILURES.values(), ids=CHAT_FAILURES
+)
+async def test_a_piped_chat_ends_with_its_first_failure(
+    script: Script, line: str, code: int, words: str
+) -> None:
+    """What follows builds on what failed; the exit codes are those of `ask`."""
+    async with stack(script) as s:
+        arguments = ("--server", s.url, "chat")
+        found, out, err = await run("dripline", *arguments, stdin=f"{line}\nNext\n".encode())
+    assert found == code
+    assert words in err
+    assert "Next" not in out
+
+
+async def test_chat_without_its_extra() -> None:
+    """It says what to install."""
+    code, _, err = await run_python(
+        "import sys; sys.modules['rich'] = None\n"
+        "from dripline.cli import main; sys.exit(main(['chat']))"
+    )
+    assert (code, err) == (2, "dripline chat needs rich: pip install 'dripline[terminal]'\n")
+
+
+async def test_ask_does_not_wait_for_what_chat_needs() -> None:
+    """A script's start is not slowed by it."""
+    async with stack(Script("Hi")) as s:
+        code, out, _ = await run_python(
+            "import sys; from dripline.cli import main\n"
+            f"main(['--server', {s.url!r}, 'ask', 'Hi'])\n"
+            "print({'rich', 'prompt_toolkit', 'markdown_it'} & set(sys.modules))"
+        )
+    assert (code, out) == (0, "Hi\nset()\n")

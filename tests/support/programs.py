@@ -17,6 +17,7 @@ PROGRAMS = {
     "chromium": (("chromium", "chromium-browser", "google-chrome"), "chromium"),
     "redis-server": (("redis-server",), "redis-server"),
     "nginx": (("nginx",), "nginx-light"),
+    "tmux": (("tmux",), "tmux"),
 }
 
 

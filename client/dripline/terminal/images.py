@@ -1,0 +1,26 @@
+"""Pictures for models that can see."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+MAX_BYTES = 20 * 1024 * 1024
+# What Ollama takes, by the first bytes.
+_KINDS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff", "WebP": b"RIFF"}
+
+
+def read_image(path: Path) -> str:
+    """Return a picture as base64.
+
+    Raises:
+        ValueError: It is no picture that Ollama takes, or too large.
+        OSError: It cannot be read.
+    """
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are taken")
+    content = path.read_bytes()
+    kind = next((kind for kind, magic in _KINDS.items() if content.startswith(magic)), "")
+    if not kind or (kind == "WebP" and content[8:12] != b"WEBP"):
+        raise ValueError(f"{path} is no picture of a kind that models take: {', '.join(_KINDS)}")
+    return base64.b64encode(content).decode()

@@ -1,0 +1,71 @@
+"""The end of the terminal: lines that stay, and below them a few that change.
+
+What stays is written once and belongs to the terminal's scrollback. The live lines are the last
+ones on the screen and are written over in place. rich.Live does nearly that, but it shows the first
+lines of what is too high, and it does not know what a new width has done to its lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+# Terminals that know synchronised updates show a frame when it is whole; others ignore these.
+_BEGIN_FRAME, _END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
+_HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+_NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
+_ERASE_LINE_END, _ERASE_BELOW = "\x1b[K", "\x1b[J"
+
+
+class LiveScreen:
+    """Draws on the console's terminal; between frames the cursor is below the live lines."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: list[str] = []
+        self._width = console.width
+
+    @property
+    def height(self) -> int:
+        """How many live lines there may be.
+
+        Half of the screen: a live line that a smaller window pushes into the scrollback could not
+        be taken back.
+        """
+        return max(2, self._console.height // 2)
+
+    def draw(self, staying: Sequence[str], live: Sequence[str]) -> None:
+        """Write lines that stay, and the live lines anew below them; those beyond are left out."""
+        live = list(live)[-self.height :]
+        width = self._console.width
+        if not staying and live == self._live and width == self._width:
+            return
+        same = self._unchanged(live) if not staying and width == self._width else 0
+        rows = self._rows(width) - same
+        parts = [_BEGIN_FRAME, _HIDE_CURSOR, f"\x1b[{rows}A" if rows > 0 else "", "\r"]
+        parts += [f"{line}{_ERASE_LINE_END}\n" for line in staying]
+        # A character that is wider than rich believes must not break a live line in two.
+        parts.append(_NO_WRAP)
+        parts += [f"{line}{_ERASE_LINE_END}\n" for line in live[same:]]
+        parts += [_WRAP, _ERASE_BELOW, "" if live else _SHOW_CURSOR, _END_FRAME]
+        self._live, self._width = live, width
+        self._console.file.write("".join(parts))
+        self._console.file.flush()
+
+    def _unchanged(self, live: list[str]) -> int:
+        """Return how many lines at the top are drawn already."""
+        pairs = zip(self._live, live, strict=False)
+        return next(
+            (i for i, (old, new) in enumerate(pairs) if old != new),
+            min(len(self._live), len(live)),
+        )
+
+    def _rows(self, width: int) -> int:
+        """Return how many rows the live lines take, now that the terminal has broken them anew."""
+        if width >= self._width:
+            return len(self._live)
+        return sum(
+            max(1, -(-Text.from_ansi(line).cell_len // max(1, width))) for line in self._live
+        )

@@ -1,0 +1,322 @@
+"""`dripline chat` on a real terminal, against the real server and the fake Ollama."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dripline_server.fake_ollama import Ending, Fault, Pace, Phase, Reply, Script
+from tests.support.cutting_proxy import CuttingProxy
+from tests.support.stack import Stack, stack
+from tests.support.tmux import Terminal, terminal
+
+NUMBERED = re.compile(r"\bn(\d+)\b")
+
+
+def long_answer() -> str:
+    """Every kind of block, each higher than the screen; what counts is numbered, n0, n1, ..."""
+    n = iter(range(1000))
+    rows = [f"| n{next(n)} | 東京 {'x' * (i % 7)} |" for i in range(14)]
+    return "\n".join(
+        [
+            "# Title 東京",
+            "",
+            " ".join(f"word n{next(n)} 👋" for _ in range(30)),
+            "",
+            *(f"{i}. item n{next(n)} **bold**\n   - inner n{next(n)}" for i in range(1, 13)),
+            "",
+            "```python",
+            *(f"def f{i}(): return 'n{next(n)}'  # 注" for i in range(40)),
+            "```",
+            "",
+            "| a | b |",
+            "|---|---|",
+            *rows,
+            "",
+            "> quote " + " ".join(f"n{next(n)}" for _ in range(20)),
+            "",
+            "<b>n" + str(next(n)) + "</b> and the last word.",
+        ]
+    )
+
+
+LONG = long_answer()
+FAST = Pace(tokens_per_second=400)
+
+
+@asynccontextmanager
+async def chat(s: Stack, *arguments: str, url: str = "", **options: Any) -> AsyncIterator[Terminal]:
+    """A chat that waits for the first message."""
+    command = ("dripline", "--server", url or s.url, "chat", *arguments)
+    async with terminal(*command, **options) as t:
+        await t.wait(lambda text: "/help" in text and "\n>" in text)
+        yield t
+
+
+def asked(s: Stack) -> list[str]:
+    """The last message of each request."""
+    bodies: list[Any] = [chat.body for chat in s.ollama.chats]
+    return [body["messages"][-1]["content"] for body in bodies]
+
+
+async def test_markdown_grows_and_nothing_comes_twice() -> None:
+    """At any moment each piece is there once at most, in its order; at the end all are."""
+    async with stack(Script(LONG, FAST)) as s, chat(s) as t:
+        await t.type("Hi")
+        looks = 0
+
+        def done(text: str) -> bool:
+            nonlocal looks
+            looks += 1
+            found = [int(number) for number in NUMBERED.findall(text)]
+            assert len(found) == len(set(found)), text
+            return "tokens/s" in text
+
+        text = await t.wait(done)
+    found = {int(number) for number in NUMBERED.findall(text)}
+    assert found == {int(number) for number in NUMBERED.findall(LONG)}
+    assert looks > 3
+    assert "<b>n" in text
+    assert "**" not in text
+    assert text.count("Ctrl-C stops") == 0
+
+
+async def test_a_window_may_change_its_size() -> None:
+    """Narrower, lower, wider: nothing is lost, and nothing is there twice."""
+    async with stack(Script(LONG, FAST)) as s, chat(s) as t:
+        await t.type("Hi")
+        for number, size in ((5, (50, 20)), (20, (100, 14)), (60, (64, 30)), (80, (80, 24))):
+            await t.wait(lambda text, number=number: f"n{number}" in text)  # type: ignore[misc]
+            await t.resize(*size)
+        text = await t.wait("tokens/s")
+    found = [int(number) for number in NUMBERED.findall(text)]
+    assert sorted(found) == sorted({int(number) for number in NUMBERED.findall(LONG)})
+    assert text.count("Ctrl-C stops") == 0
+
+
+@pytest.mark.parametrize("loading", [False, True], ids=["answering", "loading"])
+async def test_ctrl_c_stops_the_answer_and_then_the_chat(loading: bool) -> None:
+    """The model really stops; the chat goes on with what had come; a second Ctrl-C leaves."""
+    pace = Pace(cold_load=1000) if loading else Pace()
+    script = Script(["Only this"], pace, fault=Fault.stall(at_token=1))
+    async with stack(script, grace=10_000, loading_after=0.1) as s, chat(s) as t:
+        await t.type("Hi")
+        await t.wait("loading story" if loading else "Only this")
+        request = await s.ollama.wait_for_request()
+        await t.press("C-c")
+        assert await request.wait_ended() is Ending.CLIENT_LEFT
+        await t.wait("stopped · ")
+        await t.press("C-c")
+        assert await t.exit_code() == 0
+        text = await t.text()
+    assert ("Only this" in text) is not loading
+    assert "Traceback" not in text
+
+
+async def test_a_second_ctrl_c_leaves_at_once() -> None:
+    """Though the server does not answer any more."""
+    script = Script(["Only this"], fault=Fault.stall(at_token=1))
+    async with stack(script) as s, CuttingProxy(s.url) as proxy, chat(s, url=proxy.url) as t:
+        await t.type("Hi")
+        await t.wait("Only this")
+        await proxy.refuse()
+        await t.wait("connection lost, resuming")
+        await t.press("C-c", "C-c")
+        assert await t.exit_code() == 0
+
+
+async def test_thinking_is_folded_and_unfolds() -> None:
+    """It is there while it goes on, then one line; Ctrl-T shows it."""
+    reply = Reply("Yes.", thinking=[f"thought{i}\n" for i in range(30)])
+    pace = Pace(tokens_per_second=60)
+    async with stack(Script(reply, pace)) as s, chat(s) as t:
+        await t.type("Hi")
+        await t.wait("thought2")
+        text = await t.wait(lambda text: "tokens/s" in text)
+        assert "▸ thought for" in text
+        assert "thought7" not in text
+        await t.press("C-t")
+        text = await t.wait("thought29")
+        assert text.count("thought") == 31
+        await t.type("/thinking on")
+        await t.wait("thinking is shown")
+        await t.type("Again")
+        text = await t.wait(lambda text: text.count("tokens/s") == 2)
+        assert text.count("thought17") == 2
+
+
+async def test_messages_of_several_lines_and_the_history(tmp_path: Path) -> None:
+    """Pasted lines and Alt-Enter do not send; what was typed comes back in the next chat."""
+    async with stack(Script("Yes.")) as s:
+        async with chat(s, home=tmp_path) as t:
+            await t.paste("one\ntwo\n")
+            await t.press("M-Enter")
+            await t.type("three", "C-j")
+            await t.type("four")
+            await t.wait("tokens")
+            assert asked(s)[-1] == "one\ntwo\n\nthree\nfour"
+            await t.press("C-d")
+            assert await t.exit_code() == 0
+        assert (tmp_path / "state/dripline/history").stat().st_mode & 0o777 == 0o600
+        async with chat(s, home=tmp_path) as t:
+            await t.press("Up")
+            await t.wait("four")
+
+
+async def test_commands() -> None:
+    """Completion, what a request gets, wrong names and values, and taking back."""
+    scripts = {
+        "alpha": Script("From alpha."),
+        "beta": Script(
+            lambda request: f"{len(request.messages)} heard.", capabilities=["completion"]
+        ),
+    }
+    async with stack(scripts) as s, chat(s, "--model", "alpha") as t:
+        await t.type("/mod", "Tab")
+        await t.wait("> /model")
+        await t.type(" be", "Tab")
+        await t.wait("> /model beta:latest")
+        await t.press("Enter")
+        await t.wait("beta:latest answers from now on")
+        for line, said in {
+            "/temprature 1": "there is no /temprature",
+            "/retyr": "did you mean /retry?",
+            "/set temperature hot": "should be a number from 0 to 10",
+            "/set temprature 1": "temprature: there is no such option; did you mean temperature?",
+            "/image setup.py": "beta:latest cannot see pictures",
+            "/model betta": "did you mean beta:latest?",
+            "/set temperature 0.2": "temperature is 0.2",
+            "/set think off": "think is off",
+            "/system Be brief": "the system prompt is set",
+            "One": "2 heard.",
+            "Two": "4 heard.",
+            "/undo": "taken back: Two",
+            "Three": "4 heard.",
+            "/help": "/copy [code]",
+        }.items():
+            await t.type(line)
+            await t.wait(said)
+        body: Any = s.ollama.chats[0].body
+        assert (body["options"], body["think"]) == ({"temperature": 0.2}, False)
+        assert body["messages"][0] == {"role": "system", "content": "Be brief"}
+        await t.type("/edit")
+        await t.wait(lambda text: text.count("> Three") == 2)
+        await t.type(" and more")
+        await t.wait(lambda text: text.count("4 heard.") == 3)
+        assert asked(s)[-1] == "Three and more"
+        await t.type("/save talk.json")
+        await t.wait("saved to talk.json")
+        await t.type("/new")
+        await t.wait("a new conversation")
+        await t.type("/load talk.json")
+        await t.wait("4 messages; beta:latest answers")
+        await t.type("/retry")
+        await t.wait(lambda text: text.count("4 heard.") == 5)
+
+
+async def test_the_model_drives() -> None:
+    """A swatch in its colour; a button that its number presses."""
+    async with stack(Script("Done.")) as s, chat(s) as t:
+        await t.type("Change color to #ff8800")
+        await t.wait("the colour is now #FF8800")
+        assert "38;2;255;136;0" in await t.text(styles=True) or "38;5;" in await t.text(styles=True)
+        await t.type("Add a button that says Tell me a joke")
+        await t.wait("[1] Tell me a joke")
+        await t.type("1")
+        await t.wait("> Tell me a joke")
+        await t.wait(lambda text: text.count("Done.") == 3)
+        assert asked(s)[-1] == "Tell me a joke"
+
+
+async def test_a_drop_is_one_quiet_line() -> None:
+    """The answer is whole, and there once."""
+    text = " ".join(f"n{i}" for i in range(100))
+    async with (
+        stack(Script(text, Pace(tokens_per_second=60))) as s,
+        CuttingProxy(s.url) as proxy,
+        chat(s, url=proxy.url) as t,
+    ):
+        await t.type("Hi")
+        await t.wait("n20")
+        await proxy.refuse()
+        await t.wait("connection lost, resuming")
+        await proxy.listen()
+        shown = await t.wait("resumed once")
+    assert [int(number) for number in NUMBERED.findall(shown)] == list(range(100))
+    assert "connection lost" not in shown
+
+
+async def test_a_server_that_was_restarted() -> None:
+    """What had come stays, a line says what to do, and the chat goes on with the new server."""
+    script = Script(["Only this"], fault=Fault.stall(at_token=1))
+    async with (
+        stack(script) as s,
+        stack(Script("All of it.")) as new,
+        CuttingProxy(s.url) as proxy,
+        chat(s, url=proxy.url) as t,
+    ):
+        await t.type("Hi")
+        await t.wait("Only this")
+        request = await s.ollama.wait_for_request()
+        await request.wait_phase(Phase.STALLED)
+        proxy.target = new.url
+        await proxy.refuse()
+        await proxy.listen()
+        await t.wait("/retry asks again")
+        await t.type("/retry")
+        await t.wait("All of it.")
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\x1b[2J\x1b[31mred &#27;[1m &#13;over\x9b2J\rX"
+
+
+async def test_the_terminal_is_not_driven() -> None:
+    """Not its title, its clipboard, its screen; not by thinking, text, code or a button."""
+    reply = Reply(f"{HOSTILE}\n\n```\n{HOSTILE}\n```\n\nlast", thinking=HOSTILE)
+    async with stack(Script(reply)) as s, chat(s) as t:
+        title = await t.ask("pane_title")
+        await t.type("/thinking on")
+        await t.type("Hi")
+        text = await t.wait("tokens/s")
+        assert await t.ask("pane_title") == title
+        assert await t.run("list-buffers") == ""
+    assert text.count("␛[31mred") == 3
+    assert "/help" in text
+
+
+async def test_copy_goes_through_the_terminal() -> None:
+    """Where no program does it: the last answer's Markdown, or its last code."""
+    async with stack(Script("Say:\n\n```\nhi 東京\n```")) as s, chat(s) as t:
+        await t.type("Hi")
+        await t.wait("tokens/s")
+        await t.type("/copy code")
+        await t.wait("through the terminal")
+        assert await t.run("show-buffer") == "hi 東京\n"
+
+
+async def test_typing_ahead() -> None:
+    """What is typed while an answer comes waits for the prompt, and does not break the picture."""
+    pace = Pace(tokens_per_second=30)
+    async with stack(Script("word " * 30 + "end.", pace)) as s, chat(s) as t:
+        await t.type("First")
+        await t.wait("word word")
+        await t.type("Second")
+        text = await t.wait(lambda text: text.count("tokens/s") == 2)
+        assert "> Second" in text
+        assert text.count("word") == 60
+        assert asked(s) == ["First", "Second"]
+
+
+async def test_no_color() -> None:
+    """NO_COLOR is kept; bold and dim are no colours."""
+    script = Script("```python\nimport os\n```")
+    async with stack(script) as s, chat(s, environment={"NO_COLOR": "1"}) as t:
+        await t.type("Change color to red")
+        await t.wait("tokens/s")
+        styled = await t.text(styles=True)
+    assert not re.search(r"\x1b\[[\d;]*\b(3[0-8]|4[0-8]|9[0-7])\b", styled)
