@@ -122,6 +122,7 @@ class LiveAnswer:
                 self._answer, seconds=now - self._started, first=self._first, drops=self.drops
             )
             self._add(Text(figures, "dim"))
+            self._staying.append("")
         self._draw([])
 
     def _draw(self, live: list[str]) -> None:

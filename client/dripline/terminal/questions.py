@@ -16,8 +16,10 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.styles import Style
 
 Complete = Callable[[Document, CompleteEvent], AsyncGenerator[Completion, None]]
+_STYLE = Style.from_dict({"bottom-toolbar": "noreverse ansibrightblack"})
 _QUOTES = '"""'
 
 
@@ -77,6 +79,7 @@ class PromptQuestions:
             complete_while_typing=Condition(_types_a_command),
             bottom_toolbar=toolbar,
             key_bindings=_bindings(show_thinking),
+            style=_STYLE,
             enable_open_in_editor=True,
             tempfile_suffix=".md",
         )
