@@ -264,7 +264,7 @@ async def test_a_server_that_was_restarted() -> None:
         await t.wait("Only this")
         request = await s.ollama.wait_for_request()
         await request.wait_phase(Phase.STALLED)
-        proxy.target = new.url
+        proxy.targets = (new.url,)
         await proxy.refuse()
         await proxy.listen()
         await t.wait("/retry asks again")
