@@ -10,7 +10,7 @@ import { ToolCallView } from "./tool-call-view.js";
  * @typedef {import("./tool-call-view.js").ToolResult} ToolResult
  *
  * @typedef {object} Said What has come of an answer.
- * @property {string} text
+ * @property {string} content
  * @property {(ToolCall & {at: number})[]} toolCalls Each with the place in the text where it came.
  * @property {ToolResult[]} toolResults
  */
@@ -31,16 +31,16 @@ export class AnswerBody {
    * @param {HTMLElement} element Where to draw; nothing else may be in it.
    * @param {Said} said What has come already.
    */
-  constructor(element, { text, toolCalls, toolResults }) {
+  constructor(element, { content, toolCalls, toolResults }) {
     this.#element = element;
     let drawn = 0;
     this.#beginText();
     for (const call of toolCalls) {
-      this.addText(text.slice(drawn, call.at));
+      this.addText(content.slice(drawn, call.at));
       this.addToolCall(call);
       drawn = call.at;
     }
-    this.addText(text.slice(drawn));
+    this.addText(content.slice(drawn));
     for (const result of toolResults) {
       this.addToolResult(result);
     }

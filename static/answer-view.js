@@ -2,12 +2,12 @@
 
 import { AnswerBody } from "./answer-body.js";
 import { factsOf } from "./answer-facts.js";
-import { fromTemplate, part, showSentence } from "./dom.js";
+import { fromTemplate, part } from "./dom.js";
 import { ThinkingView } from "./thinking-view.js";
 
 /**
- * @typedef {import("./conversation.js").Answer} Answer
  * @typedef {import("./events.js").ChatEvent} ChatEvent
+ * @typedef {import("./message.js").Message} Message
  */
 
 /** For how long drawing may keep the page from anything else, in milliseconds. */
@@ -23,16 +23,12 @@ export class AnswerView {
   #frame = 0;
   #over = false;
 
-  /**
-   * @param {Answer} answer What to draw: what it has so far, and what `add` tells of later.
-   * @param {() => void} onRetry What its "Try again" does.
-   */
-  constructor(answer, onRetry) {
+  /** @param {Message} answer What to draw: what it has so far, and what `add` tells of later. */
+  constructor(answer) {
     this.#answer = answer;
     this.element = fromTemplate("answer-template");
     this.#body = new AnswerBody(this.#part(".body"), answer);
     this.#thinking = new ThinkingView(this.#part(".thinking"), answer);
-    this.#part(".problem button").addEventListener("click", onRetry);
     this.#paint();
   }
 
@@ -76,7 +72,6 @@ export class AnswerView {
     this.#frame = 0;
     const until = performance.now() + SLICE;
     const isDrawn = this.#thinking.paint(until) && this.#body.paint(until);
-    this.#paintWaiting();
     if (!isDrawn) {
       this.#paintLater();
     } else if (this.#over) {
@@ -92,23 +87,9 @@ export class AnswerView {
     }
   }
 
-  #paintWaiting() {
-    const { status, begun, loading, model } = this.#answer;
-    this.#part(".waiting").hidden = begun || status !== null;
-    this.#part(".phase").textContent = loading
-      ? `Loading ${model} into memory; that can take a minute.`
-      : "";
-  }
-
   #paintEnd() {
-    const { error, text } = this.#answer;
     this.element.ariaBusy = "false";
     this.#part(".facts").textContent = factsOf(this.#answer).join(" · ");
-    if (error) {
-      const kept = text ? "The answer above is incomplete. " : "";
-      showSentence(this.#part(".problem p"), kept + error);
-      this.#part(".problem").hidden = false;
-    }
   }
 
   /** @param {string} selector */

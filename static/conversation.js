@@ -1,141 +1,169 @@
-/** What has been said. Knows neither the DOM nor the network. */
-
 /**
- * @typedef {import("./events.js").ChatEvent} ChatEvent
- * @typedef {import("./events.js").EndStatus} EndStatus
- * @typedef {{role: "system" | "user" | "assistant", content: string, images?: string[]}} Message As
- *   `POST /chat` takes it.
+ * A conversation: a tree of messages, of which one path is shown. Knows neither the DOM nor the network.
+ *
+ * Messages are never changed by hand: who edits one, or has it answered anew, adds an alternative
+ * beside it. So nothing is lost, and two tabs cannot overwrite each other's edits.
+ *
+ * @typedef {import("./message.js").Message} Message
+ *
+ * @typedef {object} Conversation What is kept of it, besides its messages.
+ * @property {string} id
+ * @property {string} title
+ * @property {string | null} system Its system prompt; null takes the settings'.
+ * @property {unknown} look What it has made of the page; see page-look.js.
+ * @property {string | null} leaf The last message of the path that is shown; null before the first.
+ * @property {number} createdAt Milliseconds since 1970.
+ * @property {number} updatedAt
  */
 
-/** What a run's events add up to: an answer, whole or as far as it has come. */
-export class Answer {
-  text = "";
-  thinking = "";
-  /** When thinking began and ended, in milliseconds; 0: not yet. */
-  thinkingBegan = 0;
-  thinkingEnded = 0;
-  /**
-   * `at` is where in the text the call came.
-   *
-   * @type {{id: string, name: string, arguments?: object | null, at: number}[]}
-   */
-  toolCalls = [];
-  /** @type {{id: string, name: string, content: string, failed?: boolean | null}[]} */
-  toolResults = [];
-  model = "";
-  /** Whether the model is being read into memory, and nothing has come yet. */
-  loading = false;
-  /** What went wrong and what to do, as a sentence; "" where nothing did. */
-  error = "";
-  /**
-   * How it ended; null while it has not.
-   *
-   * @type {EndStatus | null}
-   */
-  status = null;
-  /** Why the model stopped, as Ollama says: "stop", "length", ... */
-  reason = "";
-  /** @type {import("./events.js").Usage} */
-  usage = {};
+import { newId } from "./ids.js";
 
-  /** Whether anything of the model's has come. */
-  get begun() {
-    return this.text !== "" || this.thinking !== "" || this.toolCalls.length > 0;
+const LONGEST_TITLE = 60;
+
+/**
+ * @param {Partial<Conversation>} [given]
+ * @returns {Conversation}
+ */
+export function newConversation(given) {
+  const now = Date.now();
+  return {
+    id: newId(),
+    title: "",
+    system: null,
+    look: null,
+    leaf: null,
+    createdAt: now,
+    updatedAt: now,
+    ...given,
+  };
+}
+
+/**
+ * Return what a conversation is called after its first message: its first words, on one line.
+ *
+ * @param {string} text
+ */
+export function titleOf(text) {
+  const line = text.trim().replaceAll(/\s+/g, " ");
+  if (line.length <= LONGEST_TITLE) {
+    return line;
   }
+  const cut = line.slice(0, LONGEST_TITLE);
+  const blank = cut.lastIndexOf(" ");
+  // Half of an emoji at the cut is no character.
+  return `${(blank > LONGEST_TITLE / 2 ? cut.slice(0, blank) : cut).replace(/[\uD800-\uDBFF]$/, "")}…`;
+}
 
-  /**
-   * Take the run's next event.
-   *
-   * @param {ChatEvent} event
-   */
-  add({ type, data }) {
-    if (type !== "thinking" && this.thinkingBegan) {
-      this.thinkingEnded ||= Date.now();
-    }
-    switch (type) {
-      case "start":
-        this.model = data.model ?? "";
-        break;
-      case "status":
-        this.model = data.model ?? this.model;
-        this.loading = data.phase === "loading";
-        break;
-      case "thinking":
-        this.thinkingBegan ||= Date.now();
-        this.thinkingEnded = 0;
-        this.thinking += data.content;
-        break;
-      case "text_message":
-        this.text += data.content;
-        break;
-      case "tool_call":
-        this.toolCalls.push({ ...data, at: this.text.length });
-        break;
-      case "tool_result":
-        this.toolResults.push(data);
-        break;
-      case "error":
-        this.error = data.message || `The answer failed (${data.code}).`;
-        break;
-      case "end":
-        this.status = data.status;
-        this.reason = data.reason ?? "";
-        this.usage = data.usage ?? {};
-        break;
+/** The messages of one conversation, and the alternatives among them. */
+export class Tree {
+  /** @type {Map<string, Message>} */
+  #messages = new Map();
+  /** @type {Map<string | null, Message[]>} In the order in which they were made. */
+  #children = new Map();
+
+  /** @param {Iterable<Message>} [messages] In any order. */
+  constructor(messages = []) {
+    for (const message of [...messages].sort((one, other) => one.createdAt - other.createdAt)) {
+      this.put(message);
     }
   }
 
+  /** All of them, parents before their children where they were put in that order. */
+  get messages() {
+    return [...this.#messages.values()];
+  }
+
+  /** @param {string | null} id */
+  get(id) {
+    return id === null ? undefined : this.#messages.get(id);
+  }
+
   /**
-   * Say why no more will come: the run's own `end` was not heard.
+   * Add a message, or put a newer copy in the old one's place.
    *
-   * @param {string} sentence
+   * @param {Message} message
    */
-  fail(sentence) {
-    this.error = sentence;
-    this.status = "failed";
+  put(message) {
+    const siblings = this.#children.get(message.parent) ?? [];
+    const place = siblings.findIndex(({ id }) => id === message.id);
+    siblings.splice(place < 0 ? siblings.length : place, place < 0 ? 0 : 1, message);
+    this.#children.set(message.parent, siblings);
+    this.#messages.set(message.id, message);
+  }
+
+  /**
+   * Take out a message that nothing follows.
+   *
+   * @param {Message} message
+   */
+  remove({ id, parent }) {
+    this.#messages.delete(id);
+    const siblings = this.#children.get(parent) ?? [];
+    this.#children.set(parent, siblings.filter((other) => other.id !== id));
+  }
+
+  /**
+   * Return the messages from the first to the given one.
+   *
+   * @param {string | null} leaf
+   */
+  path(leaf) {
+    /** @type {Message[]} */
+    const path = [];
+    // A tree from outside may have a circle, which has no path longer than all there is.
+    for (let at = this.get(leaf); at && path.length < this.#messages.size; at = this.get(at.parent)) {
+      path.push(at);
+    }
+    return path.reverse();
+  }
+
+  /**
+   * Return a message and its alternatives, oldest first.
+   *
+   * @param {Message} message
+   */
+  siblings({ parent }) {
+    return this.#children.get(parent) ?? [];
+  }
+
+  /** @param {Message} message */
+  hasChildren({ id }) {
+    return (this.#children.get(id) ?? []).length > 0;
+  }
+
+  /**
+   * Return the end of the path that was last gone on from a message.
+   *
+   * @param {Message} message
+   */
+  leafBelow(message) {
+    let leaf = message;
+    for (let left = this.#messages.size; left > 0; left -= 1) {
+      const next = this.#children.get(leaf.id)?.at(-1);
+      if (!next) {
+        break;
+      }
+      leaf = next;
+    }
+    return leaf;
   }
 }
 
-/** Questions and answers in turn. */
-export class Conversation {
-  /** @type {(Message | Answer)[]} */
-  #turns = [];
-
-  /**
-   * @param {string} content
-   * @param {string[]} images Base64.
-   */
-  ask(content, images) {
-    this.#turns.push({ role: "user", content, ...(images.length > 0 && { images }) });
-  }
-
-  /** Begin the answer to the last question. */
-  answer() {
-    const answer = new Answer();
-    this.#turns.push(answer);
-    return answer;
-  }
-
-  /**
-   * Forget an answer, so that its question can be answered anew.
-   *
-   * @param {Answer} answer
-   */
-  drop(answer) {
-    this.#turns = this.#turns.filter((turn) => turn !== answer);
-  }
-
-  /**
-   * What the model is told of it: no thinking, and no answer of which nothing came.
-   *
-   * @returns {Message[]}
-   */
-  get messages() {
-    return this.#turns.flatMap((turn) => {
-      if (!(turn instanceof Answer)) {
-        return [turn];
-      }
-      return turn.text ? [{ role: "assistant", content: turn.text }] : [];
-    });
-  }
+/**
+ * Return a path as `POST /chat` takes it: no thinking, and no answer of which nothing came.
+ *
+ * @param {Message[]} path
+ * @param {object} how
+ * @param {string} how.system The system prompt; "" is none.
+ * @param {boolean} how.images Whether the model sees.
+ */
+export function requestMessages(path, { system, images }) {
+  const messages = path
+    .filter(({ role, content, images: pictures }) => role === "user" || content || pictures.length)
+    .map(({ role, content, images: pictures }) => ({
+      role,
+      content,
+      ...(images && pictures.length > 0 && { images: pictures }),
+    }));
+  return system ? [{ role: "system", content: system }, ...messages] : messages;
 }

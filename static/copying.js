@@ -25,7 +25,7 @@ export function copyOnClick(button, text) {
  *
  * @param {string} text
  */
-async function copy(text) {
+export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;

@@ -22,7 +22,7 @@
  *   | {type: "text_message", data: {content: string}}
  *   | {type: "tool_call", data: {id: string, name: string, arguments?: object | null}}
  *   | {type: "tool_result", data: {id: string, name: string, content: string, failed?: boolean | null}}
- *   | {type: "error", data: {code: string, message?: string | null}}
+ *   | {type: "error", data: {code: string, message?: string | null, retryable?: boolean | null}}
  *   | {type: "end", data: {status: EndStatus, reason?: string | null, usage?: Usage | null}}
  * } ChatEvent
  */
@@ -40,7 +40,7 @@ const FIELDS = {
   text_message: { content: "string" },
   tool_call: { id: "string", name: "string", arguments: "object?" },
   tool_result: { id: "string", name: "string", content: "string", failed: "boolean?" },
-  error: { code: "string", message: "string?" },
+  error: { code: "string", message: "string?", retryable: "boolean?" },
   end: { status: "string", reason: "string?", usage: "object?" },
 };
 const USAGE_FIELDS = {

@@ -1,142 +1,239 @@
-/** The page: what the user does goes to the server, and what the server says is drawn. */
+/** The page: its parts are made here, and connected. */
 
-import { AnswerView } from "./answer-view.js";
+import { address, addressed } from "./address.js";
+import { App } from "./app.js";
 import { Composer } from "./composer.js";
-import { Conversation } from "./conversation.js";
+import { ConversationList } from "./conversation-list.js";
+import { part } from "./dom.js";
+import { Drawer } from "./drawer.js";
+import { exchange } from "./exchange.js";
 import { listenToKeys, showHelp } from "./keyboard.js";
 import { LookView } from "./look-view.js";
-import { part } from "./dom.js";
+import { MessagesView } from "./messages-view.js";
+import { announce, offerUndo, showNotice, showTrouble } from "./notices-view.js";
 import { PageLook } from "./page-look.js";
-import { PageView } from "./page-view.js";
 import { Preferences } from "./preferences.js";
-import { readModels, readService, Run, TransportError } from "./transport.js";
+import { ScrollView } from "./scroll-view.js";
+import { askForToken } from "./token-view.js";
+import { readModels, readService, TransportError } from "./transport.js";
 
-const conversation = new Conversation();
-const look = new PageLook();
-let ownSystem = "";
+const app = new App(
+  {
+    showPath: (path) => messages.show(path),
+    addEvents: (message, events) => messages.add(message, events),
+    showActivity: (message, activity) => messages.showActivity(message, activity),
+    setBusy(busy) {
+      composer.setBusy(busy);
+      lookView.setBusy(busy);
+    },
+    showConversation(conversation) {
+      showLook(conversation.look);
+      document.title = conversation.title ? `${conversation.title} – dripline` : "dripline";
+      address(conversation.leaf ? conversation.id : "", addressed() === "");
+      void showList();
+    },
+    showList: () => void showList(),
+    obey,
+    announce,
+    answered: () => void readServer(), // a model is in memory that was not
+    showTrouble: (sentence) => showNotice("store", sentence),
+  },
+  () => ({
+    fields: preferences.requestFields(),
+    system: preferences.systemPrompt,
+    images: preferences.canSee,
+  }),
+);
 
-/**
- * The run that answers now.
- *
- * @type {Run | null}
- */
-let run = null;
+/** What the open conversation has made of the page. */
+let look = new PageLook();
 
+const troubleWays = {
+  retry: () => void readServer(),
+  reload: () => location.reload(),
+  token: askToken,
+};
+const scroll = new ScrollView();
+const messages = new MessagesView(
+  {
+    onEdit: (message, text) => app.edit(message, text),
+    // The button that was pressed goes away with what it belongs to.
+    onRegenerate(message) {
+      composer.focus();
+      app.regenerate(message);
+    },
+    onContinue(message) {
+      composer.focus();
+      app.continueAnswer(message);
+    },
+    onStep: (message, by) => app.step(message, by),
+    onSay: announce,
+    ways: {
+      settings: openSettings,
+      model: () => preferences.focusModel(),
+      "new-chat": newChat,
+      reload: () => location.reload(),
+      token: askToken,
+    },
+  },
+  ask,
+);
 const composer = new Composer({
   onMessage: ask,
-  onStop: () => run?.stop(),
-  onEditLast: () => {},
-  onSay: (said) => page.announce(said),
+  onStop: () => app.stop(),
+  onEditLast: () => messages.editLast(),
+  onSay: announce,
 });
-const page = new PageView(ask);
 const lookView = new LookView({
   onMessage: ask,
   onUndoColor() {
     look.undoColor();
-    lookView.show(look);
-    page.announce("The colour is undone.");
+    keepLook("The colour is undone.");
   },
   onRemoveButton(label) {
     look.removeButton(label);
-    lookView.show(look);
-    page.announce(`The button ${label} is gone.`);
+    keepLook(`The button ${label} is gone.`);
   },
 });
 const preferences = new Preferences({
   onLookAtModels: () => void readServer(),
-  onOwnSystem: (text) => (ownSystem = text),
+  onOwnSystem: (text) => app.update({ system: text || null }),
   onModel: (blind) => composer.allowPictures(blind),
+});
+const drawer = new Drawer(
+  preferences.sidebarWanted,
+  (wanted) => (preferences.sidebarWanted = wanted),
+);
+const list = new ConversationList({
+  onNew: newChat,
+  onOpen: open,
+  onRename: (id, title) => app.rename(id, title),
+  onDelete: (id) => void remove(id),
+  onSearch: () => void showList(),
+  ...exchange(app, open),
 });
 
 listenToKeys({
-  stop: () => run?.stop() ?? false,
+  stop: () => app.stop(),
   "focus-message": () => composer.focus(),
-  settings: () => preferences.open(ownSystem),
+  "edit-last": () => messages.editLast(),
+  regenerate: () => app.regenerateLast(),
+  "copy-answer": () => messages.copyLast(),
+  "new-chat": newChat,
+  search() {
+    drawer.show();
+    list.focusSearch();
+  },
+  "toggle-sidebar": () => drawer.toggle(),
+  settings: openSettings,
   help: showHelp,
 });
-part(document, "#open-settings").addEventListener("click", () => preferences.open(ownSystem));
+part(document, "#open-settings").addEventListener("click", openSettings);
 part(document, "#open-help").addEventListener("click", showHelp);
+
+addEventListener("online", () => app.wake());
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") {
+    app.wake();
+  }
+});
+addEventListener("popstate", () => void app.open(addressed()));
 
 /**
  * @param {string} text
  * @param {string[]} [images] Base64.
  */
 function ask(text, images = []) {
-  if (run) {
-    return;
+  if (app.send(text, images)) {
+    scroll.follow();
   }
-  conversation.ask(text, images);
-  page.addQuestion(text, images);
-  void answerLast();
 }
 
-/** Answer the conversation's last question; a failure becomes part of the answer. */
-async function answerLast() {
-  const answer = conversation.answer();
-  const view = new AnswerView(answer, function retry() {
-    conversation.drop(answer);
-    view.element.remove();
-    composer.focus();
-    void answerLast();
-  });
-  page.addAnswer(view.element);
-  setBusy(true);
-  page.announce("Answering.");
-  run = new Run({
-    messages: [...preferences.systemMessages(ownSystem), ...conversation.messages],
-    ...preferences.requestFields(),
-  });
-  try {
-    for await (const event of run.events()) {
-      if (event.type === "ui_control") {
-        look.add(event.data);
-        lookView.show(look);
-      } else {
-        answer.add(event);
-        view.add(event);
-      }
-    }
-  } catch (error) {
-    answer.fail(sentenceOf(error));
-  }
-  run = null;
-  view.finish();
-  setBusy(false);
-  page.announce(answer.status === "completed" ? "Answer complete." : "The answer has stopped.");
-  void readServer();
+function askToken() {
+  askForToken(() => void readServer());
 }
 
-/** @param {boolean} busy */
-function setBusy(busy) {
-  composer.setBusy(busy);
-  lookView.setBusy(busy);
+function openSettings() {
+  preferences.open(app.conversation.system ?? "");
+}
+
+function newChat() {
+  app.create();
+  drawer.close();
+  composer.focus();
+}
+
+/** @param {string} id */
+function open(id) {
+  drawer.close();
+  composer.focus();
+  void app.open(id).then(() => scroll.follow());
+}
+
+/** @param {string} id */
+async function remove(id) {
+  const title = app.library.get(id)?.title ?? "";
+  const putBack = await app.remove(id);
+  offerUndo(`“${title}” is deleted.`, () => void putBack());
+}
+
+async function showList() {
+  const { searched } = list;
+  const found = await app.library.search(searched);
+  if (searched === list.searched) {
+    list.show(found, app.conversation.id, (id) => app.isAnswering(id));
+  }
+}
+
+/**
+ * @param {import("./events.js").UiControl} control
+ * @param {import("./conversation.js").Conversation} conversation Where it was said.
+ */
+function obey(control, conversation) {
+  const changed = conversation.id === app.conversation.id ? look : PageLook.from(conversation.look);
+  changed.add(control);
+  lookView.show(look);
+  void app.library.update(conversation, { look: changed.toJSON() });
+}
+
+/** @param {unknown} kept What is kept of the open conversation's look. */
+function showLook(kept) {
+  // Drawn anew, a button would lose the focus.
+  if (JSON.stringify(PageLook.from(kept)) !== JSON.stringify(look)) {
+    look = PageLook.from(kept);
+    lookView.show(look);
+  }
+}
+
+/** @param {string} said */
+function keepLook(said) {
+  app.update({ look: look.toJSON() });
+  lookView.show(look);
+  announce(said);
 }
 
 /** Fill in what the server tells of itself. */
 async function readServer() {
   try {
     const [service, found] = await Promise.all([readService(), readModels()]);
-    page.showDemo(service.demo);
+    showNotice("demo", service.demo);
     composer.allowPictures(preferences.showModels(found), service.maxBody);
-    page.showTrouble(
+    showTrouble(
       found.models.length > 0
         ? null
         : { code: "no_models", message: "Ollama has no models yet. Get one, then try again." },
-      readServer,
+      troubleWays,
     );
   } catch (error) {
-    const code = error instanceof TransportError ? error.code : "page_fault";
-    page.showTrouble({ code, message: sentenceOf(error) }, readServer);
+    if (!(error instanceof TransportError)) {
+      throw error;
+    }
+    showTrouble({ code: error.code, message: error.message }, troubleWays);
+    if (error.code === "unauthorized") {
+      askToken();
+    }
   }
-}
-
-/** @param {unknown} error */
-function sentenceOf(error) {
-  if (error instanceof TransportError) {
-    return error.message;
-  }
-  reportError(error);
-  return "A fault in this page; the browser's console says more. Reload the page and try again.";
 }
 
 void readServer();
+void app.start(addressed());

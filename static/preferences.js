@@ -93,17 +93,6 @@ export class Preferences {
     return this.#blind === "";
   }
 
-  /**
-   * Return the system message that a chat begins with, if any.
-   *
-   * @param {string} ownSystem The chat's own; "" is none.
-   * @returns {{role: "system", content: string}[]}
-   */
-  systemMessages(ownSystem) {
-    const content = ownSystem.trim() ? ownSystem : this.#settings.get("system");
-    return content.trim() ? [{ role: "system", content }] : [];
-  }
-
   #show() {
     document.documentElement.dataset.scheme = this.#settings.get("appearance");
     this.#picker.choose(this.#settings.get("model"));

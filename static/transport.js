@@ -1,21 +1,13 @@
-/** The server's side of the page: requests, and a run's events. Knows nothing of the DOM. */
+/** Requests to the server. Knows nothing of the DOM. */
 
-import { MalformedEvent, parseEvent } from "./events.js";
 import { canChat } from "./models.js";
-import { EventDecoder } from "./sse.js";
+import { keptToken } from "./token.js";
 
-/**
- * @typedef {import("./conversation.js").Message} Message
- * @typedef {import("./events.js").ChatEvent} ChatEvent
- * @typedef {import("./models.js").Model} Model
- */
+/** @typedef {import("./models.js").Model} Model */
 
 const NO_SERVER =
   "dripline's server does not answer. See that it is running (`make run` starts it) and that the" +
   " network is up, then try again.";
-const TRUNCATED =
-  "The connection to dripline's server broke before the answer's end. See that the server is still" +
-  " running, then try again.";
 const NOT_DRIPLINE =
   "What answers at this address is not dripline's server, or is of another version. Start dripline" +
   " again and reload the page.";
@@ -25,15 +17,29 @@ export class TransportError extends Error {
   /** Which of the ways: the server's code, or one of the page's own; see ways-out.js. */
   code;
 
+  /** HTTP's; 0 where none came. */
+  status;
+
   /**
    * @param {string} code
    * @param {string} message
-   * @param {ErrorOptions} [options]
+   * @param {{status?: number, cause?: unknown}} [details]
    */
-  constructor(code, message, options) {
-    super(message, options);
+  constructor(code, message, { status = 0, cause } = {}) {
+    super(message, { cause });
     this.code = code;
+    this.status = status;
   }
+
+  /** Whether the same can go well later: nobody answered, or whoever did was busy, or a proxy. */
+  get passes() {
+    return this.code === "server_away" || this.status === 429 || this.status >= 500;
+  }
+}
+
+/** @param {unknown} [cause] */
+export function notDripline(cause) {
+  return new TransportError("not_dripline", NOT_DRIPLINE, { cause });
 }
 
 /**
@@ -58,89 +64,11 @@ export async function readService() {
 export async function readModels() {
   const found = await getJson("/models");
   if (!Array.isArray(found.models) || typeof found.default !== "string") {
-    throw new TransportError("not_dripline", NOT_DRIPLINE);
+    throw notDripline();
   }
   /** @type {Model[]} */
   const models = found.models;
   return { models: models.filter(canChat), default: found.default };
-}
-
-/** One generation: its events, and the way to stop it. */
-export class Run {
-  #abort = new AbortController();
-  #request;
-
-  /**
-   * @param {{messages: Message[], model: string}} request The body of `POST /chat`; model "" is the
-   *   server's default.
-   */
-  constructor(request) {
-    this.#request = request;
-  }
-
-  /** Stop it; its events then end as those of a cancelled run. The server stops Ollama. */
-  stop() {
-    this.#abort.abort();
-  }
-
-  /**
-   * Start it, and give its events up to and with its `end`.
-   *
-   * @returns {AsyncGenerator<ChatEvent, void>}
-   * @throws {TransportError} The server did not take it, or its events stopped before the `end`.
-   */
-  async *events() {
-    try {
-      yield* this.#events();
-    } catch (error) {
-      if (!this.#abort.signal.aborted) {
-        throw error;
-      }
-      yield { type: "end", data: { status: "cancelled" } };
-    }
-  }
-
-  async *#events() {
-    const body = await this.#post();
-    const decoder = new EventDecoder();
-    const reader = body.getReader();
-    try {
-      for (;;) {
-        const { done, value } = await read(reader);
-        if (done) {
-          throw new TransportError("truncated", TRUNCATED);
-        }
-        for (const { data } of decode(decoder, value)) {
-          const event = parse(data);
-          if (event) {
-            yield event;
-          }
-          if (event?.type === "end") {
-            return;
-          }
-        }
-      }
-    } finally {
-      // Rejects where the connection is what broke; that has been told.
-      reader.cancel().catch(() => {});
-    }
-  }
-
-  /** @returns {Promise<ReadableStream<Uint8Array>>} */
-  async #post() {
-    const response = await request("/chat", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      // This page does not come back to a run, so nothing is to go on without it.
-      body: JSON.stringify({ ...this.#request, on_disconnect: "stop" }),
-      signal: this.#abort.signal,
-    });
-    const type = response.headers.get("Content-Type") ?? "";
-    if (!/^text\/event-stream\b/i.test(type) || !response.body) {
-      throw new TransportError("not_dripline", NOT_DRIPLINE);
-    }
-    return response.body;
-  }
 }
 
 /**
@@ -155,20 +83,20 @@ async function getJson(path) {
   });
   try {
     return Object(await response.json());
-  } catch {
-    throw new TransportError("not_dripline", NOT_DRIPLINE);
+  } catch (error) {
+    throw notDripline(error);
   }
 }
 
 /**
  * @param {string} path
- * @param {RequestInit} options
+ * @param {RequestInit & {headers?: Record<string, string>}} options
  * @throws {TransportError} There is no server, or it refuses.
  */
-async function request(path, options) {
+export async function request(path, options) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, { ...options, headers: { ...options.headers, ...credentials() } });
   } catch (error) {
     throw new TransportError("server_away", NO_SERVER, { cause: error });
   }
@@ -178,58 +106,26 @@ async function request(path, options) {
   return response;
 }
 
+/** @returns {Record<string, string>} */
+function credentials() {
+  const token = keptToken();
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
 /**
  * Return what an error status means, with the server's own words where it has some.
  *
  * @param {Response} response
  */
 async function refusal(response) {
+  const { status } = response;
   const body = await response.json().catch(() => null);
   const { code, message } = Object(body?.error);
   return typeof message === "string" && message
-    ? new TransportError(String(code), `${message} (HTTP ${response.status})`)
+    ? new TransportError(String(code), `${message} (HTTP ${status})`, { status })
     : new TransportError(
         "not_dripline",
-        `The server answered HTTP ${response.status} and did not say why. Its log may say more.`,
+        `The server answered HTTP ${status} and did not say why. Its log may say more.`,
+        { status },
       );
-}
-
-/** @param {ReadableStreamDefaultReader<Uint8Array>} reader */
-async function read(reader) {
-  try {
-    return await reader.read();
-  } catch (error) {
-    throw new TransportError("truncated", TRUNCATED, { cause: error });
-  }
-}
-
-/**
- * @param {EventDecoder} decoder
- * @param {Uint8Array} chunk
- */
-function decode(decoder, chunk) {
-  try {
-    return decoder.feed(chunk);
-  } catch (error) {
-    throw new TransportError("malformed", "The server sent an event that is too large for this page.", {
-      cause: error,
-    });
-  }
-}
-
-/** @param {string} data */
-function parse(data) {
-  try {
-    return parseEvent(data);
-  } catch (error) {
-    if (!(error instanceof MalformedEvent)) {
-      throw error;
-    }
-    throw new TransportError(
-      "malformed",
-      `The server sent what this page does not understand (${error.message}). Reload the page: it` +
-        " may be older than the server.",
-      { cause: error },
-    );
-  }
 }

@@ -64,6 +64,8 @@ class RunRegistry:
         self._metrics = metrics
         self._records = records
         self._active: dict[str, Run] = {}
+        # Those of them whose log is being made: done once it is, or cannot be.
+        self._starting: dict[str, asyncio.Future[None]] = {}
         # In the order in which they ended, each with the timer that lets go of it.
         self._ended: dict[str, tuple[Run, asyncio.TimerHandle]] = {}
         self._draining = False
@@ -76,15 +78,28 @@ class RunRegistry:
             log_bytes=lambda: budget.used,
         )
 
-    async def start(self, request: RunRequest) -> Run:
+    async def start(self, request: RunRequest, run_id: str | None = None) -> FoundRun:
         """Start a run.
+
+        Args:
+            request: What it is to do.
+            run_id: The client's own name for it: where there is a run of this name already, that
+                one is returned, so that a client can ask twice.
 
         Raises:
             RegistryFull: As many are going on as may, or the server is shutting down.
             RunLogUnavailable: Its log cannot be made.
         """
+        if run_id:
+            found = await self.find(run_id)
+            if found is None and run_id in self._active:
+                found = await self.find(run_id)  # another request asked meanwhile
+            if found:
+                return found
+        return await self._start(request, run_id or secrets.token_urlsafe(16))
+
+    async def _start(self, request: RunRequest, run_id: str) -> Run:
         self._check_room()
-        run_id = secrets.token_urlsafe(16)
         record = self._records.begin(run_id)
         run = Run(
             run_id,
@@ -97,6 +112,7 @@ class RunRegistry:
             middlewares=record.upstream if record else (),
         )
         self._active[run.id] = run
+        self._starting[run.id] = asyncio.get_running_loop().create_future()
         self._idle.clear()
         try:
             log = await self._logs.create(run.id, run.model, run)
@@ -104,6 +120,8 @@ class RunRegistry:
             self._records.end(run.id)
             self._remove(run)
             raise
+        finally:
+            self._starting.pop(run.id).set_result(None)
         run.start(request, log, lambda: self._keep(run))
         if self._draining:
             run.stop(_shutdown_error())
@@ -115,6 +133,8 @@ class RunRegistry:
         Raises:
             RunLogUnavailable: The other processes' runs cannot be known.
         """
+        if starting := self._starting.get(run_id):
+            await asyncio.wait({starting})
         if run := self._active.get(run_id):
             return run
         if run_id in self._ended:

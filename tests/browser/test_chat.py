@@ -254,7 +254,9 @@ async def test_suggestions_are_messages(opener: Opener) -> None:
     """An empty chat suggests messages; pressing one sends it, and they make way."""
     async with chat_server(Script("Scattering.")) as (_, server):
         chat = await opener(server.url)
-        await chat.page.get_by_role("button", name="Why is the sky blue?").click()
+        welcome = chat.page.locator("#welcome")
+        suggestion = welcome.get_by_role("button", name="Why is the sky blue?")
+        await suggestion.click()
         await expect(chat.questions).to_have_text("Why is the sky blue?")
         await chat.wait_text("Scattering.")
-        await expect(chat.page.get_by_role("button", name="Why is the sky blue?")).to_be_hidden()
+        await expect(suggestion).to_be_hidden()

@@ -25,7 +25,7 @@ HOSTILE = [
 
 
 # Where text comes out; no element may be inside, but for paragraphs and code.
-PLACES = ".prose, .name, pre, .facts, #buttons .chip, .problem p"
+PLACES = ".prose, .name, pre, .facts, #buttons .chip, .problem .sentence"
 MARKUP = ".problem code, .prose .section, .prose p, .prose p code"
 
 

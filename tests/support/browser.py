@@ -170,7 +170,7 @@ async def open_page(browser: Browser, url: str, **context: Any) -> AsyncIterator
         opened.page.on("console", note)
         opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
         await opened.page.goto(url)
-        known = opened.page.locator("#model:enabled, #trouble:not([hidden])")
+        known = opened.page.locator("#model:enabled, #trouble > *")
         await expect(known).not_to_have_count(0)
         yield opened
 

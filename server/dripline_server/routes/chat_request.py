@@ -50,9 +50,11 @@ class ChatRequest(BaseModel):
     stream: bool = True
     ui_control: Literal["auto", "rules", "tools", "off"] = "auto"
     on_disconnect: Literal["stop", "continue"] | None = None
+    # As hard to guess as the server's own, which have 22 characters.
+    run_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{22,64}$")] | None = None
 
 
-OWN_FIELDS = {"stream", "ui_control", "on_disconnect"}
+OWN_FIELDS = {"stream", "ui_control", "on_disconnect", "run_id"}
 
 
 # What a run without readers does: seconds for which it goes on.

@@ -21,7 +21,6 @@ from dripline_server.logs import ID_SHOWN, access_logger
 from dripline_server.problems import RETRY_AFTER, Problem
 from dripline_server.routes.json_body import bad_field
 from dripline_server.run_log import Batch, FoundRun, PositionGone, PositionUnknown
-from dripline_server.runs import Run
 from dripline_server.state import STATE
 
 logger = logging.getLogger(__name__)
@@ -109,7 +108,7 @@ def position_unknown(after: Position, last: int) -> Problem:
     return bad_field("Last-Event-ID", why)
 
 
-async def answer_whole(run: Run, *, max_bytes: int) -> web.Response:
+async def answer_whole(run: FoundRun, *, max_bytes: int) -> web.Response:
     """Wait for the run's end, and answer with one JSON object.
 
     Raises:
@@ -120,7 +119,7 @@ async def answer_whole(run: Run, *, max_bytes: int) -> web.Response:
         async for batch in batches:
             size += sum(map(len, batch.payloads))
             if size > max_bytes:
-                run.stop()
+                await run.request_stop()
                 message = f"The answer is larger than {max_bytes:,} bytes (--log-bytes); stream it."
                 raise Problem(502, ErrorCode.ANSWER_TOO_LARGE, message)
             for payload in batch.payloads:

@@ -1,0 +1,326 @@
+/**
+ * All conversations: in memory what is open, in the store what there is, and the same in every tab.
+ * Knows neither the page nor the network.
+ */
+
+import { newConversation, Tree } from "./conversation.js";
+import { isFurther, isRunning } from "./message.js";
+import { openStore, StoreError } from "./store.js";
+import { Tabs } from "./tabs.js";
+
+/**
+ * @typedef {import("./conversation.js").Conversation} Conversation
+ * @typedef {import("./message.js").Message} Message
+ * @typedef {import("./store.js").Store} Store
+ * @typedef {import("./store.js").Whole} Whole
+ */
+
+// Milliseconds. An answer that grows is kept so often; the run has the rest of it.
+const SAVE_EVERY = 1000;
+
+/** Conversations by id, newest first. What cannot be kept is told once, and held until the page closes. */
+export class Library {
+  /** @type {Promise<Store | null>} Null where the browser does not keep anything. */
+  #store = Promise.resolve(null);
+  #tabs;
+  #handlers;
+  /** @type {Map<string, Conversation>} */
+  #conversations = new Map();
+  /** @type {Map<string, Tree>} The messages of those that were opened. */
+  #trees = new Map();
+  /** @type {Map<string, ReturnType<typeof setTimeout>>} Of the messages that will be kept soon. */
+  #timers = new Map();
+  #troubled = false;
+
+  /**
+   * @param {object} handlers
+   * @param {() => void} handlers.onList The list has changed.
+   * @param {(message: Message) => void} handlers.onMessage Another tab has a new message, or a newer
+   *   copy of one, in a conversation that was opened here.
+   * @param {(id: string) => void} handlers.onConversation Another tab has changed a conversation's own
+   *   fields, or removed it.
+   * @param {(sentence: string) => void} handlers.onTrouble Something cannot be kept.
+   */
+  constructor(handlers) {
+    this.#handlers = handlers;
+    this.#tabs = new Tabs((news) => void this.#hear(news));
+  }
+
+  /** Read what is kept. */
+  async open() {
+    this.#store = this.#openStore();
+    for (const conversation of (await this.#keep((store) => store.conversations())) ?? []) {
+      this.#conversations.set(conversation.id, conversation);
+    }
+    this.#handlers.onList();
+  }
+
+  async #openStore() {
+    try {
+      return await openStore(() => {
+        this.#store = Promise.resolve(null);
+        this.#say("a newer version of this page is open in another tab; reload this one");
+      });
+    } catch (error) {
+      this.#say(sentenceOf(error));
+      return null;
+    }
+  }
+
+  /** All conversations, the last used first. */
+  get list() {
+    return [...this.#conversations.values()].sort((one, other) => other.updatedAt - one.updatedAt);
+  }
+
+  /** @param {string} id */
+  get(id) {
+    return this.#conversations.get(id);
+  }
+
+  /**
+   * Return the messages of a conversation, read from the store where they are not in memory.
+   *
+   * @param {string} id
+   * @returns {Promise<Tree | null>} Null where there is no such conversation.
+   */
+  async tree(id) {
+    const present = this.#trees.get(id);
+    if (present) {
+      return present;
+    }
+    const whole = await this.#keep((store) => store.read(id));
+    // While it was read another call may have done the same.
+    const tree = this.#trees.get(id) ?? (whole ? new Tree(whole.messages) : null);
+    if (whole && tree) {
+      this.#conversations.set(id, whole.conversation);
+      this.#trees.set(id, tree);
+    }
+    return tree;
+  }
+
+  /**
+   * Return a new conversation; it is kept from its first message on.
+   *
+   * @param {Partial<Conversation>} [given]
+   */
+  create(given) {
+    const conversation = newConversation(given);
+    this.#trees.set(conversation.id, new Tree());
+    return conversation;
+  }
+
+  /**
+   * Change a conversation's own fields.
+   *
+   * @param {Conversation} conversation
+   * @param {Partial<Conversation>} changes
+   */
+  async update(conversation, changes) {
+    Object.assign(conversation, changes);
+    this.#conversations.set(conversation.id, conversation);
+    this.#handlers.onList();
+    await this.#keep((store) => store.update(conversation, changes));
+    this.#tabs.tell({ kind: "conversation", conversation: conversation.id, id: conversation.id });
+  }
+
+  /**
+   * Keep a message now.
+   *
+   * @param {Message} message
+   */
+  async put(message) {
+    this.#forgetTimer(message.id);
+    this.#trees.get(message.conversation)?.put(message);
+    await this.#keep((store) => store.put(message));
+    this.#tabs.tell({ kind: "message", conversation: message.conversation, id: message.id });
+  }
+
+  /**
+   * Keep a message soon: it grows, and is written whole.
+   *
+   * @param {Message} message
+   */
+  putSoon(message) {
+    if (!this.#timers.has(message.id)) {
+      const save = () => {
+        this.#forgetTimer(message.id);
+        void this.#keep((store) => store.put(message));
+      };
+      this.#timers.set(message.id, setTimeout(save, SAVE_EVERY));
+    }
+  }
+
+  /**
+   * Take out a message that nothing follows.
+   *
+   * @param {Message} message
+   */
+  async removeMessage(message) {
+    this.#forgetTimer(message.id);
+    this.#trees.get(message.conversation)?.remove(message);
+    await this.#keep((store) => store.removeMessage(message.id));
+  }
+
+  /**
+   * Remove a conversation, and return it so that it can be put back.
+   *
+   * @param {string} id
+   * @returns {Promise<Whole | null>}
+   */
+  async remove(id) {
+    const tree = await this.tree(id);
+    const conversation = this.#conversations.get(id);
+    this.#forget(id);
+    this.#handlers.onList();
+    await this.#keep((store) => store.remove(id));
+    this.#tabs.tell({ kind: "removed", conversation: id, id });
+    return conversation && tree ? { conversation, messages: tree.messages } : null;
+  }
+
+  /**
+   * Put in a whole conversation: an imported one, or one that was removed.
+   *
+   * @param {Whole} whole
+   */
+  async add(whole) {
+    const { id } = whole.conversation;
+    this.#conversations.set(id, whole.conversation);
+    this.#trees.set(id, new Tree(whole.messages));
+    this.#handlers.onList();
+    await this.#keep((store) => store.write(whole));
+    this.#tabs.tell({ kind: "conversation", conversation: id, id });
+  }
+
+  /**
+   * Return a conversation with all its messages.
+   *
+   * @param {string} id
+   * @returns {Promise<Whole | null>}
+   */
+  async whole(id) {
+    const tree = await this.tree(id);
+    const conversation = this.#conversations.get(id);
+    return tree && conversation ? { conversation, messages: tree.messages } : null;
+  }
+
+  /**
+   * Return the conversations with a text in their title or in a message.
+   *
+   * @param {string} text "" finds all.
+   */
+  async search(text) {
+    const wanted = text.trim().toLowerCase();
+    if (!wanted) {
+      return this.list;
+    }
+    const found = (await this.#keep((store) => store.search(wanted))) ?? new Set();
+    for (const [id, tree] of this.#trees) {
+      if (tree.messages.some(({ content }) => content.toLowerCase().includes(wanted))) {
+        found.add(id);
+      }
+    }
+    return this.list.filter(({ id, title }) => found.has(id) || title.toLowerCase().includes(wanted));
+  }
+
+  /**
+   * Let go of messages that the store has as well.
+   *
+   * @param {string} id Of the one conversation that is needed, besides those where answers come.
+   */
+  release(id) {
+    for (const [other, tree] of this.#troubled ? [] : this.#trees) {
+      if (other !== id && !tree.messages.some(isRunning)) {
+        this.#trees.delete(other);
+      }
+    }
+  }
+
+  /** @param {import("./tabs.js").News} news */
+  async #hear({ kind, conversation: id, id: messageId }) {
+    if (kind === "removed") {
+      this.#forget(id);
+    } else if (kind === "conversation") {
+      await this.#readAgain(id);
+    } else {
+      const tree = this.#trees.get(id);
+      const message = tree && (await this.#keep((store) => store.message(messageId)));
+      const known = tree?.get(messageId);
+      // What is followed here comes by itself.
+      const comes = known && isRunning(known) && known.attempt === message?.attempt;
+      if (tree && message && !comes && (!known || isFurther(message, known))) {
+        tree.put(message);
+        this.#handlers.onMessage(message);
+      }
+      return;
+    }
+    this.#handlers.onList();
+    this.#handlers.onConversation(id);
+  }
+
+  /** @param {string} id */
+  async #readAgain(id) {
+    const found = await this.#keep((store) => store.read(id));
+    if (found) {
+      const known = this.#conversations.get(id);
+      // Who holds the old one must see the changes.
+      this.#conversations.set(id, Object.assign(known ?? found.conversation, found.conversation));
+      const tree = this.#trees.get(id);
+      for (const message of tree ? found.messages : []) {
+        if (!tree?.get(message.id)) {
+          tree?.put(message);
+          this.#handlers.onMessage(message);
+        }
+      }
+    }
+  }
+
+  /** @param {string} id A conversation's. */
+  #forget(id) {
+    this.#conversations.delete(id);
+    for (const message of this.#trees.get(id)?.messages ?? []) {
+      this.#forgetTimer(message.id);
+    }
+    this.#trees.delete(id);
+  }
+
+  /** @param {string} id A message's. */
+  #forgetTimer(id) {
+    clearTimeout(this.#timers.get(id));
+    this.#timers.delete(id);
+  }
+
+  /**
+   * Do something with the store. Where it fails that is told, and the page goes on without.
+   *
+   * @template T
+   * @param {(store: Store) => Promise<T>} work
+   * @returns {Promise<T | undefined>}
+   */
+  async #keep(work) {
+    const store = await this.#store;
+    try {
+      return store ? await work(store) : undefined;
+    } catch (error) {
+      this.#say(sentenceOf(error));
+      return undefined;
+    }
+  }
+
+  /** @param {string} reason */
+  #say(reason) {
+    if (!this.#troubled) {
+      this.#handlers.onTrouble(
+        `What is said here is not kept: ${reason}. The page works without, until it is closed.`,
+      );
+    }
+    this.#troubled = true;
+  }
+}
+
+/** @param {unknown} error */
+function sentenceOf(error) {
+  if (!(error instanceof StoreError)) {
+    throw error;
+  }
+  return error.message;
+}

@@ -1,0 +1,350 @@
+/**
+ * A run's events, over as many connections as it takes: none is lost and none comes twice. Knows
+ * nothing of the DOM.
+ */
+
+import { MalformedEvent, parseEvent } from "./events.js";
+import { EventDecoder } from "./sse.js";
+import { notDripline, request, TransportError } from "./transport.js";
+
+/**
+ * @typedef {import("./events.js").ChatEvent} ChatEvent
+ * @typedef {{id: number, event: ChatEvent | null}} NumberedEvent The event is null where this page
+ *   has no use for it.
+ * @typedef {"connecting" | "open" | "reconnecting" | "stopping"} Phase
+ */
+
+const RUN_GONE =
+  "dripline's server does not have this answer any more: it was started again, or the answer ended" +
+  " a while ago.";
+const TOO_LARGE = "The server sent an event that is too large for this page.";
+
+// Milliseconds. The server is heard every 15 s at least; see `--heartbeat`.
+const LONGEST_SILENCE = 45_000;
+const SUSPICIOUS_SILENCE = 5_000;
+const FIRST_PAUSE = 250;
+const LONGEST_PAUSE = 10_000;
+// Nobody waits long to hear that there is no server; a run that goes on is worth any wait.
+const MOST_POSTS = 4;
+
+/** The connection is over and the run is not. */
+class ConnectionLost extends Error {}
+
+/** Follows one run to its end, and can stop it. */
+export class RunStream {
+  #runId;
+  #last;
+  #body;
+  #onPhase;
+  /** Whether the server is known to have the run. */
+  #accepted;
+  #ended = false;
+  #stopping = false;
+  /** Whether to give up: it is stopped, and nothing more will be heard of it. */
+  #cancelled = false;
+  #abort = new AbortController();
+  #heardAt = 0;
+  /** @type {TransportError | null} Why what came next cannot be taken. */
+  #fault = null;
+  /** @type {Set<() => void>} What ends each pause before a next try. */
+  #pauses = new Set();
+  /** @type {Promise<unknown>} Settled while no `POST` is on its way. */
+  #post = Promise.resolve();
+
+  /**
+   * @param {object} run
+   * @param {string} run.runId Chosen by this page, so that it is known before the server answers.
+   * @param {number} run.lastEventId What comes after it is wanted.
+   * @param {object | null} run.body Of `POST /chat`, which starts the run; null where that is done.
+   * @param {(phase: Phase) => void} run.onPhase Hears what is going on.
+   */
+  constructor({ runId, lastEventId, body, onPhase }) {
+    this.#runId = runId;
+    this.#last = lastEventId;
+    this.#body = body;
+    this.#accepted = body === null;
+    this.#onPhase = onPhase;
+  }
+
+  /**
+   * Give the run's events, those of each network chunk together, up to and with its `end`. Without
+   * `end` where the run was stopped and the server does not have it any more.
+   *
+   * @returns {AsyncGenerator<NumberedEvent[], void>}
+   * @throws {TransportError} The server refused, or nothing more can be had.
+   */
+  async *batches() {
+    let failures = 0;
+    this.#onPhase("connecting");
+    while (!this.#cancelled) {
+      const before = this.#last;
+      try {
+        yield* this.#connection();
+      } catch (error) {
+        if (!isPassing(error) && !this.#cancelled) {
+          throw error;
+        }
+        failures = this.#last > before ? 0 : failures + 1;
+        if (!this.#accepted && !this.#stopping && failures >= MOST_POSTS) {
+          throw error;
+        }
+      }
+      if (this.#ended || this.#cancelled) {
+        return;
+      }
+      this.#onPhase(this.#stopping ? "stopping" : "reconnecting");
+      await this.#pause(failures);
+    }
+  }
+
+  /**
+   * Stop the run: the server stops Ollama, and the events end. Tries until the server has heard; a
+   * second call gives up, and the events end without it.
+   */
+  async stop() {
+    if (this.#stopping) {
+      this.#cancel();
+      return;
+    }
+    this.#stopping = true;
+    this.#onPhase("stopping");
+    for (let failures = 1; !this.#ended && !this.#cancelled; failures += 1) {
+      // What has not arrived cannot be stopped.
+      await this.#post.catch(() => {});
+      try {
+        await request(`/runs/${this.#runId}`, { method: "DELETE" });
+        this.#accepted = true;
+        this.#endPauses();
+        return;
+      } catch (error) {
+        if (!isPassing(error)) {
+          this.#cancel();
+          return;
+        }
+      }
+      await this.#pause(failures);
+    }
+  }
+
+  /** The network may be back, or this page awake again: see at once whether the connection holds. */
+  wake() {
+    this.#endPauses();
+    if (this.#heardAt > 0 && performance.now() - this.#heardAt > SUSPICIOUS_SILENCE) {
+      this.#abort.abort();
+    }
+  }
+
+  #cancel() {
+    this.#cancelled = true;
+    this.#endPauses();
+    this.#abort.abort();
+  }
+
+  /** @returns {AsyncGenerator<NumberedEvent[], void>} */
+  async *#connection() {
+    this.#abort = new AbortController();
+    const watch = setInterval(() => {
+      if (performance.now() - this.#heardAt > LONGEST_SILENCE) {
+        this.#abort.abort();
+      }
+    }, LONGEST_SILENCE / 9);
+    this.#heardAt = performance.now();
+    try {
+      yield* this.#read(await this.#open());
+    } finally {
+      clearInterval(watch);
+      this.#heardAt = 0;
+      this.#abort.abort();
+    }
+  }
+
+  /** Start the run, or attach to it. Doing so twice is the same as once: the run has its name. */
+  async #open() {
+    const { signal } = this.#abort;
+    if (this.#stopping) {
+      // It must not be started now; the server may have it.
+      this.#accepted = true;
+    }
+    const response = await (this.#accepted ? this.#attach(signal) : this.#start(signal));
+    this.#accepted = true;
+    if (response.status === 204) {
+      throw new TransportError("run_gone", RUN_GONE);
+    }
+    const type = response.headers.get("Content-Type") ?? "";
+    if (!/^text\/event-stream\b/i.test(type) || !response.body) {
+      throw notDripline();
+    }
+    return response.body;
+  }
+
+  /** @param {AbortSignal} signal */
+  #start(signal) {
+    const post = request("/chat", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ ...this.#body, run_id: this.#runId, on_disconnect: "continue" }),
+      signal,
+    });
+    this.#post = post;
+    return post;
+  }
+
+  /** @param {AbortSignal} signal */
+  async #attach(signal) {
+    try {
+      return await request(`/runs/${this.#runId}/events`, {
+        headers: { "Last-Event-ID": String(this.#last) },
+        cache: "no-store",
+        signal,
+      });
+    } catch (error) {
+      if (error instanceof TransportError && error.status === 404) {
+        throw new TransportError("run_gone", RUN_GONE, { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  /** @param {ReadableStream<Uint8Array>} body */
+  async *#read(body) {
+    this.#onPhase(this.#stopping ? "stopping" : "open");
+    const decoder = new EventDecoder();
+    const reader = body.getReader();
+    try {
+      for (;;) {
+        const { done, value } = await lost(reader.read());
+        if (done) {
+          throw new ConnectionLost();
+        }
+        this.#heardAt = performance.now();
+        const events = this.#take(decoder, value);
+        if (events.length > 0) {
+          yield events;
+        }
+        if (this.#fault) {
+          throw this.#fault;
+        }
+        if (this.#ended) {
+          return;
+        }
+      }
+    } finally {
+      // Rejects where the connection is what broke; that has been told.
+      reader.cancel().catch(() => {});
+    }
+  }
+
+  /**
+   * @param {EventDecoder} decoder
+   * @param {Uint8Array} chunk
+   * @returns {NumberedEvent[]} What is new, up to what cannot be taken.
+   */
+  #take(decoder, chunk) {
+    /** @type {NumberedEvent[]} */
+    const events = [];
+    try {
+      for (const { data, id } of decode(decoder, chunk)) {
+        if (!(Number(id) <= this.#last || this.#ended)) {
+          events.push(this.#next(Number(id), data));
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof TransportError)) {
+        throw error;
+      }
+      this.#fault = error;
+    }
+    return events;
+  }
+
+  /**
+   * @param {number} id
+   * @param {string} data
+   * @returns {NumberedEvent}
+   */
+  #next(id, data) {
+    if (id !== this.#last + 1) {
+      throw malformed(`event ${id} came after ${this.#last}`);
+    }
+    const event = parse(data);
+    this.#last = id;
+    this.#ended = event?.type === "end";
+    return { id, event };
+  }
+
+  /**
+   * Wait before the next try, longer each time and never exactly as long as others do.
+   *
+   * @param {number} failures
+   */
+  async #pause(failures) {
+    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(failures, 10));
+    /** @type {PromiseWithResolvers<void>} */
+    const { promise, resolve } = Promise.withResolvers();
+    const timer = setTimeout(resolve, longest * (0.5 + Math.random() / 2));
+    this.#pauses.add(resolve);
+    await promise;
+    clearTimeout(timer);
+    this.#pauses.delete(resolve);
+  }
+
+  #endPauses() {
+    for (const end of this.#pauses) {
+      end();
+    }
+  }
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} reading
+ */
+async function lost(reading) {
+  try {
+    return await reading;
+  } catch (error) {
+    throw new ConnectionLost("", { cause: error });
+  }
+}
+
+/** @param {unknown} error */
+function isPassing(error) {
+  return error instanceof ConnectionLost || (error instanceof TransportError && error.passes);
+}
+
+/**
+ * @param {EventDecoder} decoder
+ * @param {Uint8Array} chunk
+ */
+function decode(decoder, chunk) {
+  try {
+    return decoder.feed(chunk);
+  } catch (error) {
+    throw new TransportError("malformed", TOO_LARGE, { cause: error });
+  }
+}
+
+/** @param {string} data */
+function parse(data) {
+  try {
+    return parseEvent(data);
+  } catch (error) {
+    if (!(error instanceof MalformedEvent)) {
+      throw error;
+    }
+    throw malformed(error.message, error);
+  }
+}
+
+/**
+ * @param {string} what
+ * @param {unknown} [cause]
+ */
+function malformed(what, cause) {
+  return new TransportError(
+    "malformed",
+    `The server sent what this page does not understand (${what}). Reload the page: it may be older` +
+      " than the server.",
+    { cause },
+  );
+}
