@@ -179,14 +179,23 @@ class ResumedRun {
     const { firstWait, longestWait } = this.#settings;
     // With jitter, so that the readers of a server that was restarted do not all come at once.
     const wait = firstWait * 2 ** this.#failures * (0.5 + Math.random() / 2);
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(resolve, Math.min(Math.max(wait, asked), longestWait));
-      const abort = () => {
-        clearTimeout(timer);
-        reject(this.#signal.reason);
-      };
-      this.#signal.addEventListener("abort", abort, { once: true });
-    });
+    const signal = this.#signal;
+    return /** @type {Promise<void>} */ (
+      new Promise((resolve, reject) => {
+        const abort = () => {
+          clearTimeout(timer);
+          reject(signal.reason);
+        };
+        const timer = setTimeout(
+          () => {
+            signal.removeEventListener("abort", abort);
+            resolve();
+          },
+          Math.min(Math.max(wait, asked), longestWait),
+        );
+        signal.addEventListener("abort", abort, { once: true });
+      })
+    );
   }
 
   /**

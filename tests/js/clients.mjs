@@ -1,5 +1,5 @@
 // The real npm clients, driven from Python: one command a line on standard input, as JSON, and one
-// answer a line on standard output. The last line answered is the last command's.
+// answer a line on standard output.
 import { createInterface } from "node:readline";
 
 import { HttpAgent } from "@ag-ui/client";
@@ -105,12 +105,37 @@ async function chat({ api, id, messages, body, headers, resuming, does, text, ab
   return { chunks, data, messages: client.messages, status, error: describe(error), finish };
 }
 
+/** What `agui-fetch.js` hands on, piece by piece. */
+async function fetched({ url, body, resuming, abortAfter }) {
+  const abort = new AbortController();
+  const pieces = [];
+  let about = {};
+  let error = null;
+  try {
+    const response = await createAguiFetch(resuming)(url, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+      signal: abort.signal,
+    });
+    const { status, headers } = response;
+    about = { status, runId: headers.get("X-Run-Id"), place: headers.get("Content-Location") };
+    for await (const piece of response.body) {
+      pieces.push(Buffer.from(piece).toString("base64"));
+      if (pieces.length === abortAfter) abort.abort();
+    }
+  } catch (failure) {
+    error = describe(failure);
+  }
+  return { ...about, pieces, error };
+}
+
 function describe(error) {
   if (!error) return null;
   return [error, error.cause].filter(Boolean).map(String).join(" < ");
 }
 
-const commands = { agui, chat };
+const commands = { agui, chat, fetched };
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { command, ...parameters } = JSON.parse(line);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import subprocess
 from dataclasses import dataclass
@@ -58,6 +59,12 @@ class NpmClients:
         asked = {"id": "chat", "messages": [], "text": text, **parameters}
         return ChatOutcome(await self._do("chat", api=f"{url}/api/chat", **asked))
 
+    async def fetched(self, url: str, body: Json, **parameters: Any) -> Fetched:
+        """Have `static/agui-fetch.js` post this body; `resuming` is what it is made with."""
+        said = await self._do("fetched", url=url, body=body, **{"resuming": AT_ONCE, **parameters})
+        pieces = [base64.b64decode(piece) for piece in said["pieces"]]
+        return Fetched(pieces, said["error"] or "", said.get("runId") or "", said["unhandled"])
+
     async def _do(self, command: str, **parameters: Any) -> Json:
         assert self._process.stdin
         assert self._process.stdout
@@ -68,6 +75,27 @@ class NpmClients:
         said: Json = json.loads(answer)
         assert "fault" not in said, said["fault"]
         return said
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What `static/agui-fetch.js` handed on.
+
+    Attributes:
+        pieces: The body's bytes.
+        error: What it failed of; "" where it came to its end.
+        run_id: dripline's name of the run.
+        unhandled: Rejections that nobody handled.
+    """
+
+    pieces: list[bytes]
+    error: str
+    run_id: str
+    unhandled: list[str]
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
