@@ -5,12 +5,14 @@ The public names, and nothing else; each is explained where it is defined.
 
 from dripline.answer import Answer
 from dripline.backoff import Backoff
-from dripline.chat import ChatClient, ChatStream, ModelInfo
+from dripline.chat import ChatClient, ModelInfo
+from dripline.chat_stream import ChatStream
 from dripline.errors import (
     DriplineError,
     ErrorCode,
     EventsDropped,
     EventTooLarge,
+    FormatMismatch,
     MalformedEvent,
     NotAnEventStream,
     RequestError,
@@ -60,6 +62,7 @@ __all__ = [
     "EventSource",
     "EventTooLarge",
     "EventsDropped",
+    "FormatMismatch",
     "MalformedEvent",
     "ModelInfo",
     "NotAnEventStream",

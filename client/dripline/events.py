@@ -136,12 +136,16 @@ class Error:
 class Usage:
     """What an answer cost; None where it is not known. Times are in seconds.
 
+    Where the model called tools, tokens and loading are those of all its messages.
+
     Attributes:
         prompt_tokens: Tokens of the prompt that Ollama evaluated.
         completion_tokens: Tokens of the answer.
         load_time: Time to load the model.
         first_token_time: From the start of the run to the first piece of text or thinking.
         total_time: From the start of the run to its end.
+
+    `+` gives what two runs cost together, one after the other.
     """
 
     prompt_tokens: int | None = None
@@ -149,6 +153,28 @@ class Usage:
     load_time: float | None = None
     first_token_time: float | None = None
     total_time: float | None = None
+
+    def __add__(self, later: Usage) -> Usage:
+        first = self.first_token_time
+        if first is None:
+            first = _sum(self.total_time, later.first_token_time)
+        return Usage(
+            prompt_tokens=_sum(self.prompt_tokens, later.prompt_tokens),
+            completion_tokens=_sum(self.completion_tokens, later.completion_tokens),
+            load_time=_sum(self.load_time, later.load_time),
+            first_token_time=first,
+            total_time=_sum(self.total_time, later.total_time),
+        )
+
+
+N = TypeVar("N", int, float)
+
+
+def _sum(one: N | None, other: N | None) -> N | None:
+    """Return the sum of what is known."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
 
 
 @dataclass(frozen=True, slots=True)

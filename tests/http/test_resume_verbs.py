@@ -24,8 +24,8 @@ from dripline import (
     RunGone,
     Start,
     TextMessage,
+    chat_stream,
 )
-from dripline import chat as chat_module
 from dripline_server.fake_ollama import Ending, Fault, Pace, Phase, Script
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.scripted_server import Say, ScriptedServer, answer, frames, stream, texts
@@ -299,7 +299,7 @@ async def test_leaving_a_server_that_cannot_be_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Leaving takes no longer than its limit and raises nothing; a warning says that it goes on."""
-    monkeypatch.setattr(chat_module, "LEAVE_TIMEOUT", limit)
+    monkeypatch.setattr(chat_stream, "LEAVE_TIMEOUT", limit)
     hello = stream(frames(*texts("a")), cut=True, then="silence", X_Run_Id="run-1234567890")
     async with ScriptedServer(hello, says) as server, ChatClient(server.url) as client:
         with caplog.at_level(logging.WARNING):

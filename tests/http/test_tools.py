@@ -165,7 +165,7 @@ async def test_bad_arguments_never_reach_the_page(call: ToolCall, words: str) ->
 async def test_which_tools_are_offered(fields: dict[str, Any], names: list[str]) -> None:
     """The page's not to a client with tools of its own, and none where a format is asked for."""
     async with stack(script("Hello"), functions=[population]) as s:
-        await s.client.ask("Hi", **fields)
+        await events_of(s, **fields)
         assert offered(s) == names
 
 

@@ -53,7 +53,11 @@ def test_the_tables_are_the_code(name: str, expected: object) -> None:
 @pytest.mark.parametrize("block", PYTHON_BLOCKS, ids=lambda block: block.splitlines()[0])
 async def test_the_python_runs(block: str) -> None:
     """Each block runs as it stands, against a server where it asks for one."""
-    async with stack({"mistral": Script("Blue.")}) as s:
+    mistral = Script(
+        lambda request: '{"name": "Zurich", "people": 443000}' if request.format else "Blue.",
+        capabilities=["completion", "tools"],
+    )
+    async with stack({"mistral": mistral}) as s:
         code, out, err = await run_python(block.replace("http://127.0.0.1:8000", s.url))
     assert code == 0, err
     assert err == ""

@@ -11,7 +11,8 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.keys import Keys
 
 from dripline.answer import Answer
-from dripline.chat import ChatClient, ChatStream
+from dripline.chat import ChatClient
+from dripline.chat_stream import ChatStream
 from dripline.errors import DriplineError, RequestError, RequestRefused, RunFailed, RunGone
 from dripline.events import AddButton, ChangeTheme
 from dripline.terminal.conversation import Conversation

@@ -1,0 +1,76 @@
+"""Structured output: what `format` asks for, and an answer checked against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, Self, TypeVar
+
+import orjson
+
+from dripline.answer import Answer
+from dripline.errors import FormatMismatch
+
+
+class FormatModel(Protocol):
+    """What `format` may be, besides a JSON schema: a pydantic model is."""
+
+    @classmethod
+    def model_json_schema(cls) -> dict[str, Any]:
+        """Return the JSON schema."""
+
+    @classmethod
+    def model_validate_json(cls, json_data: str) -> Self:
+        """Return the object that JSON is; raises `ValueError` where it is none."""
+
+
+M = TypeVar("M", bound=FormatModel)
+
+
+def model_of(answer: Answer, model: type[M]) -> M:
+    """Return the object that an answer is.
+
+    Raises:
+        FormatMismatch: It is none.
+    """
+    try:
+        return model.model_validate_json(answer.text)
+    except ValueError as error:  # pydantic's ValidationError is one
+        raise FormatMismatch(answer, str(error)) from error
+
+
+def value_of(answer: Answer, schema: Mapping[str, Any]) -> Any:
+    """Return the JSON value that an answer is.
+
+    Raises:
+        FormatMismatch: It is not JSON, or does not fit the schema.
+    """
+    from jsonschema import exceptions, validators
+
+    try:
+        value = orjson.loads(answer.text)
+        validators.validator_for(schema)(schema).validate(value)
+    except orjson.JSONDecodeError as error:
+        raise FormatMismatch(answer, f"not JSON: {error}") from error
+    except exceptions.ValidationError as error:
+        raise FormatMismatch(answer, f"{error.json_path}: {error.message}") from error
+    return value
+
+
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """Make sure that answers can be checked against a schema, before one is asked for.
+
+    Raises:
+        ImportError: That needs `jsonschema`.
+        ValueError: It is no JSON schema.
+    """
+    try:
+        from jsonschema import exceptions, validators
+    except ImportError as error:
+        raise ImportError(
+            "checking an answer against a JSON schema needs jsonschema:"
+            " pip install 'dripline[format]'"
+        ) from error
+    try:
+        validators.validator_for(schema).check_schema(dict(schema))
+    except exceptions.SchemaError as error:
+        raise ValueError(f"format: no JSON schema: {error.message}") from error
