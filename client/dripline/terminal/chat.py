@@ -69,6 +69,7 @@ class Chat:
         self._view: AnswerView | None = None
         self._buttons_made = 0
         self._taking: asyncio.Task[None] | None = None
+        self._stop_answer: Callable[[], None] | None = None
         self._interrupts = 0
 
     @property
@@ -106,7 +107,8 @@ class Chat:
     async def _take_interruptibly(self, text: str, *, edited: bool) -> None:
         self._taking = asyncio.create_task(self._take(text, edited=edited))
         try:
-            await asyncio.wait({self._taking})
+            with self._watching():
+                await asyncio.wait({self._taking})
         finally:
             # Where this is cancelled itself, all ends; else the task has ended.
             self._taking.cancel()
@@ -114,8 +116,13 @@ class Chat:
             self._taking.result()
 
     def interrupt(self) -> None:
-        """Give up what is being done, if anything is: a SIGINT, where Ctrl-C is no key."""
-        if self._taking:
+        """Hear Ctrl-C, or a SIGINT: stop the answer, or else give up what is being done."""
+        self._interrupts += 1
+        if self._interrupts > 1:
+            self.leaving = True
+        if self._stop_answer and not self.leaving:
+            self._stop_answer()
+        elif self._taking:
             self._taking.cancel()
 
     @contextmanager
@@ -174,22 +181,17 @@ class Chat:
             fields["model"] = self.conversation.model
         stream = self.client.chat(self.conversation.request_messages, **fields)
         self._view = view = self.output.answer(self.model)
-        self._interrupts = 0
         following = asyncio.create_task(self._follow(stream, view))
         tasks = [following, asyncio.create_task(_paint(view))]
 
-        def interrupt() -> None:
-            self._interrupts += 1
-            if self._interrupts == 1:
-                tasks.append(asyncio.create_task(_stop(stream, following)))
-            else:
-                self.leaving = True
-                following.cancel()
+        def stop() -> None:
+            tasks.append(asyncio.create_task(_stop(stream, following)))
 
+        self._stop_answer = stop
         try:
-            with self._watching(interrupt, view):
-                await asyncio.wait({following})
+            await asyncio.wait({following})
         finally:
+            self._stop_answer = None
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -221,13 +223,17 @@ class Chat:
         return self._buttons_made
 
     @contextmanager
-    def _watching(self, interrupt: Callable[[], None], view: AnswerView) -> Iterator[None]:
+    def _watching(self) -> Iterator[None]:
         if self.keyboard is None:
             yield
             return
-        actions = {Keys.ControlC: interrupt, Keys.ControlT: view.toggle_thinking}
+        actions = {Keys.ControlC: self.interrupt, Keys.ControlT: self._toggle_thinking}
         with watching(self.keyboard, actions):
             yield
+
+    def _toggle_thinking(self) -> None:
+        if self._view:
+            self._view.toggle_thinking()
 
     def dropped(self) -> None:
         """Hear that the answer's stream has lost its connection."""

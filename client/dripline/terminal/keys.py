@@ -15,10 +15,21 @@ _MAX_TYPED_AHEAD = 10_000
 
 
 @contextmanager
+def raw(keyboard: Input) -> Iterator[None]:
+    """Have the terminal hand over every key as it is, for the whole chat."""
+    with keyboard.raw_mode():
+        # What was typed while the program started was cooked: its Enter has become Ctrl-J.
+        presses = keyboard.read_keys()
+        enters: dict[Keys | str, KeyPress] = {Keys.ControlJ: KeyPress(Keys.ControlM, "\r")}
+        store_typeahead(keyboard, [enters.get(p.key, p) for p in presses])
+        yield
+
+
+@contextmanager
 def watching(keyboard: Input, actions: Mapping[Keys, Callable[[], None]]) -> Iterator[None]:
     """Call the action of each key that has one, in the running loop; keep the others.
 
-    The terminal does not echo meanwhile, so that typing ahead does not break what is drawn.
+    The terminal must be raw: it echoes nothing then, and typing ahead does not break what is drawn.
     """
     typed_ahead: list[KeyPress] = []
 
@@ -31,7 +42,7 @@ def watching(keyboard: Input, actions: Mapping[Keys, Callable[[], None]]) -> Ite
                 typed_ahead.append(press)
 
     try:
-        with keyboard.raw_mode(), keyboard.attach(take_keys):
+        with keyboard.attach(take_keys):
             yield
     finally:
         store_typeahead(keyboard, typed_ahead)

@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 
 import aiohttp
@@ -23,6 +24,7 @@ from dripline.terminal.chat import Chat, sentence_of
 from dripline.terminal.commands import complete, show_thinking
 from dripline.terminal.conversation import Conversation
 from dripline.terminal.history import history_path, open_history
+from dripline.terminal.keys import raw
 from dripline.terminal.output import Output
 from dripline.terminal.plain_output import PlainOutput
 from dripline.terminal.questions import PipedQuestions, PromptQuestions, Questions
@@ -56,7 +58,12 @@ async def _run(
     can_draw = console.is_terminal and not console.is_dumb_terminal
     output: Output = RichOutput(console) if can_draw else PlainOutput()
     keyboard = create_input() if can_draw and sys.stdin.isatty() else None
-    async with ChatClient(url, on_drop=dropped, middlewares=middlewares) as client:
+    async with AsyncExitStack() as closing:
+        if keyboard:
+            closing.enter_context(raw(keyboard))
+        client = await closing.enter_async_context(
+            ChatClient(url, on_drop=dropped, middlewares=middlewares)
+        )
         chat = Chat(client, output, conversation, keyboard=keyboard)
         if keyboard:
             loop = asyncio.get_running_loop()
