@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Page
 
 from dripline_server.fake_ollama import Script
 from tests.support.browser import chat_server, open_page
+from tests.support.long_answer import long_answer
 from tests.support.programs import require_npm_packages
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,6 +23,12 @@ SETUP = """async () => {
     const { parser } = await import("/static/markdown-library.js");
     const { parseBlocks } = await import("/static/markdown-tree.js");
     const { redraw } = await import("/static/markdown-drawing.js");
+    window.parser = parser;
+    window.Growing = class extends GrowingMarkdown {
+        constructor(element) {
+            super(element, parser);
+        }
+    };
     window.drawPieces = (pieces) => {
         const element = document.createElement("div");
         const markdown = new GrowingMarkdown(element, parser);
@@ -175,3 +182,54 @@ async def test_a_huge_token_is_drawn_step_by_step(page: Page, kind: str) -> None
     unmarked = str.maketrans("", "", markers)
     assert shown.translate(unmarked) == text.translate(unmarked)
     assert steps > 1
+
+
+# Gives the median milliseconds of a frame in the first and in the last quarter of a long answer:
+# grown, and parsed anew. Laying it out is a part of it.
+MEASURE = """async ([tokens, step]) => {
+    const log = document.querySelector("#log");
+    const median = (times) => times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
+    const quarters = (times) => {
+        const quarter = Math.floor(times.length / 4);
+        return [median(times.slice(0, quarter)), median(times.slice(-quarter))];
+    };
+    const measure = (draw, every) => {
+        const element = document.createElement("div");
+        element.className = "text prose";
+        log.append(element);
+        const paint = draw(element);
+        const times = [];
+        for (let at = 0; at < tokens.length; at += step) {
+            const piece = tokens.slice(at, at + step).join("");
+            const began = performance.now();
+            paint(piece, (at / step) % every === 0);
+            element.getBoundingClientRect();
+            if ((at / step) % every === 0) times.push(performance.now() - began);
+        }
+        element.remove();
+        return quarters(times);
+    };
+    const grown = measure((element) => {
+        const markdown = new Growing(element);
+        return (piece) => {
+            markdown.add(piece);
+            markdown.paint(Infinity);
+        };
+    }, 1);
+    const anew = measure((element) => {
+        let text = "";
+        return (piece, isMeasured) => {
+            text += piece;
+            if (isMeasured) element.innerHTML = parser.render(text);
+        };
+    }, 500);
+    return { grown, anew };
+}"""
+
+
+async def test_a_frame_takes_as_long_at_the_end_as_at_the_beginning(page: Page) -> None:
+    """An answer of 20,000 tokens, eight a frame; parsing it anew at its end takes far longer."""
+    found = await page.evaluate(MEASURE, [long_answer(20_000), 8])
+    first, last = found["grown"]
+    assert last <= 2 * first + 0.2  # The browser's clock goes in steps of 0.1.
+    assert found["anew"][1] > 10 * last
