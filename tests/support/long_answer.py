@@ -9,8 +9,8 @@ SAMPLE = """\
 ## Why the sky is blue
 
 Sunlight is *scattered* by the air, and the **shorter** the wavelength the more: see
-[Rayleigh](https://example.org/rayleigh) and `sky.py` below. What remains of the beam is redder, which
-is why a setting sun is. None of this needs dust, and none of it needs water, only the molecules.
+[Rayleigh](https://example.org/rayleigh) and `sky.py` below. What remains of the beam is redder,
+which is why a setting sun is. None of this needs dust, or water; only the molecules.
 
 1. Light comes in, all colours of it.
 2. Air scatters it:
