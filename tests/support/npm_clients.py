@@ -19,15 +19,18 @@ AT_ONCE = {"firstWait": 1, "longestWait": 5}
 
 
 class NpmClients:
-    """The process; its commands are carried out one after the other."""
+    """The process; its commands are carried out one after the other.
+
+    It is started with the first of them, and anew after one that was given up.
+    """
+
+    def __init__(self) -> None:
+        require_npm_packages("tests/js")
+        script = str(ROOT / "tests/js/clients.mjs")
+        self._command = [require_program("node"), "--no-warnings", script]
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        require_npm_packages("tests/js")
-        self._process = subprocess.Popen(
-            [require_program("node"), "--no-warnings", ROOT / "tests/js/clients.mjs"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
         return self
 
     def __exit__(
@@ -36,8 +39,7 @@ class NpmClients:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._process.kill()
-        self._process.communicate()
+        self._kill()
 
     async def agui(self, url: str, messages: list[Json], **parameters: Any) -> AguiOutcome:
         """Have `HttpAgent` make a run.
@@ -66,15 +68,33 @@ class NpmClients:
         return Fetched(pieces, said["error"] or "", said.get("runId") or "", said["unhandled"])
 
     async def _do(self, command: str, **parameters: Any) -> Json:
-        assert self._process.stdin
-        assert self._process.stdout
+        process = self._running()
+        assert process.stdin
+        assert process.stdout
         line = json.dumps({"command": command, **parameters}).encode()
-        self._process.stdin.write(line + b"\n")
-        self._process.stdin.flush()
-        answer = await asyncio.to_thread(self._process.stdout.readline)
+        process.stdin.write(line + b"\n")
+        process.stdin.flush()
+        try:
+            answer = await asyncio.to_thread(process.stdout.readline)
+        except BaseException:
+            self._kill()  # else the thread would wait for ever, and the next test with it
+            raise
         said: Json = json.loads(answer)
         assert "fault" not in said, said["fault"]
         return said
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        return self._process
+
+    def _kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
 
 
 @dataclass(frozen=True, slots=True)
