@@ -28,6 +28,7 @@ from dripline_server.fake_ollama import (
     Reply,
     Script,
     ToolCall,
+    demo_models,
     in_rounds,
 )
 from dripline_server.tools import Tool, ToolError
@@ -424,3 +425,25 @@ async def test_a_failure_in_the_second_round_fails_the_run() -> None:
                 async for event in stream:
                     events.append(event)  # noqa: PERF401 - what came before the raise counts
     assert [event.content for event in events if isinstance(event, TextMessage)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("model", "said", "controls"),
+    [
+        ("demo", "Something calmer, like the sea", [ChangeTheme("#5F9EA0")]),
+        ("demo-tools", "Something calmer, like the sea", [ChangeTheme("#5F9EA0")]),
+        (
+            "demo",
+            "Give me buttons for yes and no",
+            [AddButton("Yes", "Yes"), AddButton("No", "No")],
+        ),
+        ("demo", "Why is the sky blue?", []),
+        ("demo-tools", "Hello", []),
+    ],
+)
+async def test_the_demo_models_drive_the_page(model: str, said: str, controls: list[Event]) -> None:
+    """Where they are asked to, and else they talk."""
+    async with stack(demo_models()) as s:
+        answer = await s.client.ask(said, model=model)
+    assert answer.ui_controls == controls
+    assert answer.text.startswith("Done!") is bool(controls)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dripline_server.fake_ollama.request import ChatRequest, JsonValue
-from dripline_server.fake_ollama.script import Fault, Pace, Reply, Script, ToolCall
+from dripline_server.fake_ollama.script import Fault, Pace, Reply, Script, ToolCall, as_reply
 
 # The server tells a model in a system message that begins so what it has done to the page.
 NOTE = "[dripline] "
@@ -19,7 +19,7 @@ def demo_models() -> dict[str, Script]:
     """Return the models that come with the fake Ollama, by name."""
     seen = ["completion", "vision"]
     return {
-        "demo": Script(demo_reply, _PACE, capabilities=seen),
+        "demo": Script(page_reply, _PACE, capabilities=[*seen, "tools"]),
         "demo-thinking": Script(thinking_reply, _PACE, capabilities=[*seen, "thinking"]),
         "demo-tools": Script(tools_reply, _PACE, capabilities=[*seen, "tools"]),
         "demo-slow": Script(
@@ -53,6 +53,18 @@ def demo_reply(request: ChatRequest) -> str:
     )
 
 
+def page_reply(request: ChatRequest) -> str | Reply:
+    """Return what `demo` says to one who wants another mood or buttons: calls of the page's tools.
+
+    Then it tells what it has done; else it says what `demo_reply` does.
+    """
+    if request.messages[-1].role == "tool":
+        return "Done! I hope you like it."
+    names = {str(function.get("name")) for function in _functions(request)}
+    calls = [call for call in _page_calls(_said(request)) if call.name in names]
+    return Reply(tool_calls=calls) if calls else demo_reply(request)
+
+
 def thinking_reply(request: ChatRequest) -> Reply:
     """Return what `demo-thinking` says: it thinks aloud first."""
     return Reply(
@@ -67,12 +79,20 @@ def thinking_reply(request: ChatRequest) -> Reply:
 def tools_reply(request: ChatRequest) -> Reply:
     """Return what `demo-tools` says: it calls a tool once, and then tells what the tool said."""
     last = request.messages[-1]
-    if last.role == "tool":
+    if last.role == "tool" and last.tool_name not in _PAGE_TOOLS:
         return Reply(f"The tool {last.tool_name or 'that I called'} says: {last.content}")
-    if _notes(request) or not request.tools:
-        return Reply(demo_reply(request))
-    function = _fitting_tool(request)
-    arguments = _example(function.get("parameters"), _said(request))
+    said = _said(request)
+    if last.role == "tool":
+        return as_reply(page_reply(request))
+    functions = [
+        function
+        for function in _functions(request)
+        if function.get("name") not in _PAGE_TOOLS or _ABOUT_PAGE.search(said)
+    ]
+    if _notes(request) or _page_calls(said) or not functions:
+        return as_reply(page_reply(request))
+    function = _fitting_tool(functions, said)
+    arguments = _example(function.get("parameters"), said)
     call = ToolCall(str(function.get("name", "")), arguments if isinstance(arguments, dict) else {})
     return Reply(tool_calls=[call])
 
@@ -183,10 +203,36 @@ def _json_reply(wanted: str | Mapping[str, JsonValue], said: str) -> str:
     return json.dumps(example, ensure_ascii=False)
 
 
-def _fitting_tool(request: ChatRequest) -> Mapping[str, JsonValue]:
+_PAGE_TOOLS = ("change_theme", "add_button")
+_ABOUT_PAGE = re.compile(r"colou?r|theme|background|button", re.IGNORECASE)
+_MOODS = {
+    r"\b(sea|ocean|calm(er)?)\b": "cadetblue",
+    r"\b(forest|woods|nature)\b": "darkseagreen",
+    r"\b(sunset|warm(er)?|cosy)\b": "peachpuff",
+    r"\bnight\b": "midnightblue",
+}
+
+
+def _page_calls(said: str) -> list[ToolCall]:
+    """Return calls of the page's tools for "something calmer, like the sea" or buttons."""
+    if buttons := re.search(r"\bbuttons for (\w+) and (\w+)", said, re.IGNORECASE):
+        return [ToolCall("add_button", {"label": word.capitalize()}) for word in buttons.groups()]
+    if not re.search(r"\b(something|make it|like)\b", said, re.IGNORECASE):
+        return []
+    moods = (color for mood, color in _MOODS.items() if re.search(mood, said, re.IGNORECASE))
+    return [ToolCall("change_theme", {"color": color}) for color in moods][:1]
+
+
+def _functions(request: ChatRequest) -> list[Mapping[str, JsonValue]]:
+    """Return the functions that are offered."""
+    return [f for tool in request.tools if isinstance(f := tool.get("function"), dict)]
+
+
+def _fitting_tool(
+    functions: Sequence[Mapping[str, JsonValue]], said: str
+) -> Mapping[str, JsonValue]:
     """Return the tool whose name and description share most words with the user's message."""
-    words = set(re.findall(r"\w{3,}", _said(request).lower()))
-    functions = [f for tool in request.tools if isinstance(f := tool.get("function"), dict)]
+    words = set(re.findall(r"\w{3,}", said.lower()))
 
     def shared(function: Mapping[str, JsonValue]) -> int:
         about = f"{function.get('name')} {function.get('description')}".lower()
