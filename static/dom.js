@@ -43,3 +43,24 @@ export function showSentence(element, sentence) {
   });
   element.replaceChildren(...pieces);
 }
+
+/**
+ * Have a parent hold these elements, in this order. Those that are in their place already are not
+ * touched: they would lose the focus.
+ *
+ * @param {Element} parent
+ * @param {Element[]} elements
+ */
+export function arrange(parent, elements) {
+  for (const child of [...parent.children]) {
+    if (!elements.includes(child)) {
+      child.remove();
+    }
+  }
+  elements.forEach((element, place) => {
+    const there = parent.children[place] ?? null;
+    if (there !== element) {
+      parent.insertBefore(element, there);
+    }
+  });
+}

@@ -1,9 +1,12 @@
 /** Draws what a chat has made of the page, and how to undo it. Knows nothing of the network. */
 
-import { fromTemplate, part } from "./dom.js";
+import { arrange, fromTemplate, part } from "./dom.js";
 import { paletteOf } from "./palette.js";
 
-/** @typedef {import("./page-look.js").PageLook} PageLook */
+/**
+ * @typedef {import("./page-look.js").Button} Button
+ * @typedef {import("./page-look.js").PageLook} PageLook
+ */
 
 const bar = part(document, "#look");
 const colorUndo = part(document, "#color-undo");
@@ -11,6 +14,8 @@ const colorUndo = part(document, "#color-undo");
 /** The page's colour, and a bar of buttons above the composer. */
 export class LookView {
   #busy = false;
+  /** @type {Map<string, HTMLElement>} */
+  #buttons = new Map();
   #onMessage;
   #onRemoveButton;
 
@@ -35,7 +40,7 @@ export class LookView {
     showColor(look.color);
     const had = bar.contains(document.activeElement);
     colorUndo.hidden = look.color === null;
-    part(bar, "#buttons").replaceChildren(...look.buttons.map((button) => this.#button(button)));
+    this.#showButtons(look.buttons);
     bar.hidden = look.color === null && look.buttons.length === 0;
     if (had && !(bar.contains(document.activeElement) && document.activeElement?.checkVisibility())) {
       // What had the focus is gone, or hidden and about to lose it.
@@ -56,7 +61,16 @@ export class LookView {
     }
   }
 
-  /** @param {{label: string, message: string}} button */
+  /** @param {readonly Button[]} wanted */
+  #showButtons(wanted) {
+    const shown = new Map(wanted.map((button) => [JSON.stringify(button), button]));
+    this.#buttons = new Map(
+      [...shown].map(([key, button]) => [key, this.#buttons.get(key) ?? this.#button(button)]),
+    );
+    arrange(part(bar, "#buttons"), [...this.#buttons.values()]);
+  }
+
+  /** @param {Button} button */
   #button({ label, message }) {
     const made = fromTemplate("button-template");
     const press = part(made, ".chip");

@@ -1,6 +1,6 @@
 /** Draws the choice of a model, and of how it thinks. Knows nothing of the network. */
 
-import { part } from "./dom.js";
+import { arrange, part } from "./dom.js";
 import { traits } from "./models.js";
 import { thinkChoices } from "./settings.js";
 
@@ -71,16 +71,9 @@ export class ModelPicker {
     const options = found.map((model) =>
       drawn(present.get(model.name) ?? new Option("", model.name), model),
     );
-    for (const option of [...models.options]) {
-      if (!options.includes(option)) {
-        option.remove();
-      }
-    }
-    options.forEach((option, place) => {
-      if (models.options[place] !== option) {
-        models.add(option, place);
-      }
-    });
+    // Before the options there is the button that shows the chosen one.
+    const button = models.querySelector(":scope > button");
+    arrange(models, button ? [button, ...options] : options);
     this.choose(current ?? "");
   }
 

@@ -80,7 +80,9 @@ export class Preferences {
   /** Return the fields of `POST /chat` that a person chooses, messages aside; model "" is the server's. */
   requestFields() {
     const { model } = this.#picker;
-    return { model: model?.name ?? "", ...this.#settings.requestFields(model) };
+    // Before the models are known, the one chosen last time.
+    const name = model?.name ?? this.#settings.get("model");
+    return { model: name, ...this.#settings.requestFields(model) };
   }
 
   /** The system prompt of chats that have none of their own; "" is none. */

@@ -91,7 +91,7 @@ async def test_pictures_reach_the_model(opener: Opener) -> None:
         assert await hand_over(chat, "drop", "dropped.png", PNG)
         await expect(pictures(chat)).to_have_count(3)
         await expect(chat.page.locator("body")).not_to_have_class("dropping")
-        await expect(chat.page.get_by_role("status")).to_have_text("Added dropped.png.")
+        await expect(chat.page.locator("#announcer")).to_have_text("Added dropped.png.")
         await chat.wait_for("[...document.images].every((image) => image.naturalWidth > 1)")
 
         await chat.page.get_by_role("button", name="Remove pasted.png").press("Enter")
