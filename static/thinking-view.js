@@ -92,7 +92,8 @@ export class ThinkingView {
   #showTime(goesOn) {
     const { thinkingBegan, thinkingEnded } = this.#answer;
     const time = thinkingBegan ? ((thinkingEnded || Date.now()) - thinkingBegan) / 1000 : 0;
-    const said = goesOn ? `Thinking, ${Math.floor(time)} s` : `Thought for ${seconds(time)}`;
+    const thought = `Thought for ${time < 1 ? "a moment" : seconds(time)}`;
+    const said = goesOn ? `Thinking, ${Math.floor(time)} s` : thought;
     const summary = part(this.#details, "summary");
     // Not more often than it changes: each frame paints.
     if (summary.textContent !== said) {
