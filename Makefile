@@ -41,7 +41,7 @@ screenshots: .venv/dev.installed $(PAGE_LIBRARIES)
 	$(BIN)/python -m tests.browser.screenshots docs/page
 
 # Peers are installed beside dripline, in an environment of their own.
-bench: .venv-bench/bench.installed
+bench: .venv-bench/bench.installed try-page
 	.venv-bench/bin/python -m tests.benchmarks $(ARGS)
 
 clean:

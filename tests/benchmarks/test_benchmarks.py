@@ -11,6 +11,7 @@ from tests.benchmarks.report import Table, Verdict
 from tests.benchmarks.rounds import Spread, interleaved, ratios
 from tests.benchmarks.throughput import WORKS
 from tests.support.processes import run
+from tests.support.programs import require_program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -25,6 +26,16 @@ async def test_a_quick_run_measures_dripline_beside_its_source() -> None:
     assert len(ours) == len(WORKS)
     assert all(float(cpu.replace(",", "")) > 0 for _, cpu, *_ in ours)
     assert [row[0] for row in rows].count("| no relay") == len(WORKS)
+
+
+async def test_a_quick_run_measures_the_page() -> None:
+    require_program("chromium")
+    code, out, error = await run("python", "-m", "tests.benchmarks", "--quick", "--only", "page")
+    assert code == 0, error
+    rows = [line.split(" | ") for line in out.splitlines() if line.count(" | ") == 3]
+    quarters = {name: cost for name, cost, *_ in rows[2:]}
+    assert list(quarters) == ["| first", "| second", "| third", "| last"]
+    assert all(float(cost) > 0 for cost in quarters.values())
 
 
 async def test_rounds_are_interleaved_and_turned_round() -> None:

@@ -1,0 +1,156 @@
+"""What an answer costs the browser, from its beginning to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from playwright.async_api import Browser, CDPSession
+
+from dripline_server.fake_ollama import FakeOllama, Pace, Script
+from tests.benchmarks.options import Options
+from tests.benchmarks.report import Section, Table, Verdict
+from tests.support.browser import ChatPage, chat_server, chromium, open_page
+from tests.support.long_answer import long_answer
+
+TOKENS, RATE = 20_000, 500
+QUARTERS = ("first", "second", "third", "last")
+WORK = "an answer on the page"
+TEXT = (
+    f"Headless Chromium shows an answer of {TOKENS:,} tokens of mixed Markdown at {RATE} a second,"
+    " in the real page from the real server. Main thread: all that it did, by the browser's own"
+    " count (script, style, layout, paint, garbage collection), for each token of a quarter of the"
+    " answer. The longest task is in CPU time: on a busy machine the clock goes on while the"
+    " browser waits for a core. Heap: what it has grown by after garbage collection, in a second"
+    " answer of the same text. Parsed anew: setting `innerHTML` to the whole text's Markdown, which"
+    " the same library parses, and laying it out; the usual way does that for each token."
+)
+
+PARSE_ANEW = """async ([text]) => {
+    const { parser } = await import("/static/markdown-library.js");
+    const element = document.createElement("div");
+    element.className = "text prose";
+    document.querySelector("#log").append(element);
+    const began = performance.now();
+    element.innerHTML = parser.render(text);
+    element.getBoundingClientRect();
+    const took = performance.now() - began;
+    element.remove();
+    return took;
+}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the main thread did without a break; times are in ms.
+
+    Attributes:
+        cpu: What it took.
+        clock: How long it lasted, with the time that the thread had no core.
+    """
+
+    cpu: float
+    clock: float
+
+
+async def run(options: Options) -> Section:
+    """Measure the page, where Chromium is installed."""
+    section = Section("What an answer costs the browser", TEXT)
+    if not shutil.which("chromium"):
+        section.notes.append("Not measured: there is no Chromium here.")
+        return section
+    tokens = long_answer(TOKENS // 50 if options.quick else TOKENS)
+    script = Script(tokens, Pace(tokens_per_second=RATE))
+    async with (
+        chromium() as browser,
+        chat_server(script) as (ollama, server),
+        open_page(browser, server.url) as chat,
+    ):
+        devtools = await chat.page.context.new_cdp_session(chat.page)
+        await devtools.send("Performance.enable")
+        await browser.start_tracing(page=chat.page, categories=["toplevel"])
+        times = await _show(chat, ollama, devtools, "TaskDuration", len(tokens))
+        tasks = await _tasks(browser)
+        heap = await _show(chat, ollama, devtools, "JSHeapUsedSize", len(tokens))
+        anew = [await _parse_anew(chat, tokens, quarter) for quarter in range(4)]
+    _report(section, len(tokens), times, heap, anew)
+    longest = max(task.cpu for task in tasks)
+    section.verdicts.append(Verdict(WORK, "longest task, CPU ms", longest, 50))
+    long = [task for task in tasks if task.clock > 50]
+    section.notes.append(f"Tasks that lasted more than 50 ms by the clock: {len(long)}.")
+    return section
+
+
+async def _show(
+    chat: ChatPage, ollama: FakeOllama, devtools: CDPSession, metric: str, count: int
+) -> list[float]:
+    """Return what a token cost in each quarter of an answer: seconds, or bytes."""
+    answers = await chat.answers.count()
+    marks = [await _metric(devtools, metric)]
+    await chat.ask("Tell me all of it")
+    request = await ollama.wait_for_request(answers + 1)
+    for quarter in range(1, 5):
+        while request.tokens_sent < count * quarter / 4:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)
+        marks.append(await _metric(devtools, metric))
+    await chat.wait_answered(answers + 1)
+    return [(after - before) / (count / 4) for before, after in pairwise(marks)]
+
+
+async def _tasks(browser: Browser) -> list[Task]:
+    events = json.loads(await browser.stop_tracing())["traceEvents"]
+    threads = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    return [
+        Task(event["tdur"] / 1000, event["dur"] / 1000)
+        for event in events
+        if (event["pid"], event["tid"]) in threads
+        and event["name"] == "ThreadControllerImpl::RunTask"
+        and "tdur" in event
+    ]
+
+
+async def _metric(devtools: CDPSession, name: str) -> float:
+    if name == "JSHeapUsedSize":
+        await devtools.send("HeapProfiler.collectGarbage")
+    found: dict[str, Any] = await devtools.send("Performance.getMetrics")
+    values = {metric["name"]: float(metric["value"]) for metric in found["metrics"]}
+    return values[name]
+
+
+async def _parse_anew(chat: ChatPage, tokens: Sequence[str], quarter: int) -> float:
+    middle = len(tokens) * (2 * quarter + 1) // 8
+    text = "".join(tokens[:middle])
+    times = [await chat.page.evaluate(PARSE_ANEW, [text]) for _ in range(5)]
+    return float(sorted(times)[2])
+
+
+def _report(
+    section: Section,
+    count: int,
+    times: Sequence[float],
+    heap: Sequence[float],
+    anew: Sequence[float],
+) -> None:
+    milliseconds = [1000 * cost for cost in times]
+    rows = [list(row) for row in zip(QUARTERS, milliseconds, heap, anew, strict=True)]
+    header = [
+        "quarter",
+        "main thread, ms a token",
+        "heap, bytes a token",
+        "parsed anew, ms a token",
+    ]
+    section.tables.append(Table(f"An answer of {count:,} tokens", header, rows))
+    growth = "last quarter's of the first's"
+    section.verdicts += [
+        Verdict(WORK, f"time of a token, {growth}", times[-1] / times[0], 1.25),
+        Verdict(WORK, "heap of a token in the last quarter, bytes", heap[-1], 1024),
+    ]
