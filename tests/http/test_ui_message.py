@@ -70,6 +70,10 @@ async def test_tools_of_the_page(npm_clients: NpmClients) -> None:
         call |= {"state": "output-available", "output": {"degrees": 20}}
         second = await npm_clients.chat(s.url, body=TOOLS, does="continue", messages=first.messages)
         messages = await asked_of_ollama(s)
+        again = await npm_clients.chat(s.url, does="resume", messages=first.messages)
+        reloaded = await npm_clients.chat(s.url, does="resume")
+    assert again.messages == second.messages
+    assert bare(reloaded.messages) == bare(second.messages[1:])
     assert [message["id"] for message in second.messages] == [m["id"] for m in first.messages]
     assert second.joined("text") == "Let me look.Sunny."
     function = {"name": "get_weather", "arguments": {"city": "Bern"}}
@@ -85,6 +89,14 @@ async def test_tools_of_the_page(npm_clients: NpmClients) -> None:
             "tool_name": "get_weather",
             "tool_call_id": call_id,
         },
+    ]
+
+
+def bare(messages: list[Json]) -> list[Json]:
+    """Messages without what a reader calls its parts."""
+    return [
+        {**message, "parts": [{**part, "id": None} for part in message["parts"]]}
+        for message in messages
     ]
 
 
@@ -190,6 +202,44 @@ async def test_resume_through_another_process(npm_clients: NpmClients, redis: Re
         asked = await npm_clients.chat(one.url)
         resumed = await npm_clients.chat(other.url, does="resume")
     assert resumed.messages == [asked.message]
+
+
+async def test_a_message_that_went_on_is_resumed_whole(npm_clients: NpmClients) -> None:
+    """With every kind of part that it had before; the page's tools are not called again."""
+    tool = {"toolCallId": "c", "input": {"a": 1}}
+    before: list[Json] = [
+        {"type": "step-start"},
+        {"type": "reasoning", "text": "Hm", "state": "done"},
+        {"type": "data-ui-control", "id": "d", "data": {"action": "change_theme"}},
+        {**tool, "type": "tool-f", "state": "output-available", "output": {"b": 2}},
+        {**tool, "type": "tool-g", "toolCallId": "e", "state": "output-error", "errorText": "no"},
+    ]
+    messages = [text("Hi"), {"id": "m", "role": "assistant", "parts": before}]
+    async with stack(Script("Done.")) as s:
+        await npm_clients.chat(s.url, does="continue", messages=messages)
+        resumed = await npm_clients.chat(s.url, does="resume")
+    assert resumed.message["id"] == "m"
+    assert [part["type"] for part in resumed.message["parts"]] == [
+        *(part["type"] for part in before),
+        "step-start",
+        "text",
+    ]
+    for part, was in zip(resumed.message["parts"], before, strict=False):
+        assert was.items() <= part.items()
+    assert "tool-input-available" not in [chunk["type"] for chunk in resumed.said["chunks"]]
+
+
+@pytest.mark.parametrize("run_log", ["memory", "redis"])
+async def test_a_chat_that_cannot_be_resumed(redis: RedisServer, run_log: str) -> None:
+    """Its run ends with its reader, so there is nothing to come back to, nor an earlier answer."""
+    where = redis.url if run_log == "redis" else run_log
+    async with stack(Script(["a"] * 3), run_log=where) as s:
+        for leaving in ("continue", "stop"):
+            body = {"id": "chat", "messages": [text("Hi")], "on_disconnect": leaving}
+            async with s.http.post(f"{s.url}/api/chat", json=body) as response:
+                assert '"finishReason":"stop"' in await response.text()
+        async with s.http.get(f"{s.url}/api/chat/chat/stream") as response:
+            assert response.status == 204
 
 
 async def test_forgotten_runs_are_not_resumed() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -37,12 +37,14 @@ class UiMessageTranslator:
     Args:
         message_id: The id of the message; an earlier one's where that is continued.
         run_id: dripline's own id of the run; it does not show.
+        before: The chunks of what the message had before this run, for readers that have nothing.
     """
 
     headers: Mapping[str, str] = {"x-vercel-ai-ui-message-stream": "v1"}
 
-    def __init__(self, message_id: str, run_id: str) -> None:
+    def __init__(self, message_id: str, run_id: str, before: Sequence[Json] = ()) -> None:
         self._message_id = message_id
+        self._before = before
         self._key = public_name(run_id)
         self._started = False
         # The part that is open: "text" or "reasoning", and its id.
@@ -56,6 +58,7 @@ class UiMessageTranslator:
         if not self._started:
             self._started = True
             yield orjson.dumps({"type": "start", "messageId": self._message_id})
+            yield from map(orjson.dumps, self._before)
             yield orjson.dumps({"type": "start-step"})
         yield from map(orjson.dumps, self._chunks(seq, event))
         if isinstance(event, End):

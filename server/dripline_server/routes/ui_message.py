@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import blake2b
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -10,14 +12,23 @@ from aiohttp import web
 from dripline_server.dialects import Position
 from dripline_server.dialects.translated import TranslatedDialect, public_name
 from dripline_server.dialects.ui_message import UiMessageTranslator
+from dripline_server.dialects.ui_message_parts import chunks_of
 from dripline_server.routes.dialect_query import ui_message_address
 from dripline_server.routes.json_body import read_json
 from dripline_server.routes.run_answer import stream_run
 from dripline_server.routes.runs import stop_run
 from dripline_server.routes.start_run import start_run
-from dripline_server.routes.ui_message_input import UiChatRequest, chat_request, continued
+from dripline_server.routes.ui_message_input import (
+    UiChatRequest,
+    UiMessage,
+    chat_request,
+    continued,
+)
 from dripline_server.run_log import FoundRun
 from dripline_server.state import STATE
+
+# Bytes that are kept of a message which goes on, while its run can be resumed.
+MAX_ABOUT = 256 * 1024
 
 routes = web.RouteTableDef()
 
@@ -26,13 +37,20 @@ routes = web.RouteTableDef()
 async def chat(request: web.Request) -> web.StreamResponse:
     """Start a run; the chunks of a UI message are the response."""
     asked = await read_json(request, UiChatRequest)
-    run = await start_run(request, chat_request(asked))
-    message_id = continued(asked) or public_name(run.id)
-    if asked.on_disconnect != "stop":  # else nobody could come back
-        newest = orjson.dumps({"run": run.id, "message": message_id})
-        await request.app[STATE].logs.remember(_key(request, asked.id), run.id, newest)
+    wanted = chat_request(asked)
+    logs, key = request.app[STATE].logs, _key(request, asked.id)
+    resumable = asked.on_disconnect != "stop"
+    if not resumable:
+        # Before the run, which would end in a moment without a reader.
+        await logs.remember(key, "", b"")
+    run = await start_run(request, wanted)
+    earlier = continued(asked)
+    message_id = earlier.id if earlier else public_name(run.id)
+    if resumable:
+        await logs.remember(key, run.id, _about(run.id, message_id, earlier))
     where = {"Content-Location": ui_message_address(run.id, message_id)}
-    return await stream_run(request, run, _dialect(message_id, run.id), where)
+    dialect = TranslatedDialect(UiMessageTranslator(message_id, run.id), Position(0))
+    return await stream_run(request, run, dialect, where)
 
 
 @routes.get("/api/chat/{chat_id}/stream", allow_head=False)
@@ -43,8 +61,9 @@ async def resume(request: web.Request) -> web.StreamResponse:
     """
     if (found := await _newest(request)) is None:
         return web.Response(status=204)
-    run, message_id = found
-    return await stream_run(request, run, _dialect(message_id, run.id))
+    run, about = found
+    translator = UiMessageTranslator(about["message"], run.id, list(chunks_of(about["before"])))
+    return await stream_run(request, run, TranslatedDialect(translator, Position(0)))
 
 
 @routes.delete("/api/chat/{chat_id}/stream")
@@ -57,19 +76,23 @@ async def stop(request: web.Request) -> web.Response:
     return await stop_run(found[0]) if found else web.Response(status=204)
 
 
-async def _newest(request: web.Request) -> tuple[FoundRun, str] | None:
-    """Return the newest run of a chat, and the id of its message."""
+def _about(run_id: str, message_id: str, earlier: UiMessage | None) -> bytes:
+    """Return what resuming has to know; b"" where that is too much to keep."""
+    before = earlier.parts if earlier else []
+    # Not orjson's bytes: each of those holds 4 KiB.
+    about = json.dumps({"run": run_id, "message": message_id, "before": before}).encode()
+    return about if len(about) <= MAX_ABOUT else b""
+
+
+async def _newest(request: web.Request) -> tuple[FoundRun, dict[str, Any]] | None:
+    """Return the newest run of a chat, and what is known of its message."""
     state = request.app[STATE]
-    newest = await state.logs.recall(_key(request, request.match_info["chat_id"]))
-    if newest is None:
+    found = await state.logs.recall(_key(request, request.match_info["chat_id"]))
+    if not found:
         return None
-    about = orjson.loads(newest)
+    about = json.loads(found)
     run = await state.runs.find(about["run"])
-    return (run, about["message"]) if run else None
-
-
-def _dialect(message_id: str, run_id: str) -> TranslatedDialect:
-    return TranslatedDialect(UiMessageTranslator(message_id, run_id), Position(0))
+    return (run, about) if run else None
 
 
 def _key(request: web.Request, chat_id: str) -> str:

@@ -58,13 +58,13 @@ def chat_request(asked: UiChatRequest) -> ChatRequest:
         raise invalid(error) from error
 
 
-def continued(asked: UiChatRequest) -> str:
-    """Return the id of the assistant's message that the answer goes on with; "" for a new one.
+def continued(asked: UiChatRequest) -> UiMessage | None:
+    """Return the assistant's message that the answer goes on with; None for a new one.
 
     The SDK sends what the page's tools gave as parts of the message that called them.
     """
     last = asked.messages[-1]
-    return last.id if last.role == "assistant" else ""
+    return last if last.role == "assistant" and last.id else None
 
 
 def _messages(message: UiMessage, where: str) -> Iterator[Json]:

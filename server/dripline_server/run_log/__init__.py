@@ -211,15 +211,15 @@ class RunLogs(Protocol):
     async def remember(self, name: str, run_id: str, about: bytes) -> None:
         """Keep what a client is to find by `name`, for as long as the run is there.
 
-        A later run's takes the place of an earlier one's.
+        A later run's takes the place of an earlier one's; b"" stands for nothing.
 
         Raises:
             RunLogUnavailable: It cannot be kept.
         """
         ...
 
-    async def recall(self, name: str) -> bytes | None:
-        """Return what `name` stands for, in whatever process it was said; None for nothing.
+    async def recall(self, name: str) -> bytes:
+        """Return what `name` stands for, in whatever process it was said; b"" for nothing.
 
         Raises:
             RunLogUnavailable: It cannot be known.

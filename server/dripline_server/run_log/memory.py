@@ -224,7 +224,7 @@ class MemoryRunLogs:
         """See `RunLogs.forget`."""
         self._logs.pop(run_id).forget()
         name = self._names.pop(run_id, "")
-        if name and self._abouts[name][0] == run_id:
+        if self._abouts.get(name, ("", b""))[0] == run_id:
             del self._abouts[name]
 
     async def find(self, run_id: str) -> FoundRun | None:
@@ -233,14 +233,16 @@ class MemoryRunLogs:
 
     async def remember(self, name: str, run_id: str, about: bytes) -> None:
         """See `RunLogs.remember`."""
-        if run_id in self._logs:  # it may have ended, and been let go of, meanwhile
+        if about and run_id in self._logs:  # it may have ended, and been let go of, meanwhile
             self._abouts[name] = (run_id, about)
             self._names[run_id] = name
+        else:
+            self._abouts.pop(name, None)
 
-    async def recall(self, name: str) -> bytes | None:
+    async def recall(self, name: str) -> bytes:
         """See `RunLogs.recall`."""
-        found = self._abouts.get(name)
-        return found[1] if found else None
+        _, about = self._abouts.get(name, ("", b""))
+        return about
 
     async def check(self) -> None:
         """See `RunLogs.check`."""

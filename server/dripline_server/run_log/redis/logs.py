@@ -112,10 +112,10 @@ class RedisRunLogs:
         """See `RunLogs.remember`; how long the run will be there is not known, so it is a day."""
         await self._link.pipe.call(("SET", stream.name_key(name), about, "PX", stream.NAME_TIME))
 
-    async def recall(self, name: str) -> bytes | None:
+    async def recall(self, name: str) -> bytes:
         """See `RunLogs.recall`."""
         (about,) = await self._link.pipe.call(("GET", stream.name_key(name)))
-        return None if about is None else bytes(about)
+        return bytes(about or b"")
 
     async def check(self) -> None:
         """See `RunLogs.check`."""
