@@ -1,0 +1,70 @@
+"""`agui-fetch.js` in a browser, whose `fetch` differs from that of Node.js."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Browser
+
+from dripline_server.fake_ollama import Ending, Fault, Script
+from tests.support.cutting_proxy import Cut, CuttingProxy
+from tests.support.stack import stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+WORDS = [f"{n}é " for n in range(60)]
+HEADERS = 800
+READ = """async (abortAfter) => {
+  const { createAguiFetch } = await import("/static/agui-fetch.js");
+  const abort = new AbortController();
+  const response = await createAguiFetch({ firstWait: 1, longestWait: 5 })("/agui", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    signal: abort.signal,
+    body: JSON.stringify({
+      threadId: "t", runId: "r", messages: [{ id: "1", role: "user", content: "Hi" }],
+    }),
+  });
+  const text = new TextDecoder();
+  let said = "";
+  try {
+    for (let reader = response.body.getReader(); ; ) {
+      const { done, value } = await reader.read();
+      if (done) return said;
+      said += text.decode(value, { stream: true });
+      if (said.includes(abortAfter)) abort.abort();
+    }
+  } catch (error) {
+    return error.name;
+  }
+}"""
+
+
+async def test_cuts(browser: Browser) -> None:
+    """The whole answer over five connections that are cut."""
+    async with stack(Script(WORDS)) as s, CuttingProxy(s.url) as proxy:
+        page = await browser.new_page()
+        await page.goto(f"{proxy.url}/static/palette.js")
+        await page.evaluate('import("/static/agui-fetch.js")')
+        # The browser keeps its connections; the next ones are to be new.
+        await proxy.refuse()
+        await proxy.listen()
+        proxy.cuts.extend(Cut(HEADERS + 400 * n, "RST" if n % 2 else "FIN") for n in range(40))
+        said = await page.evaluate(READ, "nothing")
+        proxy.cuts.clear()
+        assert len(proxy.done) >= 4
+        assert len(s.ollama.chats) == 1
+        await page.close()
+    deltas = [part.partition('"')[0] for part in said.split('"delta":"')[1:]]
+    assert "".join(deltas) == "".join(WORDS)
+    assert said.count("RUN_FINISHED") == 1
+
+
+async def test_abort(browser: Browser) -> None:
+    """It stops the model."""
+    async with stack(Script(["a", "b"], fault=Fault.stall(at_token=1))) as s:
+        page = await browser.new_page()
+        await page.goto(f"{s.url}/static/palette.js")
+        assert await page.evaluate(READ, "CONTENT") == "AbortError"
+        request = await s.ollama.wait_for_request()
+        assert await request.wait_ended() is Ending.CLIENT_LEFT
+        await page.close()
