@@ -8,7 +8,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 PAGE_LIBRARIES := static/node_modules/.package-lock.json
 TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
-.PHONY: run test soak check fix bench wheel screenshots clean try-page try-tests
+.PHONY: run test soak fuzz check fix bench wheel screenshots clean try-page try-tests
 
 run: .venv/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
@@ -22,6 +22,14 @@ SEED ?= 1
 
 soak: .venv/dev.installed
 	DRIPLINE_SOAK_RUNS=$(RUNS) DRIPLINE_SOAK_SEED=$(SEED) $(BIN)/python -m pytest tests/soak $(ARGS)
+
+# Seconds for each target, on Linux.
+SECONDS ?= 60
+
+fuzz: .venv/dev.installed
+	$(BIN)/python -m pip install --quiet -e '.[fuzz]'
+	for target in $$($(BIN)/python -m tests.fuzz list); do \
+		$(BIN)/python -m tests.fuzz $$target --seconds $(SECONDS) || exit 1; done
 
 check: .venv/dev.installed $(PAGE_LIBRARIES) $(TEST_LIBRARIES)
 	$(BIN)/ruff check .
