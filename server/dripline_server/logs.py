@@ -6,12 +6,15 @@ import logging
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http import HttpProcessingError
 
 access_logger = logging.getLogger("dripline_server.access")
 
 _PLAIN = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 # Ids of runs are rights to read them; this much is enough to find one again.
 ID_SHOWN = 8
+# What aiohttp puts as the method of a request that is not HTTP; no route is looked for then.
+NO_HTTP = "UNKNOWN"
 
 
 class KeyValueFormatter(logging.Formatter):
@@ -32,8 +35,10 @@ class AccessLog(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Log a request that has been answered."""
-        route = request.match_info.route.resource if isinstance(request, web.Request) else None
-        run_id = request.match_info.get("run_id", "") if isinstance(request, web.Request) else ""
+        route, run_id = None, ""
+        if isinstance(request, web.Request) and request.method != NO_HTTP:
+            route = request.match_info.route.resource
+            run_id = request.match_info.get("run_id", "")
         self.logger.info(
             "request",
             extra={
@@ -48,10 +53,21 @@ class AccessLog(AbstractAccessLogger):
         )
 
 
+def without_request_bytes(record: logging.LogRecord) -> bool:
+    """Take the traceback out of aiohttp's record of a request that is not HTTP.
+
+    It quotes the bytes, a token among them perhaps, and anybody can send as many as they like.
+    """
+    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.exc_info = None
+    return True
+
+
 def configure(level: str) -> None:
     """Write dripline's records, and warnings of others, to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(KeyValueFormatter())
+    handler.addFilter(without_request_bytes)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("dripline", "dripline_server"):
         logging.getLogger(name).setLevel(level.upper())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from dripline_server.fake_ollama import Script
 from dripline_server.settings import BadSetting, Settings
+from tests.support.processes import command, line
 from tests.support.stack import Stack, stack, user
 
 TOKEN = "correct-horse-battery-staple"
@@ -239,3 +241,22 @@ def test_beyond_this_machine(host: str) -> None:
 def test_on_this_machine(host: str) -> None:
     """Loopback needs none."""
     Settings(host=host)
+
+
+async def test_a_token_in_a_broken_request() -> None:
+    """Aiohttp quotes what is not HTTP in its log; dripline's log does not."""
+    async with command(
+        "dripline-server",
+        "--port=0",
+        "--ollama=http://127.0.0.1:1",
+        environment={"DRIPLINE_TOKEN": TOKEN},
+    ) as process:
+        port = int((await line(process)).rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET / HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\0\r\n\r\n".encode())
+        assert b" 400 " in await reader.readline()
+        writer.transport.abort()
+        process.send_signal(signal.SIGTERM)
+        _, logged = await process.communicate()
+    assert b"Error handling request" in logged
+    assert TOKEN.encode() not in logged

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from dripline.events import UiControl
 from dripline_server import ui_control
@@ -17,6 +17,8 @@ from dripline_server.run_request import RunRequest
 from dripline_server.tools import Tool
 from dripline_server.ui_tools import UI_TOOLS
 
+MAX_MESSAGES = 10_000
+
 
 class ChatMessage(BaseModel):
     """One message, as Ollama takes it."""
@@ -25,8 +27,8 @@ class ChatMessage(BaseModel):
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = ""
-    images: list[str] | None = None
-    tool_calls: list[dict[str, JsonValue]] | None = None
+    images: list[str] | None = Field(None, fail_fast=True)
+    tool_calls: list[dict[str, Any]] | None = Field(None, fail_fast=True)
     tool_name: str | None = None
     tool_call_id: str | None = None
     thinking: str | None = None
@@ -37,13 +39,14 @@ class ChatRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     model: str = ""
-    options: dict[str, JsonValue] | None = None
-    format: JsonValue = None
+    # What is inside of these is JSON by now, and Ollama's to check.
+    options: dict[str, Any] | None = None
+    format: Any = None
     keep_alive: str | float | None = None
     think: bool | Literal["low", "medium", "high", "max"] | None = None
-    tools: list[dict[str, JsonValue]] | None = None
+    tools: list[dict[str, Any]] | None = Field(None, fail_fast=True)
     logprobs: bool | None = None
     top_logprobs: int | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TypeVar
 
 import orjson
@@ -10,16 +11,23 @@ from pydantic import BaseModel, ValidationError
 
 from dripline.errors import ErrorCode
 from dripline_server.problems import Problem
+from dripline_server.state import STATE
 
 M = TypeVar("M", bound=BaseModel)
+
+# Reading and checking takes up to 2 us for each, and everybody waits. Text has its commas too: this
+# is a megabyte of CSV, or ten of prose.
+MAX_VALUES = 200_000
+# orjson reads more levels than it writes, which are 254.
+SAFE_DEPTH = 200
 
 
 async def read_json(request: web.Request, model: type[M]) -> M:
     """Read the body, and check it.
 
     Raises:
-        Problem: It is no JSON (400 `bad_json`), not declared as such (415), too large (413), or a
-            field is wrong (400 `bad_field`, named in the message).
+        Problem: What `parse_json` raises; or it is not declared as JSON (415), too large (413), or
+            did not come in time (408).
     """
     if request.content_type != "application/json":
         raise Problem(
@@ -27,10 +35,41 @@ async def read_json(request: web.Request, model: type[M]) -> M:
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
             "Send the body with the header Content-Type: application/json.",
         )
+    limit = request.app[STATE].settings.body_time
+    try:
+        async with asyncio.timeout(limit or None):
+            body = await request.read()
+    except TimeoutError as error:
+        raise Problem(
+            408,
+            ErrorCode.BODY_TOO_SLOW,
+            f"The body did not come within {limit:g} s (--body-time).",
+            {"Connection": "close"},
+        ) from error
+    return parse_json(body, model)
+
+
+def parse_json(body: bytes, model: type[M]) -> M:
+    """Check a body.
+
+    Raises:
+        Problem: It is no JSON (400 `bad_json`), has too many values (413), or a field is wrong
+            (400 `bad_field`, named in the message).
+    """
+    nested = body.count(b"[") + body.count(b"{")
+    if nested + body.count(b",") > MAX_VALUES:
+        raise Problem(
+            413,
+            ErrorCode.BODY_TOO_LARGE,
+            f"The body has more than {MAX_VALUES:,} values (commas and brackets are counted).",
+        )
     try:
         # Not pydantic's own reader: it takes NaN, which is no JSON.
-        return model.model_validate(orjson.loads(await request.read()))
-    except orjson.JSONDecodeError as error:
+        value = orjson.loads(body)
+        if nested > SAFE_DEPTH:
+            orjson.dumps([[[value]]])  # what cannot be written, some levels down, is too deep
+        return model.model_validate(value)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise Problem(400, ErrorCode.BAD_JSON, f"The body is not JSON: {error}") from error
     except ValidationError as error:
         raise invalid(error) from error
