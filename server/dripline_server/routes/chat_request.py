@@ -54,7 +54,7 @@ class ChatRequest(BaseModel):
     ui_control: Literal["auto", "rules", "tools", "off"] = "auto"
     on_disconnect: Literal["stop", "continue"] | None = None
     # As hard to guess as the server's own, which have 22 characters.
-    run_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{22,64}$")] | None = None
+    run_id: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{22,64}$")
 
 
 OWN_FIELDS = {"stream", "ui_control", "on_disconnect", "run_id"}
