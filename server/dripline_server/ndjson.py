@@ -44,15 +44,20 @@ class LineSplitter:
             LineTooLong: A line passes the limit; it need not be complete for that. The lines
                 before it have been yielded.
         """
-        *lines, rest = chunk.split(b"\n")
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        tail = self._tail_size
         if lines and self._tail:
             lines[0] = b"".join((*self._tail, lines[0]))
             self._tail.clear()
             self._tail_size = 0
-        for line in lines:
-            if len(line) > self._max_line:
-                raise LineTooLong(self._max_line)
-            yield line
+        if len(chunk) + tail <= self._max_line:  # so is each line
+            yield from lines
+        else:
+            for line in lines:
+                if len(line) > self._max_line:
+                    raise LineTooLong(self._max_line)
+                yield line
         if rest:
             self._tail.append(rest)
             self._tail_size += len(rest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,17 @@ import aiohttp
 import httpx
 import ollama
 import orjson
+from yarl import URL
 
 from dripline.errors import ErrorCode
 from dripline.response_body import BodyBroken, Break
-from dripline.response_body import chunks as body_chunks
 from dripline_server.capabilities import Capabilities
 from dripline_server.ndjson import LineSplitter, LineTooLong
+from dripline_server.upstream_http import Answer, NotHttp, SessionAnswer, post_json
 
 Chunk = dict[str, Any]
+
+_NO_MESSAGE: dict[str, Any] = {}
 
 CONNECT_TIMEOUT = 10.0
 INFO_TIMEOUT = 10.0
@@ -83,6 +86,7 @@ class Ollama:
 
     def __init__(self, url: str, *, stall_timeout: float, max_line: int) -> None:
         self.url = url
+        self._chat_url = URL(f"{url}/api/chat")
         self._stall_timeout = stall_timeout
         self._max_line = max_line
         # Without limit=0, stream 101 would wait in silence for one of the others to end.
@@ -128,50 +132,12 @@ class Ollama:
         Raises:
             UpstreamError: Any way in which Ollama can fail.
         """
-        response = await self._post_chat(body, middlewares)
-        try:
-            if response.status != 200:
-                raise await _refusal(response, model)
-            async for chunks in self._read(response):
-                yield chunks
-        except BodyBroken as error:
-            raise self._broken(error.how) from error
-        finally:
-            response.close()
-
-    async def _post_chat(
-        self, body: bytes, middlewares: Sequence[aiohttp.ClientMiddlewareType]
-    ) -> aiohttp.ClientResponse:
-        try:
-            return await self._session.post(
-                f"{self.url}/api/chat",
-                data=body,
-                headers={"Content-Type": "application/json"},
-                allow_redirects=False,
-                middlewares=middlewares,
-            )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise UpstreamError(
-                ErrorCode.OLLAMA_UNREACHABLE,
-                f"No Ollama answers at {self.url} ({error}). Start it with `ollama serve`, or name"
-                " another with --ollama.",
-            ) from error
-        except TimeoutError as error:
-            raise self._broken("timeout") from error
-        except aiohttp.ClientOSError as error:
-            raise self._broken("reset") from error
-        except aiohttp.ServerDisconnectedError as error:
-            raise self._broken("cut") from error
-        except aiohttp.ClientError as error:
-            raise UpstreamError(
-                ErrorCode.UPSTREAM_GARBAGE,
-                f"What answers at {self.url} does not speak HTTP as Ollama does. Is it Ollama?",
-            ) from error
-
-    async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Chunk]]:
+        answer = await self._post_chat(body, middlewares)
         splitter = LineSplitter(self._max_line)
-        async with aclosing(body_chunks(response)) as body:
-            async for data in body:
+        try:
+            if answer.status != 200:
+                raise await _refusal(answer, model)
+            while data := await answer.read():
                 chunks, failure = _parse(splitter, data)
                 if chunks:
                     yield chunks
@@ -179,9 +145,67 @@ class Ollama:
                         return
                 if failure:
                     raise failure
-        raise UpstreamError(
-            ErrorCode.UPSTREAM_TRUNCATED,
-            "Ollama's answer stopped before its end. Its log says more. Try again.",
+            raise UpstreamError(
+                ErrorCode.UPSTREAM_TRUNCATED,
+                "Ollama's answer stopped before its end. Its log says more. Try again.",
+            )
+        except BodyBroken as error:
+            raise self._broken(error.how) from error
+        except NotHttp as error:
+            raise self._stranger() from error
+        finally:
+            await answer.close()
+
+    async def _post_chat(
+        self, body: bytes, middlewares: Sequence[aiohttp.ClientMiddlewareType]
+    ) -> Answer:
+        try:
+            # What is rare goes by aiohttp's client: recordings, https, a user in the address.
+            if middlewares or self._chat_url.scheme != "http" or self._chat_url.user:
+                return SessionAnswer(await self._post_by_session(body, middlewares))
+            return await post_json(
+                self._chat_url,
+                body,
+                connect_timeout=CONNECT_TIMEOUT,
+                stall_timeout=self._stall_timeout,
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise self._unreachable(error) from error
+        except aiohttp.ClientOSError as error:
+            raise self._broken("reset") from error
+        except aiohttp.ServerDisconnectedError as error:
+            raise self._broken("cut") from error
+        except aiohttp.ServerTimeoutError as error:
+            raise self._broken("timeout") from error
+        except (aiohttp.ClientError, NotHttp) as error:
+            raise self._stranger() from error
+        except BodyBroken as error:
+            raise self._broken(error.how) from error
+        except (ConnectionError, TimeoutError) as error:
+            raise self._unreachable(error) from error
+
+    async def _post_by_session(
+        self, body: bytes, middlewares: Sequence[aiohttp.ClientMiddlewareType]
+    ) -> aiohttp.ClientResponse:
+        return await self._session.post(
+            self._chat_url,
+            data=body,
+            headers={"Content-Type": "application/json"},
+            allow_redirects=False,
+            middlewares=middlewares,
+        )
+
+    def _unreachable(self, error: Exception) -> UpstreamError:
+        return UpstreamError(
+            ErrorCode.OLLAMA_UNREACHABLE,
+            f"No Ollama answers at {self.url} ({error}). Start it with `ollama serve`, or name"
+            " another with --ollama.",
+        )
+
+    def _stranger(self) -> UpstreamError:
+        return UpstreamError(
+            ErrorCode.UPSTREAM_GARBAGE,
+            f"What answers at {self.url} does not speak HTTP as Ollama does. Is it Ollama?",
         )
 
     def _broken(self, how: Break) -> UpstreamError:
@@ -213,7 +237,7 @@ class Ollama:
         # The package has no call for it.
         try:
             async with self._session.get(f"{self.url}/api/version", timeout=_INFO) as response:
-                return str(orjson.loads(await _read_start(response))["version"])
+                return str(orjson.loads(await _read_start(SessionAnswer(response)))["version"])
         except (aiohttp.ClientError, BodyBroken, TimeoutError) as error:
             raise self._unlisted(error) from error
         except (ValueError, LookupError, TypeError) as error:
@@ -295,7 +319,7 @@ def _parse(splitter: LineSplitter, data: bytes) -> tuple[list[Chunk], UpstreamEr
     try:
         for line in splitter.feed(data):
             chunk = orjson.loads(line)
-            if type(chunk) is not dict or type(chunk.get("message", {})) is not dict:
+            if type(chunk) is not dict or type(chunk.get("message", _NO_MESSAGE)) is not dict:
                 return chunks, _garbage("a line that is no chat chunk")
             if "error" in chunk:
                 message = f"Ollama reported an error: {chunk['error']}"
@@ -316,10 +340,10 @@ def _garbage(what: str) -> UpstreamError:
     )
 
 
-async def _refusal(response: aiohttp.ClientResponse, model: str) -> UpstreamError:
+async def _refusal(answer: Answer, model: str) -> UpstreamError:
     """Return what an error status means, with Ollama's own words."""
-    status = response.status
-    text = await _error_text(response)
+    status = answer.status
+    text = await _error_text(answer)
     if status == 404 and "not found" in text and "model" in text:
         return UpstreamError(
             ErrorCode.MODEL_NOT_FOUND,
@@ -332,26 +356,23 @@ async def _refusal(response: aiohttp.ClientResponse, model: str) -> UpstreamErro
     return UpstreamError(ErrorCode.OLLAMA_REFUSED, f"Ollama refused the request ({status}): {text}")
 
 
-async def _read_start(response: aiohttp.ClientResponse) -> bytes:
+async def _read_start(answer: Answer) -> bytes:
     """Return a short body whole, and of a long one the start.
 
     Raises:
         BodyBroken: It did not come to its end.
     """
     body = b""
-    async with aclosing(body_chunks(response)) as pieces:
-        async for piece in pieces:
-            body += piece
-            if len(body) > MAX_SHORT_BODY:
-                break
+    while len(body) <= MAX_SHORT_BODY and (piece := await answer.read()):
+        body += piece
     return body
 
 
-async def _error_text(response: aiohttp.ClientResponse) -> str:
+async def _error_text(answer: Answer) -> str:
     """Return Ollama's `{"error": ...}`, or the start of whatever else stands there."""
     body = b""
     with suppress(BodyBroken):  # the status says that it failed, with or without a text
-        body = await _read_start(response)
+        body = await _read_start(answer)
     try:
         return str(orjson.loads(body)["error"])
     except (ValueError, LookupError, TypeError):

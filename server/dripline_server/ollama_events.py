@@ -38,9 +38,12 @@ class OllamaAnswer:
             if thinking := message.get("thinking"):
                 events.append(Thinking(str(thinking)))
             if content := message.get("content"):
-                events.append(TextMessage(str(content), _typed(chunk.get("logprobs"), list)))
-            calls = _typed(message.get("tool_calls"), list) or ()
-            events.extend(self._tool_call(_typed(call, dict) or {}) for call in calls)
+                logprobs = chunk.get("logprobs")
+                events.append(
+                    TextMessage(str(content), None if logprobs is None else _typed(logprobs, list))
+                )
+            if calls := message.get("tool_calls"):
+                events.extend(self._tool_calls(calls))
             if chunk.get("done"):
                 self._add_done(chunk)
         if events and self._first_token is None:
@@ -63,6 +66,9 @@ class OllamaAnswer:
         for name in ("load_duration", "prompt_eval_count", "eval_count"):
             if (value := _typed(chunk.get(name), int)) is not None:
                 self._totals[name] = self._totals.get(name, 0) + value
+
+    def _tool_calls(self, calls: object) -> list[ToolCall]:
+        return [self._tool_call(_typed(call, dict) or {}) for call in _typed(calls, list) or ()]
 
     def _tool_call(self, call: dict[str, Any]) -> ToolCall:
         """Older Ollamas give calls no id; theirs are numbered."""

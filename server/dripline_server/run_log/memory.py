@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from dripline_server.run_log import (
@@ -172,15 +172,25 @@ class MemoryRunLog:
         droppable = self._before_margin(needed) - self.first_seq
         # An eighth more than it must, so that appends at the bound do not each look again.
         goal = self._max_bytes - self._max_bytes // 8
-        while droppable > 0 and (self._bytes > goal or self._beyond()):
-            self._count(-_cost((self._payloads[self._head],)))
-            self._payloads[self._head] = b""
-            self._head += 1
-            droppable -= 1
+        end = self._head + droppable
+        while self._head < end and (self._bytes > goal or self._budget.exceeded):
+            # Over the budget one by one: it may have been made room in elsewhere.
+            over = self._bytes - goal if self._bytes > goal else 1
+            self._drop_some(over, end)
         if self._head * 2 > len(self._payloads):
             del self._payloads[: self._head]
             self._head = 0
         return not self._beyond() or needed == self._next_seq
+
+    def _drop_some(self, over: int, end: int) -> None:
+        """Drop events before the index `end` until so many bytes are gone."""
+        payloads, head, freed = self._payloads, self._head, 0
+        while head < end and freed < over:
+            freed += len(payloads[head]) + OVERHEAD
+            payloads[head] = b""
+            head += 1
+        self._head = head
+        self._count(-freed)
 
     def _before_margin(self, needed: int) -> int:
         """Return the `seq` from which a reader at `needed` may still have to resume.
@@ -190,18 +200,20 @@ class MemoryRunLog:
         if not self._readers or self._budget.exceeded:
             return needed
         margin = min(RESUME_MARGIN, self._max_bytes // 2)
-        while needed > self.first_seq and margin > 0:
-            needed -= 1
-            margin -= len(self._payloads[needed - self._next_seq]) + OVERHEAD
-        return needed
+        payloads, first = self._payloads, self._head
+        index = end = len(payloads) - (self._next_seq - needed)
+        while index > first and margin > 0:
+            index -= 1
+            margin -= len(payloads[index]) + OVERHEAD
+        return needed - (end - index)
 
     def _count(self, change: int) -> None:
         self._bytes += change
         self._budget.used += change
 
 
-def _cost(payloads: Iterable[bytes]) -> int:
-    return sum(len(payload) + OVERHEAD for payload in payloads)
+def _cost(payloads: Sequence[bytes]) -> int:
+    return sum(map(len, payloads)) + OVERHEAD * len(payloads)
 
 
 class MemoryRunLogs:
