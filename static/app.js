@@ -4,13 +4,14 @@
  */
 
 import { Answering } from "./answering.js";
-import { requestMessages, titleOf, Tree } from "./conversation.js";
+import { requestMessages, titleOf } from "./conversation.js";
 import { Library } from "./library.js";
 import { canContinue, hasBegun, isRunning, newMessage } from "./message.js";
 
 /**
  * @typedef {import("./answering.js").Activity} Activity
  * @typedef {import("./conversation.js").Conversation} Conversation
+ * @typedef {import("./conversation.js").Tree} Tree
  * @typedef {import("./events.js").UiControl} UiControl
  * @typedef {import("./message.js").Message} Message
  * @typedef {import("./run-stream.js").NumberedEvent} NumberedEvent
@@ -47,7 +48,8 @@ export class App {
   #choices;
   #library;
   #answering;
-  #tree = new Tree();
+  /** @type {Tree} */
+  #tree;
   /** @type {Conversation} */
   #conversation;
   /** Counts what was opened: what comes late is of no use. */
@@ -71,7 +73,9 @@ export class App {
       onActivity: (message, activity) => views.showActivity(message, activity),
       onEnd: (message) => this.#end(message),
     });
-    this.#conversation = this.#library.create();
+    const { conversation, tree } = this.#library.create();
+    this.#conversation = conversation;
+    this.#tree = tree;
   }
 
   /** The open conversation. */
@@ -114,7 +118,8 @@ export class App {
   /** Begin a conversation with nothing in it. */
   create() {
     this.#opened += 1;
-    this.#show(this.#library.create(), new Tree());
+    const { conversation, tree } = this.#library.create();
+    this.#show(conversation, tree);
   }
 
   /**

@@ -99,14 +99,15 @@ export class Library {
   }
 
   /**
-   * Return a new conversation; it is kept from its first message on.
+   * Return a new conversation and its messages, none; it is kept from its first message on.
    *
    * @param {Partial<Conversation>} [given]
    */
   create(given) {
     const conversation = newConversation(given);
-    this.#trees.set(conversation.id, new Tree());
-    return conversation;
+    const tree = new Tree();
+    this.#trees.set(conversation.id, tree);
+    return { conversation, tree };
   }
 
   /**
@@ -170,9 +171,10 @@ export class Library {
   async remove(id) {
     const tree = await this.tree(id);
     const conversation = this.#conversations.get(id);
+    // The list does not say so before it is true: the page may be closed at any moment.
+    await this.#keep((store) => store.remove(id));
     this.#forget(id);
     this.#handlers.onList();
-    await this.#keep((store) => store.remove(id));
     this.#tabs.tell({ kind: "removed", conversation: id, id });
     return conversation && tree ? { conversation, messages: tree.messages } : null;
   }

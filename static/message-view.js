@@ -15,6 +15,7 @@ import { problemBox } from "./problem-view.js";
  *
  * @typedef {object} MessageHandlers
  * @property {(message: Message, text: string) => void} onEdit
+ * @property {() => void} onEditEnd The edit was given up.
  * @property {(message: Message) => void} onRegenerate
  * @property {(message: Message) => void} onContinue
  * @property {(message: Message, by: number) => void} onStep Another alternative is to be seen.
@@ -108,6 +109,7 @@ export class MessageView {
       onCancel: () => {
         this.#endEdit(element);
         this.#button("edit").focus();
+        this.#handlers.onEditEnd();
       },
     });
     this.element.classList.add("edited");

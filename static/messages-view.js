@@ -15,14 +15,17 @@ const welcome = part(document, "#welcome");
 export class MessagesView {
   /** @type {Map<string, MessageView>} By the message's id, in their order. */
   #views = new Map();
+  /** @type {import("./message-view.js").MessageHandlers} */
   #handlers;
+  /** @type {Shown[] | null} What is to be shown once an edit is over. */
+  #held = null;
 
   /**
-   * @param {import("./message-view.js").MessageHandlers} handlers
+   * @param {Omit<import("./message-view.js").MessageHandlers, "onEditEnd">} handlers
    * @param {(text: string) => void} onSuggestion A suggested message was pressed.
    */
   constructor(handlers, onSuggestion) {
-    this.#handlers = handlers;
+    this.#handlers = { ...handlers, onEditEnd: () => this.#held && this.show(this.#held) };
     part(welcome, ".chips").addEventListener("click", ({ target }) => {
       if (target instanceof HTMLButtonElement) {
         onSuggestion(target.textContent ?? "");
@@ -31,11 +34,16 @@ export class MessagesView {
   }
 
   /**
-   * Show these messages in place of those before.
+   * Show these messages in place of those before. A message that is being put in other words stays
+   * until that is over: another tab may have changed what follows.
    *
    * @param {Shown[]} path
    */
   show(path) {
+    this.#held = this.#wouldLoseEdit(path) ? path : null;
+    if (this.#held) {
+      return;
+    }
     const views = path.map(({ message }) => this.#viewOf(message));
     const kept = new Set(views.map(({ element }) => element));
     for (const element of [...log.children]) {
@@ -83,6 +91,13 @@ export class MessagesView {
     const last = [...this.#views.values()].findLast(({ message }) => message.role === "assistant");
     last?.copy();
     return last !== undefined;
+  }
+
+  /** @param {Shown[]} path */
+  #wouldLoseEdit(path) {
+    const edited = [...this.#views.values()].find(({ isEdited }) => isEdited)?.message;
+    const same = path[0]?.message.conversation === edited?.conversation;
+    return edited !== undefined && same && !path.some(({ message }) => message.id === edited.id);
   }
 
   /** @param {Message} message */

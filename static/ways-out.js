@@ -75,7 +75,7 @@ export const WAYS_OUT = {
 
   // The page's own.
   server_away: { actions: ["continue", "retry"], command: "dripline-server" },
-  truncated: GO_ON,
+  run_gone: GO_ON,
   not_dripline: { actions: ["reload"] },
   malformed: { actions: ["reload", "continue"] },
   page_fault: { actions: ["reload"] },

@@ -103,6 +103,12 @@ class ChatPage:
         await self.message.fill(text)
         await self.message.press("Enter")
 
+    async def do_with_chat(self, action: str, title: str) -> None:
+        """Press the "Rename" or "Delete" of a chat in the list; the pointer shows it."""
+        item = self.page.locator("#chats li").filter(has_text=title)
+        await item.hover()
+        await item.get_by_role("button", name=f"{action} {title}").click()
+
     async def wait_text(self, text: str) -> None:
         """Wait until the last answer's text is exactly this."""
         # Unlike `to_have_text`, for which all white space is the same.
@@ -112,6 +118,19 @@ class ChatPage:
         """Wait until there are so many answers, and the last is over."""
         await expect(self.answers).to_have_count(count)
         await expect(self.answers.last).to_have_attribute("aria-busy", "false")
+
+    async def stored(self) -> list[dict[str, Any]]:
+        """The messages of the open chat, as the browser keeps them, in the order shown."""
+        messages: list[dict[str, Any]] = await self.page.evaluate(
+            """async () => {
+                const { openStore } = await import("/static/store.js");
+                const { Tree } = await import("/static/conversation.js");
+                const store = await openStore(() => {});
+                const { conversation, messages } = await store.read(location.hash.slice(1));
+                return new Tree(messages).path(conversation.leaf);
+            }"""
+        )
+        return messages
 
     async def wait_for(self, condition: str) -> None:
         """Wait until a JavaScript expression holds, looked at in each frame.
@@ -152,15 +171,19 @@ class ChatPage:
 
 
 @asynccontextmanager
-async def open_page(browser: Browser, url: str, **context: Any) -> AsyncIterator[ChatPage]:
+async def open_page(
+    browser: Browser, url: str, *, script: str = "", **context: Any
+) -> AsyncIterator[ChatPage]:
     """Open the page in a profile of its own, and wait until it knows its models.
 
     Args:
         browser: The browser.
         url: Where the server is.
+        script: What runs before the page's own scripts.
         context: What `Browser.new_context` takes.
     """
     async with await browser.new_context(**context) as profile:
+        await profile.add_init_script(script)
         opened = ChatPage(await profile.new_page())
 
         def note(message: ConsoleMessage) -> None:

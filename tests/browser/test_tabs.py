@@ -1,0 +1,98 @@
+"""Two tabs of one browser on one chat show the same, and do not undo each other's work."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from dripline_server.fake_ollama import Pace, Script
+from tests.browser.conftest import Opener
+from tests.support.browser import ChatPage, GatedClock, chat_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+HELD = Pace(first_token=1, tokens_per_second=1)
+
+
+async def second_tab(chat: ChatPage) -> ChatPage:
+    """Open what the first tab shows in another."""
+    tab = ChatPage(await chat.page.context.new_page())
+    await tab.page.goto(chat.page.url)
+    await expect(tab.page.locator("#model:enabled")).to_have_count(1)
+    return tab
+
+
+async def test_both_see_the_answer_come(opener: Opener) -> None:
+    """Whichever asks, both show each word; one run serves both, and either can stop it."""
+    clock = GatedClock()
+    async with chat_server(Script(["One", " two", " three"], HELD), clock=clock) as (
+        ollama,
+        server,
+    ):
+        chat = await opener(server.url)
+        await chat.ask("Count")
+        clock.let_go()
+        await chat.wait_text("One")
+        tab = await second_tab(chat)
+        await tab.wait_text("One")
+        clock.let_go()
+        for each in (chat, tab):
+            await each.wait_text("One two")
+        clock.let_go(2)
+        for each in (chat, tab):
+            await each.wait_answered()
+            await each.wait_text("One two three")
+        await tab.ask("Again")
+        clock.let_go()
+        await expect(chat.questions).to_have_count(2)
+        await chat.wait_text("One")
+        await chat.stop.click()
+        for each in (chat, tab):
+            await each.wait_answered(2)
+            await expect(each.answers.last.locator(".facts")).to_contain_text("Stopped")
+        assert len(ollama.chats) == 2
+        assert [message["status"] for message in await tab.stored()][-1] == "cancelled"
+
+
+async def test_the_tab_that_asked_can_be_closed(opener: Opener) -> None:
+    """The other follows the run by itself, and keeps its end."""
+    clock = GatedClock()
+    async with chat_server(Script(["One", " two"], HELD), clock=clock) as (_, server):
+        chat = await opener(server.url)
+        tab = await second_tab(chat)
+        await tab.ask("Count")
+        clock.let_go()
+        await tab.wait_text("One")
+        await chat.page.goto(tab.page.url)
+        await chat.page.reload()
+        await chat.wait_text("One")
+        await tab.page.close()
+        clock.let_go(2)
+        await chat.wait_answered()
+        assert [message["content"] for message in await chat.stored()] == ["Count", "One two"]
+
+
+async def test_edits_of_both_are_kept(opener: Opener) -> None:
+    """Two edits of one question, the second begun before the first was sent, are two versions."""
+    async with chat_server(Script("Yes.")) as (_, server):
+        chat = await opener(server.url)
+        await chat.ask("one")
+        await chat.wait_answered()
+        tab = await second_tab(chat)
+        await tab.wait_answered()
+        for each, text in ((tab, "drei"), (chat, "zwei")):
+            await each.questions.get_by_role("button", name="Edit").click()
+            await each.page.get_by_role("textbox", name="Edit the message").fill(text)
+        for each in (chat, tab):
+            await each.page.get_by_role("button", name="Send").first.click()
+            await each.wait_answered()
+        for each in (chat, tab):
+            await expect(each.questions.locator(".prose")).to_have_text("drei")
+            await expect(each.questions.locator(".steps")).to_contain_text("3 / 3")
+            await each.wait_answered()
+        await chat.do_with_chat("Rename", "one")
+        await chat.page.get_by_role("textbox", name="Title").fill("Ours")
+        await chat.page.keyboard.press("Enter")
+        await expect(tab.page).to_have_title("Ours – dripline")
+        await tab.do_with_chat("Delete", "Ours")
+        await expect(chat.questions).to_have_count(0)
