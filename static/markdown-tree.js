@@ -8,7 +8,7 @@ import { isSafeLink } from "./links.js";
  *
  * @typedef {object} MarkdownNode
  * @property {string} tag An element's name, or "code-block", or "" for text.
- * @property {string} text Of text and of an element without children.
+ * @property {string} text "" but where the tag is.
  * @property {Record<string, string>} attributes
  * @property {MarkdownNode[]} children
  * @property {number} line Where a block begins, counted from 0 in the text that was parsed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,7 +13,7 @@ from playwright.async_api import Browser, Page
 
 from dripline_server.fake_ollama import Script
 from tests.support.browser import chat_server, open_page
-from tests.support.long_answer import long_answer
+from tests.support.long_answer import SAMPLE, long_answer
 from tests.support.programs import require_npm_packages
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -38,6 +39,11 @@ SETUP = """async () => {
         }
         markdown.end();
         markdown.paint(Infinity);
+        return element.innerHTML;
+    };
+    window.withoutSections = (html) => {
+        const element = document.createElement("div");
+        element.innerHTML = html;
         for (const section of element.querySelectorAll(".section")) {
             section.replaceWith(...section.childNodes);
         }
@@ -123,9 +129,38 @@ HOSTILE = st.sampled_from(
 @given(cut_texts())
 async def test_drawn_alike_however_it_was_cut(page: Page, pieces: list[str]) -> None:
     """What grew piece by piece is what parsing the whole text at once gives."""
-    both = "([pieces]) => [drawPieces(pieces), drawWhole(pieces.join(''))]"
+    both = """([pieces]) => [
+        withoutSections(drawPieces(pieces)),
+        withoutSections(drawWhole(pieces.join(""))),
+    ]"""
     grown, whole = await page.evaluate(both, [pieces])
     assert grown == whole
+
+
+# Longer than what is parsed at once, in every kind of block that may be.
+LONG = "\n\n".join(
+    [
+        SAMPLE * 20,
+        "> quoted\n" * 5000,
+        "word *and* " * 5000,
+        "".join(f"{n}. item\n   - in it\n" for n in range(1, 800)),
+        "- one\n" + "  and on\n" * 5000,
+        "| a |\n|---|\n" + "| b |\n" * 800,
+        "```py\n" + "x = '👩‍🔬'\n" * 4000 + "```",
+        "👩‍🔬" * 9000,
+        SAMPLE,
+    ]
+)
+
+
+@settings(max_examples=10)
+@given(st.sets(st.integers(0, len(LONG)), max_size=40))
+async def test_drawn_alike_where_blocks_are_too_long(page: Page, cuts: set[int]) -> None:
+    """Where long blocks end, and which blocks stand together, depends on the text alone."""
+    edges = [0, *sorted(cuts), len(LONG)]
+    pieces = [LONG[a:b] for a, b in itertools.pairwise(edges)]
+    alike = "([pieces]) => drawPieces(pieces) === drawPieces([pieces.join('')])"
+    assert await page.evaluate(alike, [pieces])
 
 
 @settings(max_examples=100)
