@@ -18,8 +18,8 @@ from dripline_server.problems import Handler, Problem
 from dripline_server.settings import Settings, is_loopback
 
 ALLOWED_METHODS = "GET, POST, DELETE"
-ALLOWED_HEADERS = "Authorization, Content-Type, Last-Event-ID"
-EXPOSED_HEADERS = "X-Run-Id, X-First-Event-Id, Retry-After"
+ALLOWED_HEADERS = "Authorization, Content-Type, Last-Event-ID, X-On-Disconnect"
+EXPOSED_HEADERS = "X-Run-Id, X-First-Event-Id, Content-Location, Retry-After"
 PREFLIGHT_AGE = 600  # seconds
 
 # The page asks for the token, so it has to be there without one; a load balancer has none.
