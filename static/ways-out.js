@@ -55,6 +55,7 @@ export const WAYS_OUT = {
   server_full: { actions: ["retry"], advice: "Other chats are being answered; one will end soon." },
   too_many_readers: { actions: ["retry"], advice: "Close other tabs that show this chat." },
   answer_too_large: AGAIN,
+  extra_missing: AGAIN,
 
   ollama_unreachable: { actions: ["retry"], command: "ollama serve" },
   model_not_found: { actions: ["retry", "model"], command: "ollama pull {model}" },

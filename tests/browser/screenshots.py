@@ -28,7 +28,7 @@ class Picture:
         scheme: "light" or "dark".
         width: The window's width, in CSS pixels.
         height: Its height.
-        press: The name of a button to press at the end, "" for none.
+        press: The selector of what to press at the end, "" for nothing.
     """
 
     name: str
@@ -36,26 +36,24 @@ class Picture:
     model: str = "demo:latest"
     scheme: str = "light"
     width: int = 1080
-    height: int = 680
+    height: int = 640
     press: str = ""
 
 
 SKY = "Why is the sky blue?"
-STREAMS = "How do streams work?"
+WHO = "Who are you?"
 CODE = "Show me some Python code"
 JOKE = "Tell me a joke"
 GREEN = "Change color to light green"
 BUTTON = f"Add a button that says {JOKE}"
-OLDER = ((JOKE,), ("Which languages do you speak?",), (CODE,))
+OLDER = ((JOKE,), ("How do streams work?",))
 PICTURES = (
-    Picture("welcome", ((),)),
-    Picture("light", (*OLDER, (SKY, STREAMS))),
-    Picture("dark", (*OLDER, (SKY, STREAMS)), scheme="dark"),
-    Picture("code", (*OLDER[:2], (SKY,), (CODE,)), scheme="dark"),
-    Picture("thinking", ((SKY,),), model="demo-thinking:latest", press="Thought"),
-    Picture("theme", (*OLDER, (GREEN, BUTTON, SKY))),
-    Picture("error", ((STREAMS,),), model="demo-broken:latest", height=480),
-    Picture("settings", ((SKY,),), press="Settings"),
+    Picture("light", (*OLDER, (CODE,), (SKY, WHO))),
+    Picture("dark", (*OLDER, (CODE,), (SKY, WHO)), scheme="dark"),
+    Picture("code", (*OLDER, (SKY,), (CODE,))),
+    Picture("thinking", ((SKY,),), model="demo-thinking:latest", press=".thinking summary"),
+    Picture("theme", (*OLDER, (CODE,), (GREEN, BUTTON, SKY))),
+    Picture("error", ((SKY,),), model="demo-broken:latest"),
     Picture("phone", ((SKY, BUTTON),), width=390, height=760),
 )
 
@@ -68,7 +66,7 @@ async def _take(browser: Browser, url: str, picture: Picture, folder: Path) -> P
         url,
         viewport={"width": picture.width, "height": picture.height},
         color_scheme="dark" if dark else "light",
-        device_scale_factor=1.5,
+        device_scale_factor=1.25,
         reduced_motion="reduce",
     ) as chat:
         await chat.model.select_option(picture.model)
@@ -79,7 +77,8 @@ async def _take(browser: Browser, url: str, picture: Picture, folder: Path) -> P
                 await chat.ask(message)
                 await chat.wait_answered(count)
         if picture.press:
-            await chat.page.get_by_role("button", name=picture.press).click()
+            await chat.page.locator(picture.press).click()
+        await chat.page.mouse.move(picture.width / 2, 4)  # over nothing
         path = folder / f"{picture.name}.png"
         await chat.page.screenshot(path=path)
         return path

@@ -146,6 +146,22 @@ async def test_button_sends_its_message(opener: Opener) -> None:
     assert body_of(ollama.chats[1])["messages"][-1] == {"role": "user", "content": "Tell me a joke"}
 
 
+async def test_the_look_is_the_chats_own(opener: Opener) -> None:
+    """It survives a reload, what was undone stays undone, and a new chat has none of it."""
+    async with chat_server(Script("Done!")) as (_, server):
+        chat = await opener(server.url)
+        await chat.ask("Change color to navy and add a button called Yes and another called No")
+        await chat.wait_answered()
+        await chat.page.get_by_role("button", name="Remove the button Yes").click()
+        await chat.page.reload()
+        await expect_colour(chat, "#000080")
+        buttons = chat.page.get_by_role("group", name="Buttons of this chat").locator(".chip")
+        await expect(buttons).to_have_text(["No"])
+        await chat.page.get_by_role("button", name="New chat").click()
+        await expect(buttons).to_have_count(0)
+        assert await chat.page.locator(":root").evaluate("e => e.style.length") == 0
+
+
 async def test_same_button_twice_is_one(opener: Opener) -> None:
     """A button takes the place of one with its label, and there are twelve at most."""
     async with chat_server(Script("")) as (_, server):

@@ -50,3 +50,27 @@ async def test_a_line_to_copy(opener: Opener) -> None:
         await expect(chat.problem).to_contain_text("No Ollama answers at")
         await expect(chat.problem.locator(".command")).to_contain_text("ollama serve")
         chat.expect_complaints("502")
+
+
+async def test_a_server_that_asks_for_its_token(opener: Opener) -> None:
+    """The page asks for it, says where it was wrong, keeps it, and goes on by itself."""
+    token = "correct horse battery staple"
+    async with chat_server(Script("Welcome."), token=token) as (_, server):
+        chat = await opener(server.url)
+        asks = chat.page.get_by_role("dialog", name="This server asks for its token")
+        await expect(asks.get_by_label("Token")).to_be_focused()
+        await chat.page.keyboard.press("Escape")
+        await chat.problem.get_by_role("button", name="Enter the token").click()
+        await asks.get_by_label("Token").fill("wrong horse battery staple")
+        await chat.page.keyboard.press("Enter")
+        await expect(asks).to_contain_text("is not the right one")
+        await asks.get_by_label("Token").fill(token)
+        await chat.page.keyboard.press("Enter")
+        await expect(chat.model).to_be_enabled()
+        await expect(asks).to_be_hidden()
+        await chat.page.reload()
+        await expect(chat.model).to_be_enabled()
+        await chat.ask("Hello")
+        await chat.wait_text("Welcome.")
+        await chat.wait_answered()
+        chat.expect_complaints("401")
