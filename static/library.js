@@ -131,6 +131,9 @@ export class Library {
    */
   async put(message) {
     this.#forgetTimer(message.id);
+    if (!this.#conversations.has(message.conversation)) {
+      return; // it was removed while its answer came
+    }
     this.#trees.get(message.conversation)?.put(message);
     await this.#keep((store) => store.put(message));
     this.#tabs.tell({ kind: "message", conversation: message.conversation, id: message.id });
@@ -142,7 +145,7 @@ export class Library {
    * @param {Message} message
    */
   putSoon(message) {
-    if (!this.#timers.has(message.id)) {
+    if (!this.#timers.has(message.id) && this.#conversations.has(message.conversation)) {
       const save = () => {
         this.#forgetTimer(message.id);
         void this.#keep((store) => store.put(message));
@@ -171,9 +174,9 @@ export class Library {
   async remove(id) {
     const tree = await this.tree(id);
     const conversation = this.#conversations.get(id);
-    // The list does not say so before it is true: the page may be closed at any moment.
-    await this.#keep((store) => store.remove(id));
     this.#forget(id);
+    await this.#keep((store) => store.remove(id));
+    // The list does not say so before it is true: the page may be closed at any moment.
     this.#handlers.onList();
     this.#tabs.tell({ kind: "removed", conversation: id, id });
     return conversation && tree ? { conversation, messages: tree.messages } : null;

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, expect
 
-from dripline_server.fake_ollama import Pace, Script
+from dripline_server.fake_ollama import Ending, Pace, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import ChatPage, GatedClock, chat_server
 
@@ -221,3 +221,26 @@ async def test_says_when_the_storage_is_full(opener: Opener) -> None:
             "storage is full; delete or export"
         )
         await chat.wait_text("Yes.")
+
+
+async def test_a_chat_deleted_while_it_is_answered_is_gone(opener: Opener) -> None:
+    """Ollama is stopped, and nothing of the chat is left in the browser."""
+    async with chat_server(Script(["word "] * 1000, Pace(tokens_per_second=100))) as (
+        ollama,
+        server,
+    ):
+        chat = await opener(server.url)
+        await chat.ask("Talk")
+        await expect(chat.text).to_contain_text("word word")
+        await chat.do_with_chat("Delete", "Talk")
+        await expect(titles(chat)).to_have_count(0)
+        assert await (await ollama.wait_for_request()).wait_ended() is Ending.CLIENT_LEFT
+        await expect(chat.stop).to_be_hidden()
+        left = await chat.page.evaluate(
+            """async () => {
+                const { openStore } = await import("/static/store.js");
+                const store = await openStore(() => {});
+                return (await store.search("")).size + (await store.conversations()).length;
+            }"""
+        )
+        assert left == 0

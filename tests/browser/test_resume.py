@@ -162,7 +162,7 @@ async def test_continue_after_the_server_was_started_again(opener: Opener) -> No
             clock.let_go(2)
             await chat.wait_for(shows("word1"))
     async with chat_server(Script(["and", " on"])) as (ollama, server):
-        relay._target = server.url.removeprefix("http://").split(":")
+        relay.lead_to(server.url)
         async with relay.run():
             await chat.page.goto(relay_url + chat.page.url.removeprefix(relay_url))
             await chat.page.evaluate("dispatchEvent(new Event('online'))")

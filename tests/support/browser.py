@@ -248,8 +248,12 @@ class Relay:
 
     def __init__(self, url: str) -> None:
         self.port = 0
-        self._target = url.removeprefix("http://").split(":")
+        self.lead_to(url)
         self._writers: set[asyncio.StreamWriter] = set()
+
+    def lead_to(self, url: str) -> None:
+        """Lead new connections to a server."""
+        self._target = url.removeprefix("http://").split(":")
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Relay]:
