@@ -155,7 +155,7 @@ async def test_stop_by_another_task() -> None:
 async def test_stop_with_nothing_but_the_id() -> None:
     """`client.stop(run_id)`: does nothing to a run that is over, and says where there is none."""
     async with stack(STALLS) as s:
-        async with s.client.chat("Hi", on_leave="detach") as chat:
+        async with s.client.chat("Hi", ui_control="off", on_leave="detach") as chat:
             pass
         await s.client.stop(chat.run_id)
         assert await (await s.ollama.wait_for_request()).wait_ended() is Ending.CLIENT_LEFT
@@ -212,7 +212,7 @@ WAYS_OUT = [
 async def test_leaving_stops_the_run(leave: Callable[..., object]) -> None:
     """Whichever way out is taken, Ollama's socket is closed: no grace time is waited for."""
     async with stack(STALLS, grace=10_000) as s:
-        await leave(s, chat := s.client.chat("Hi"))  # type: ignore[misc]
+        await leave(s, chat := s.client.chat("Hi", ui_control="off"))  # type: ignore[misc]
         request = await s.ollama.wait_for_request()
         assert await request.wait_ended() is Ending.CLIENT_LEFT
         async with s.client.attach(chat.run_id) as again:
@@ -222,7 +222,7 @@ async def test_leaving_stops_the_run(leave: Callable[..., object]) -> None:
 async def test_leaving_can_detach_instead() -> None:
     """The run goes on without a reader, and can be read to its end later."""
     async with stack(STALLS, grace=10_000) as s:
-        async with s.client.chat("Hi", on_leave="detach") as chat:
+        async with s.client.chat("Hi", ui_control="off", on_leave="detach") as chat:
             assert isinstance(await anext(chat), Start)
         request = await s.ollama.wait_for_request()
         await request.wait_phase(Phase.STALLED)
