@@ -155,8 +155,8 @@ async def test_stop_by_another_task() -> None:
 async def test_stop_with_nothing_but_the_id() -> None:
     """`client.stop(run_id)`: does nothing to a run that is over, and says where there is none."""
     async with stack(STALLS) as s:
-        async with s.client.chat("Hi", ui_control="off", on_leave="detach") as chat:
-            pass
+        async with s.client.chat("Hi", on_leave="detach") as chat:
+            await s.ollama.wait_for_request()
         await s.client.stop(chat.run_id)
         assert await (await s.ollama.wait_for_request()).wait_ended() is Ending.CLIENT_LEFT
         await s.client.stop(chat.run_id)
@@ -167,18 +167,20 @@ async def test_stop_with_nothing_but_the_id() -> None:
 async def leave_by_break(s: Stack, chat: ChatStream) -> None:
     async with chat:
         async for _ in chat:
+            await s.ollama.wait_for_request()
             break
 
 
 async def leave_by_exception(s: Stack, chat: ChatStream) -> None:
     with suppress(ZeroDivisionError):
         async with chat:
+            await s.ollama.wait_for_request()
             raise ZeroDivisionError
 
 
 async def leave_unread(s: Stack, chat: ChatStream) -> None:
     async with chat:
-        pass
+        await s.ollama.wait_for_request()
 
 
 async def leave_by_cancellation(s: Stack, chat: ChatStream) -> None:
@@ -212,17 +214,17 @@ WAYS_OUT = [
 async def test_leaving_stops_the_run(leave: Callable[..., object]) -> None:
     """Whichever way out is taken, Ollama's socket is closed: no grace time is waited for."""
     async with stack(STALLS, grace=10_000) as s:
-        await leave(s, chat := s.client.chat("Hi", ui_control="off"))  # type: ignore[misc]
-        request = await s.ollama.wait_for_request()
-        assert await request.wait_ended() is Ending.CLIENT_LEFT
+        await leave(s, chat := s.client.chat("Hi"))  # type: ignore[misc]
         async with s.client.attach(chat.run_id) as again:
             assert [event async for event in again][-1].status == "cancelled"  # type: ignore[union-attr]
+        for request in s.ollama.chats:  # none, where time was up before Ollama was asked
+            assert await request.wait_ended() is Ending.CLIENT_LEFT
 
 
 async def test_leaving_can_detach_instead() -> None:
     """The run goes on without a reader, and can be read to its end later."""
     async with stack(STALLS, grace=10_000) as s:
-        async with s.client.chat("Hi", ui_control="off", on_leave="detach") as chat:
+        async with s.client.chat("Hi", on_leave="detach") as chat:
             assert isinstance(await anext(chat), Start)
         request = await s.ollama.wait_for_request()
         await request.wait_phase(Phase.STALLED)
@@ -251,6 +253,7 @@ async def test_a_request_can_say_what_a_disconnect_does(on_disconnect: str) -> N
         fields = {"on_disconnect": on_disconnect}
         async with s.client.chat("Hi", on_leave="detach", **fields) as chat:  # type: ignore[arg-type]
             await anext(chat)
+            await s.ollama.wait_for_request()
         expected = Ending.CLIENT_LEFT if on_disconnect == "stop" else Ending.FINISHED
         assert await (await s.ollama.wait_for_request()).wait_ended() is expected
 
@@ -428,6 +431,7 @@ async def test_a_stream_is_used_inside_its_context_and_entered_once() -> None:
             await anext(chat)
         async with chat:
             await anext(chat)
+            await s.ollama.wait_for_request()
         with pytest.raises(RuntimeError, match="entered once"):
             await chat.__aenter__()
         with pytest.raises(RuntimeError, match="async with"):
