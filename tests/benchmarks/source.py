@@ -34,6 +34,8 @@ LINE = (
     '{"model":"mistral:latest","created_at":"2026-08-04T10:00:00.123456789Z",'
     '"message":{"role":"assistant","content":%s},"done":false}\n'
 )
+# What answers every other question: version, what is loaded, and what the model can do.
+ELSE = b'{"version":"0.12.0","models":[],"capabilities":["completion","tools"]}'
 # Microseconds of the monotonic clock, which all processes of a machine share.
 STAMP = b" @%012d"
 
@@ -130,7 +132,7 @@ class SourceProtocol(asyncio.Protocol):
         if head.startswith(b"POST /api/chat"):
             self._chat(json.loads(body[:length])["model"])
         else:
-            text = b'{"version":"0.12.0","models":[]}'
+            text = ELSE
             self.transport.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                 b"Content-Length: %d\r\n\r\n%b" % (len(text), text)
