@@ -202,7 +202,8 @@ async def serve(
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port)
+        # Readers of a server that comes back all come back at once.
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=4096)
         await site.start()
         host, port = runner.addresses[0][:2]
         name = f"[{host}]" if ":" in host else host

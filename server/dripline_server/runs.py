@@ -84,8 +84,7 @@ class Run:
         # Stopping cancels the generation; what ends the log is not cancelled with it.
         self._generating = asyncio.create_task(self._generate(request), name=f"generate {name}")
         self._loading = asyncio.create_task(self._say_loading(), name=f"loading {name}")
-        self._ending = asyncio.create_task(self._end(self._generating), name=f"end {name}")
-        self._ending.add_done_callback(lambda _: on_end())
+        self._generating.add_done_callback(lambda done: self._begin_end(done, on_end))
         self._watch_readers()
 
     @property
@@ -160,8 +159,12 @@ class Run:
         if events:
             await self._log.append([to_json(event) for event in events])
 
+    def _begin_end(self, generating: asyncio.Task[None], on_end: Callable[[], None]) -> None:
+        # Only now: a task that waits all the while costs each run 2 KB.
+        self._ending = asyncio.create_task(self._end(generating), name=f"end {self.id[:8]}")
+        self._ending.add_done_callback(lambda _: on_end())
+
     async def _end(self, generating: asyncio.Task[None]) -> None:
-        await asyncio.wait({generating})
         self._loading.cancel()
         await asyncio.wait({self._loading})
         error, end = self._outcome(generating)

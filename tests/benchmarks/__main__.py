@@ -29,11 +29,11 @@ def main() -> int:
     """Run what was asked for; return the exit code."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="only see that all works")
-    parser.add_argument("--rounds", type=int, help="rounds of each measurement [5, or 1]")
+    parser.add_argument("--rounds", type=int, help="rounds of each measurement [3, or 1]")
     parser.add_argument("--only", action="append", choices=SECTIONS, help="this part alone")
     parser.add_argument("--peers", action="append", default=[], help="part of a peer's name")
     asked = parser.parse_args()
-    options = Options(asked.quick, asked.rounds or (1 if asked.quick else 5), asked.peers)
+    options = Options(asked.quick, asked.rounds or (1 if asked.quick else 3), asked.peers)
     names = asked.only or SECTIONS
     sections = uvloop.run(_run(names, options))
     print("\n".join(map(str, sections)))

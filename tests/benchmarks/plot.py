@@ -18,7 +18,9 @@ def plot(chart: Chart, path: Path) -> None:
     axes = figure.add_subplot()
     step = len(chart.bars) + 1
     for at, (name, values) in enumerate(chart.bars.items()):
-        places = [group * step + at for group in range(len(values))]
+        # What was not measured has no bar.
+        places = [group * step + at for group, value in enumerate(values) if value == value]
+        values = [value for value in values if value == value]
         colour = COLOURS[at % len(COLOURS)]
         bars = axes.barh(places, values, color=colour, label=name, height=0.85)
         axes.bar_label(bars, [f" {name} {value:.3g}" for value in values], fontsize=8)

@@ -91,7 +91,7 @@ def run_request(
         grace = 0  # its id is told at the end alone, so nobody could come back to it
     return RunRequest(
         model,
-        orjson.dumps(body),
+        b"%b" % orjson.dumps(body),  # as long as it looks; orjson's own bytes hold 4 KiB at least
         controls,
         _offered(chat, tools, ruled=bool(controls)),
         _GRACE.get(chat.on_disconnect, grace),

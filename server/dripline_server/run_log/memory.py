@@ -54,7 +54,7 @@ class MemoryRunLog:
         self._finished = False
         self._forgotten = False
         self._readers: set[LogReader] = set()
-        self._room = asyncio.Event()
+        self._room: asyncio.Event | None = None  # made when one waits: 0.7 KB
 
     @property
     def first_seq(self) -> int:
@@ -96,7 +96,8 @@ class MemoryRunLog:
             waiting: Called whenever it begins to wait for a reader.
         """
         while self._beyond() and not self._drop():
-            self._room.clear()
+            if self._room is None or self._room.is_set():
+                self._room = asyncio.Event()
             waiting()
             await self._room.wait()
 
@@ -127,7 +128,8 @@ class MemoryRunLog:
 
     def moved(self) -> None:
         """Hear that a reader has gone on, or gone: there may be room now."""
-        self._room.set()
+        if self._room:
+            self._room.set()
 
     def forget(self) -> None:
         """Let go of everything, once the readers that are still attached have taken it."""
