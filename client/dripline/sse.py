@@ -22,8 +22,9 @@ MAX_RETRY: Final = 2**53 - 1
 
 _BOM = b"\xef\xbb\xbf"
 
-# In chunks shorter than this, looking for where the usual blocks begin costs more than it saves.
-_WORTH_A_SEARCH = 1024
+# A shorter chunk, in bytes, is likely to hold one event: how models send. Looking for many costs
+# more than it saves.
+_SHORT = 512
 
 # Makes an event of a tuple in 150 ns. ServerSentEvent(...) takes 220, a slotted class 210, a frozen
 # dataclass 600: more than all of the parsing.
@@ -127,14 +128,15 @@ class EventDecoder:
             if len(line) > self._room:
                 raise self._too_large()
             return []
-        if not self._open and len(line) + len(chunk) <= self._room:
-            usual = self._read_usual(chunk)
-            if usual is not None:
-                return usual
+        if line:
+            chunk = b"".join((line, chunk))
+            line.clear()
         events: list[ServerSentEvent] = []
+        if self._open and len(chunk) >= _SHORT:
+            chunk = self._finish_block(chunk, events)
+        if not self._open and len(chunk) <= self._room and self._read_usual(chunk, events):
+            return events
         try:
-            if self._open and len(chunk) >= _WORTH_A_SEARCH:
-                chunk = self._finish_block(chunk, events)
             self._read_lines(chunk, events)
         except EventTooLarge:
             if not events:
@@ -158,53 +160,61 @@ class EventDecoder:
             self._skip = b"\n"
         return _to_lf(chunk)
 
-    def _read_usual(self, chunk: bytes) -> list[ServerSentEvent] | None:
+    def _read_usual(self, chunk: bytes, events: list[ServerSentEvent]) -> bool:
         """Read a chunk whose blocks are all alike, of one of the usual forms, at a stroke.
 
-        Only for when no block is open and `max_event_size` is out of reach.
+        Only for when no line and no block is open and `max_event_size` is out of reach.
 
         Returns:
-            The events, or None, with nothing changed, where the blocks are anything else.
+            Whether it was; where it was not, nothing has changed.
         """
+        if len(chunk) >= _SHORT:
+            return self._read_many(chunk, events)
+        # One block and perhaps a part of the next line: 0.25 µs beside the calls and the event, 0.4
+        # with an id; `_read_many` takes 0.2 more. Slices instead of `partition` take 0.05 more.
+        head, _, data = chunk.partition(b"data: ")
+        data, blank_line, rest = data.partition(b"\n\n")
+        if not blank_line:
+            return False
+        if 10 in data or 10 in rest:  # LF
+            return self._read_many(chunk, events)
+        if head:
+            nothing, _, last_event_id = head.partition(b"id: ")
+            if nothing or head.find(b"\n") != len(head) - 1 or 0 in head:
+                return False
+            self.last_event_id = last_event_id[:-1].decode("utf-8", "replace")
+        if rest:
+            self._line += rest
+        text = data.decode("utf-8", "replace")
+        events.append(_new(ServerSentEvent, ("message", text, self.last_event_id)))
+        return True
+
+    def _read_many(self, chunk: bytes, events: list[ServerSentEvent]) -> bool:
+        """Do what `_read_usual` does, for a chunk of any number of blocks."""
         blocks, blank_line, rest = chunk.rpartition(b"\n\n")
         if not blank_line:
-            return None
-        line = self._line
-        if line:
-            line += blocks
-            text = line.decode("utf-8", "replace")
-        else:
-            text = blocks.decode("utf-8", "replace")
+            return False
+        text = blocks.decode("utf-8", "replace")
         if text[:6] == "data: ":
-            data = text[6:]
-            if "\n" in data:
-                events = self._read_data_blocks(data)
-            else:
-                events = [_new(ServerSentEvent, ("message", data, self.last_event_id))]
+            found = self._read_data_blocks(text[6:])
         elif text[:4] == "id: ":
-            events = self._read_id_blocks(text[4:])
+            found = self._read_id_blocks(text[4:])
         else:
-            events = None
-        if events is None:
-            del line[len(line) - len(blocks) :]
-            return None
-        if line:
-            line.clear()
-        if 10 in rest:  # LF
+            return False
+        if found is None:
+            return False
+        events += found
+        if rest:
             self._read_lines(rest, events)
-        else:
-            line += rest
-        return events
+        return True
 
     def _read_data_blocks(self, text: str) -> list[ServerSentEvent] | None:
         """Read blocks of ``data: ...`` alone. An LF left inside a value proves another form."""
         last_event_id = self.last_event_id
-        events = []
-        for data in text.split("\n\ndata: "):
-            if "\n" in data:
-                return None
-            events.append(_new(ServerSentEvent, ("message", data, last_event_id)))
-        return events
+        values = text.split("\n\ndata: ")
+        if text.count("\n") > 2 * len(values) - 2:  # Counted once: 15 ns an event less.
+            return None
+        return [_new(ServerSentEvent, ("message", data, last_event_id)) for data in values]
 
     def _read_id_blocks(self, text: str) -> list[ServerSentEvent] | None:
         """Read blocks of ``id: ...``, perhaps ``event: ...``, and ``data: ...``, in this order."""
@@ -225,28 +235,13 @@ class EventDecoder:
         return events
 
     def _finish_block(self, chunk: bytes, events: list[ServerSentEvent]) -> bytes:
-        """Read on in an open block; if usual blocks follow it, read those as well.
-
-        Returns:
-            What is left of the chunk.
-        """
+        """Read on to the end of an open block, if it is there; return what is left of the chunk."""
         end = (b"\n" + chunk).find(b"\n\n") + 1 or len(chunk)
         self._read_lines(chunk[:end], events)
-        rest = chunk[end:]
-        if self._open or len(rest) > self._room:
-            return rest
-        usual = self._read_usual(rest)
-        if usual is None:
-            return rest
-        events += usual
-        return b""
+        return chunk[end:]
 
     def _read_lines(self, chunk: bytes, events: list[ServerSentEvent]) -> None:
         """Interpret line by line, to the letter of section 9.2.6, and keep the unfinished line."""
-        if self._line:
-            self._line += chunk
-            chunk = bytes(self._line)
-            self._line.clear()
         lines = chunk.split(b"\n")
         unfinished = lines.pop()
         for line in lines:

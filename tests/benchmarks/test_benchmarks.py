@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from tests.benchmarks.decoder_works import WORKS as DECODER_WORKS
 from tests.benchmarks.report import Table, Verdict
 from tests.benchmarks.rounds import Spread, interleaved, ratios
 from tests.benchmarks.throughput import WORKS
@@ -36,6 +37,15 @@ async def test_a_quick_run_measures_the_page() -> None:
     quarters = {name: cost for name, cost, *_ in rows[2:]}
     assert list(quarters) == ["| first", "| second", "| third", "| last"]
     assert all(float(cost) > 0 for cost in quarters.values())
+
+
+async def test_a_quick_run_checks_what_decoders_say() -> None:
+    code, out, error = await run(
+        "python", "-m", "tests.benchmarks", "--quick", "--only", "decoders", "--peers", "none"
+    )
+    assert code == 0, error
+    rows = [line.split(" | ") for line in out.splitlines() if line.startswith("| dripline | ")]
+    assert [row[-1] for row in rows] == ["right |"] * len(DECODER_WORKS)
 
 
 async def test_rounds_are_interleaved_and_turned_round() -> None:

@@ -53,3 +53,22 @@ def decode_in_node(streams: Sequence[tuple[Sequence[bytes], int]]) -> list[Decod
         Decoded([(event, data, id_) for event, data, id_ in events], last, retry, pending, large)
         for events, last, retry, pending, large in json.loads(answer.stdout)
     ]
+
+
+def seconds_in_node(unit: bytes, times: int, size: int) -> tuple[float, float]:
+    """Return the page's decoder's CPU seconds for `unit` so many times, and eight times as often.
+
+    Args:
+        unit: What is repeated.
+        times: How often, for the small stream.
+        size: The chunks' size in bytes.
+    """
+    work = {"unit": base64.b64encode(unit).decode(), "times": times, "size": size}
+    answer = subprocess.run(
+        [require_program("node"), "--no-warnings", HERE / "growth.mjs", PAGE_DECODER],
+        input=json.dumps(work).encode(),
+        capture_output=True,
+        check=True,
+    )
+    small, large = json.loads(answer.stdout)
+    return small, large

@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 from dripline import EventDecoder, EventTooLarge, ServerSentEvent
 from dripline.splits import SplitPlan, every_byte, seeded, two_way_splits, whole
 from dripline.sse import MAX_RETRY, encode_comment, encode_event
-from tests.conformance.decoders import LIMIT, decode_in_node, decode_in_python
+from tests.conformance.decoders import (
+    LIMIT,
+    decode_in_node,
+    decode_in_python,
+    seconds_in_node,
+)
 from tests.conformance.reference_decoder import Decoded, decode
 
 
@@ -192,6 +197,16 @@ def test_time_is_linear_in_the_bytes(unit: bytes, times: int, size: int) -> None
     for _ in range(5):
         base = min(seconds(small) for _ in range(3))
         if min(seconds(large) for _ in range(2)) < 22 * base + 0.01:
+            return
+    pytest.fail("eight times the bytes took more than 22 times the time, five times over")
+
+
+@pytest.mark.parametrize(("unit", "times", "size"), GROWING.values(), ids=GROWING)
+def test_the_pages_time_is_linear_in_the_bytes(unit: bytes, times: int, size: int) -> None:
+    """The same of the page's decoder, which is the faster one."""
+    for _ in range(5):
+        small, large = seconds_in_node(unit, times // 8, size)
+        if large < 22 * small + 0.02:
             return
     pytest.fail("eight times the bytes took more than 22 times the time, five times over")
 

@@ -32,6 +32,10 @@ UNUSUAL = [
     b"id: 6\ndata: a\ndata: b\n\n",
     b"id: 6\nevent: e\n\n",
     b"id: 7\0\ndata: a\n\n",
+    b"id: data: a\n\n",
+    b"id: 7data: a\n\n",
+    b"x: id: 7\ndata: a\n\n",
+    b"xdata: a\n\n",
     b"id: 8\ndata: \0\n\n",
     b"data: a\nother: x\n\n",
     b": ping\n",
@@ -52,6 +56,7 @@ LIMITS = st.sampled_from([30, 1200, 2000, LIMIT])
 @given(RUNS, SHIFTS, LINE_ENDS, LIMITS)
 @example([(b"id: 3\n\n", 1), (b"event: e\ndata: a\n\n", 1)], [0] * 8, b"\n", LIMIT)
 @example([(b"id: 6\nevent: e\n\n", 1)], [0] * 8, b"\n", LIMIT)
+@example([(b"id: data: a\n\n", 1), (b"data: token\n\n", 1)], [0] * 8, b"\n", LIMIT)
 @example([(b"data: open\n", 2), (b"data: token\n\n", 120)], [-1] * 8, b"\n", LIMIT)
 def test_long_streams_say_what_the_standard_says(
     runs: list[tuple[bytes, int]], shifts: list[int], line_end: bytes, limit: int
