@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from tests.benchmarks.clients import WORKS as CLIENT_WORKS
 from tests.benchmarks.decoder_works import WORKS as DECODER_WORKS
 from tests.benchmarks.report import Table, Verdict
 from tests.benchmarks.rounds import Spread, interleaved, ratios
@@ -46,6 +47,16 @@ async def test_a_quick_run_checks_what_decoders_say() -> None:
     assert code == 0, error
     rows = [line.split(" | ") for line in out.splitlines() if line.startswith("| dripline | ")]
     assert [row[-1] for row in rows] == ["right |"] * len(DECODER_WORKS)
+
+
+async def test_a_quick_run_measures_the_client() -> None:
+    code, out, error = await run(
+        "python", "-m", "tests.benchmarks", "--quick", "--only", "clients", "--peers", "none"
+    )
+    assert code == 0, error
+    rows = [line.split(" | ") for line in out.splitlines() if line.startswith("| ChatClient | ")]
+    assert len(rows) == len(CLIENT_WORKS)
+    assert all(float(row[1].replace(",", "")) > 0 for row in rows)
 
 
 async def test_rounds_are_interleaved_and_turned_round() -> None:
