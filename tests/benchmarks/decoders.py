@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ async def run(options: Options) -> Section:
         limit = [_limit(work, streams[1]) for _ in range(options.rounds)]
         section.tables.append(_table(name, work, size, found, checked, limit))
         section.verdicts += _verdicts(name, found)
+        print(section.tables[-1], file=sys.stderr)
     section.notes.append("Measured: " + ", ".join(package_version(p.package) for p in wanted) + ".")
     return section
 
