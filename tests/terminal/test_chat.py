@@ -111,6 +111,7 @@ async def test_ctrl_c_stops_the_answer_and_then_the_chat(loading: bool) -> None:
         await t.press("C-c")
         assert await request.wait_ended() is Ending.CLIENT_LEFT
         await t.wait("stopped · ")
+        await t.wait(lambda text: text.rstrip().endswith(">\nstory"))
         await t.press("C-c")
         assert await t.exit_code() == 0
         text = await t.text()
