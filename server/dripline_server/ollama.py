@@ -23,6 +23,7 @@ from dripline.errors import ErrorCode
 from dripline.response_body import BodyBroken, Break
 from dripline_server.capabilities import Capabilities
 from dripline_server.ndjson import LineSplitter, LineTooLong
+from dripline_server.nesting import SAFE_LENGTH, too_deep
 from dripline_server.upstream_http import Answer, NotHttp, SessionAnswer, post_json
 
 Chunk = dict[str, Any]
@@ -33,6 +34,8 @@ CONNECT_TIMEOUT = 10.0
 INFO_TIMEOUT = 10.0
 LOADED_AGE = 1.0
 MAX_SHORT_BODY = 64 * 1024
+# What goes around a tool call's arguments when a client sends them back.
+LEVELS_AROUND = 16
 
 _INFO = aiohttp.ClientTimeout(total=INFO_TIMEOUT)
 # The package lets httpx's own errors through, and ValueError where the answer is not Ollama's.
@@ -321,6 +324,8 @@ def _parse(splitter: LineSplitter, data: bytes) -> tuple[list[Chunk], UpstreamEr
             chunk = orjson.loads(line)
             if type(chunk) is not dict or type(chunk.get("message", _NO_MESSAGE)) is not dict:
                 return chunks, _garbage("a line that is no chat chunk")
+            if len(line) > SAFE_LENGTH and too_deep(line, chunk, LEVELS_AROUND):
+                return chunks, _garbage("a line that is nested too deep")
             if "error" in chunk:
                 message = f"Ollama reported an error: {chunk['error']}"
                 return chunks, UpstreamError(ErrorCode.OLLAMA_ERROR, message)
@@ -375,5 +380,5 @@ async def _error_text(answer: Answer) -> str:
         body = await _read_start(answer)
     try:
         return str(orjson.loads(body)["error"])
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return body[:200].decode("utf-8", "replace").strip() or "it gave no reason"

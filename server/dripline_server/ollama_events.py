@@ -12,6 +12,8 @@ from dripline_server.ollama import Chunk
 T = TypeVar("T")
 
 NANOSECONDS = 1_000_000_000
+# What every JSON reader takes for the number that it is.
+MAX_COUNT = 2**53
 
 
 class OllamaAnswer:
@@ -64,8 +66,10 @@ class OllamaAnswer:
     def _add_done(self, chunk: Chunk) -> None:
         self.reason = str(chunk.get("done_reason") or "")
         for name in ("load_duration", "prompt_eval_count", "eval_count"):
-            if (value := _typed(chunk.get(name), int)) is not None:
-                self._totals[name] = self._totals.get(name, 0) + value
+            value = _typed(chunk.get(name), int)
+            total = self._totals.get(name, 0) + (value or 0)
+            if value is not None and value >= 0 and total <= MAX_COUNT:
+                self._totals[name] = total
 
     def _tool_calls(self, calls: object) -> list[ToolCall]:
         return [self._tool_call(_typed(call, dict) or {}) for call in _typed(calls, list) or ()]

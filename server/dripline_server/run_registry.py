@@ -10,7 +10,7 @@ from dripline.errors import ErrorCode
 from dripline.events import Error
 from dripline_server.metrics import Metrics
 from dripline_server.ollama import Ollama
-from dripline_server.run_log import FoundRun, RunLogs
+from dripline_server.run_log import FoundRun, RunExists, RunLogs, RunLogUnavailable
 from dripline_server.run_log.budget import Budget
 from dripline_server.run_records import RunRecords
 from dripline_server.run_request import RunRequest
@@ -96,7 +96,13 @@ class RunRegistry:
                 found = await self.find(run_id)  # another request asked meanwhile
             if found:
                 return found
-        return await self._start(request, run_id or secrets.token_urlsafe(16))
+        try:
+            return await self._start(request, run_id or secrets.token_urlsafe(16))
+        except RunExists as exists:
+            # Another process was asked at the same time, and was first.
+            if run_id and (found := await self.find(run_id)):
+                return found
+            raise RunLogUnavailable("the run was there, and has gone") from exists
 
     async def _start(self, request: RunRequest, run_id: str) -> Run:
         self._check_room()

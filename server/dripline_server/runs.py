@@ -167,10 +167,15 @@ class Run:
     async def _end(self, generating: asyncio.Task[None]) -> None:
         self._loading.cancel()
         await asyncio.wait({self._loading})
-        error, end = self._outcome(generating)
+        try:
+            error, end = self._outcome(generating)
+            last = [to_json(event) for event in (error, end) if event]
+        except Exception as fault:  # noqa: BLE001 (without a last event readers wait for ever)
+            error, end = self._fault(fault), End("failed")
+            last = [to_json(error), to_json(end)]
         self.end = end
         self._watch_readers()
-        await self._log.finish([to_json(event) for event in (error, end) if event])
+        await self._log.finish(last)
         self._metrics.run_ended(end, error)
         logger.info(
             "run ended",
@@ -207,9 +212,12 @@ class Run:
                 message = "The server's run log, Redis, cannot be reached. Try again later."
                 return Error(code, message, code.retryable)
             case fault:
-                logger.error("run %s failed by a fault in dripline", self.id[:8], exc_info=fault)
-                code = ErrorCode.INTERNAL_ERROR
-                return Error(code, "A fault in dripline ended the answer; its log says more.")
+                return self._fault(fault)
+
+    def _fault(self, fault: BaseException) -> Error:
+        logger.error("run %s failed by a fault in dripline", self.id[:8], exc_info=fault)
+        code = ErrorCode.INTERNAL_ERROR
+        return Error(code, "A fault in dripline ended the answer; its log says more.")
 
 
 def _now() -> float:

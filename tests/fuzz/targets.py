@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
@@ -10,13 +11,14 @@ from typing import Any
 
 import orjson
 from ag_ui.core import RunAgentInput
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from dripline import BadRecording, ErrorCode, EventDecoder, Recording
-from dripline.events import End, from_json, to_json
+from dripline.events import End, Event, from_json, to_json
 from dripline.recording import parse as parse_recording
+from dripline.transcript import Transcript
 from dripline_server.dialects.native import NativeDialect
 from dripline_server.ndjson import LineSplitter, LineTooLong
 from dripline_server.ollama import _parse as parse_chunks
@@ -69,6 +71,15 @@ def lines(data: bytes) -> None:
         assert splitter.pending is bool(rest)
 
 
+def nested(levels: int) -> object:
+    """A value of so many levels: from 254 on, orjson cannot write what it reads."""
+    value: object = {}
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+COUNTS = st.sampled_from([-1, 0, 5, 2**53, 2**53 + 1, 2**64 - 1])
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -78,7 +89,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner),
     max_leaves=8,
 )
-NAMED = st.fixed_dictionaries({}, optional={"name": JSON, "arguments": JSON, "index": JSON})
+NAMED = st.fixed_dictionaries({}, optional={"name": JSON, "arguments": JSON})
 CALL = st.fixed_dictionaries({}, optional={"id": JSON, "function": JSON | NAMED})
 MESSAGE = st.fixed_dictionaries(
     {},
@@ -96,16 +107,26 @@ CHUNK = st.fixed_dictionaries(
         "done_reason": JSON,
         "error": JSON,
         "logprobs": JSON,
-        "load_duration": JSON,
-        "eval_count": JSON,
+        "load_duration": JSON | COUNTS,
+        "eval_count": JSON | COUNTS,
+        "prompt_eval_count": JSON | COUNTS,
     },
 )
 
 
-@given(st.lists(JSON | CHUNK, max_size=4), st.integers(1, 9))
+def call(levels: int) -> object:
+    """A chunk with a call whose arguments have so many levels."""
+    function = {"name": "f", "arguments": {"deep": nested(levels)}}
+    return {"message": {"tool_calls": [{"function": function}]}, "done": True}
+
+
+@given(st.lists(JSON | CHUNK | st.integers(1, 300).map(call), max_size=4), st.integers(1, 9))
+@example([call(300)], 9)  # no event can be written
+@example([call(245)], 9)  # an event can, and no request with it
+@example([{"message": {}, "done": True, "eval_count": 2**64 - 1}], 9)
 def whatever_ollama_says(values: list[object], size: int) -> None:
     """Values of any kind at any field become events or a named error; none breaks a frame."""
-    body = b"".join(orjson.dumps(value) + b"\n" for value in values)
+    body = b"".join(json.dumps(value).encode() + b"\n" for value in values)
     check_upstream([body[at : at + size * 8] for at in range(0, len(body), size * 8)])
 
 
@@ -116,17 +137,28 @@ def upstream(data: bytes) -> None:
 
 def check_upstream(pieces: list[bytes]) -> None:
     """Take what Ollama sends as the server does, up to its end or failure."""
-    splitter, answer, events = LineSplitter(4096), OllamaAnswer(0.0), []
+    splitter, answer = LineSplitter(4096), OllamaAnswer(0.0)
+    events: list[Event] = []
     for piece in pieces:
         chunks, failure = parse_chunks(splitter, piece)
         events += answer.events(chunks, 1.0)
         if failure or (chunks and chunks[-1].get("done")):
             break
+    check_next_request(events)
     payloads = [to_json(event) for event in (*events, End("completed", usage=answer.usage(2.0)))]
     assert [from_json(payload) for payload in payloads[:-1]] == events
     messages = EventDecoder().feed(NativeDialect().frames(Batch(1, payloads)))
     assert [message.data.encode() for message in messages] == payloads
     assert [message.id for message in messages] == [str(seq + 1) for seq in range(len(payloads))]
+
+
+def check_next_request(events: list[Event]) -> None:
+    """What the model called goes back to it, from the server and from the client."""
+    transcript = Transcript()
+    for event in events:
+        transcript.add(event)
+    if messages := transcript.messages:
+        parse_json(orjson.dumps({"messages": messages}), ChatRequest)
 
 
 # As a client may send them, each to be spoilt in one place.

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from dripline_server.fake_ollama import Pace, Script
+from dripline_server.app import serve
+from dripline_server.fake_ollama import Fault, Pace, Script
+from tests.support.redis_server import redis_server
 from tests.support.stack import Stack, stack, user
 
 NAME = "named-by-the-page-itself"
 SLOW = Script(["One", " two"], Pace(first_token=0.05, tokens_per_second=50))
 
 
-async def post(s: Stack, **fields: Any) -> tuple[int, str, bytes]:
-    """Ask, and read the whole answer."""
+async def post(s: Stack, url: str = "", **fields: Any) -> tuple[int, str, bytes]:
+    """Ask, of another server where one is named, and read the whole answer."""
     body = {"messages": user("Hi"), "run_id": NAME, **fields}
-    async with s.http.post(f"{s.url}/chat", json=body) as response:
+    async with s.http.post(f"{url or s.url}/chat", json=body) as response:
         return response.status, response.headers.get("X-Run-Id", ""), await response.read()
 
 
@@ -29,6 +31,35 @@ async def test_asking_twice_is_one_run() -> None:
         assert len(s.ollama.chats) == 1
         assert await post(s, run_id=f"{NAME}-2") != answers[0]
         assert len(s.ollama.chats) == 2
+
+
+async def test_asking_two_servers_is_one_run() -> None:
+    """At once, and after the end: who comes second is a reader of the first one's run."""
+    with redis_server() as redis:
+        async with (
+            stack(SLOW, run_log=redis.url) as s,
+            serve(s.server.state.settings) as twin,
+        ):
+            urls = [s.url, twin.url]
+            for nth in range(1, 11):
+                name = f"{NAME}-{nth}"
+                both = await asyncio.gather(*(post(s, url, run_id=name) for url in urls * 2))
+                later = [await post(s, url, run_id=name) for url in urls]
+                assert {(status, named) for status, named, _ in (*both, *later)} == {(200, name)}
+                assert len({body for _, _, body in (*both, *later)}) == 1
+                assert len(s.ollama.chats) == nth
+                states = [await s.http.get(f"{url}/runs/{name}") for url in urls]
+                assert [(await state.json())["status"] for state in states] == ["ended", "ended"]
+
+
+async def test_asking_again_for_a_run_that_was_stopped_or_failed() -> None:
+    """Its ending is told again: nothing is asked of Ollama a second time."""
+    async with stack(Script(["One"], fault=Fault.error("boom", at_token=1))) as s:
+        first = await post(s)
+        assert b'"status":"failed"' in first[2]
+        assert await post(s) == first
+        assert await post(s, messages=user("Something else")) == first
+        assert len(s.ollama.chats) == 1
 
 
 async def test_a_named_run_can_be_stopped_by_its_name() -> None:

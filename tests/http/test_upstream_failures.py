@@ -10,6 +10,8 @@ from dripline_server.fake_ollama import Fault, Script
 from tests.support.stack import stack
 
 TOKENS = ["One", " two", " three"]
+# What orjson reads, and cannot write.
+DEEP = b"[" * 300 + b"]" * 300
 
 FAILURES: dict[str, tuple[Fault, ErrorCode, str]] = {
     "400": (Fault.status(400, "invalid options"), ErrorCode.OLLAMA_REFUSED, "invalid options"),
@@ -34,6 +36,20 @@ FAILURES: dict[str, tuple[Fault, ErrorCode, str]] = {
         Fault.garbage(b'{"message": "hi"}', at_token=2),
         ErrorCode.UPSTREAM_GARBAGE,
         "no chat chunk",
+    ),
+    "deep arguments": (
+        Fault.garbage(
+            b'{"message": {"tool_calls": [{"function": {"name": "f", "arguments": {"a": %b}}}]}}'
+            % DEEP,
+            at_token=2,
+        ),
+        ErrorCode.UPSTREAM_GARBAGE,
+        "nested too deep",
+    ),
+    "a deep error": (
+        Fault.garbage(b'{"error": %b}' % DEEP, at_token=2),
+        ErrorCode.UPSTREAM_GARBAGE,
+        "nested too deep",
     ),
     "invalid UTF-8": (
         Fault.garbage(b'{"message": {"content": "\xff"}}', at_token=2),

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from dripline.errors import ErrorCode
+from dripline_server.nesting import too_deep
 from dripline_server.problems import Problem
 from dripline_server.state import STATE
 
@@ -18,8 +19,8 @@ M = TypeVar("M", bound=BaseModel)
 # Reading and checking takes up to 2 us for each, and everybody waits. Text has its commas too: this
 # is a megabyte of CSV, or ten of prose.
 MAX_VALUES = 200_000
-# orjson reads more levels than it writes, which are 254.
-SAFE_DEPTH = 200
+# What goes around a request's values when they are passed on.
+LEVELS_AROUND = 3
 
 
 async def read_json(request: web.Request, model: type[M]) -> M:
@@ -56,8 +57,7 @@ def parse_json(body: bytes, model: type[M]) -> M:
         Problem: It is no JSON (400 `bad_json`), has too many values (413), or a field is wrong
             (400 `bad_field`, named in the message).
     """
-    nested = body.count(b"[") + body.count(b"{")
-    if nested + body.count(b",") > MAX_VALUES:
+    if body.count(b"[") + body.count(b"{") + body.count(b",") > MAX_VALUES:
         raise Problem(
             413,
             ErrorCode.BODY_TOO_LARGE,
@@ -66,10 +66,10 @@ def parse_json(body: bytes, model: type[M]) -> M:
     try:
         # Not pydantic's own reader: it takes NaN, which is no JSON.
         value = orjson.loads(body)
-        if nested > SAFE_DEPTH:
-            orjson.dumps([[[value]]])  # what cannot be written, some levels down, is too deep
+        if too_deep(body, value, LEVELS_AROUND):
+            raise Problem(400, ErrorCode.BAD_JSON, "The body is nested too deep.")
         return model.model_validate(value)
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
+    except orjson.JSONDecodeError as error:
         raise Problem(400, ErrorCode.BAD_JSON, f"The body is not JSON: {error}") from error
     except ValidationError as error:
         raise invalid(error) from error

@@ -69,6 +69,10 @@ class RunTakenOver(RunLogUnavailable):
     """Another process took this one for dead, and has ended the run's log."""
 
 
+class RunExists(Exception):
+    """Another process has begun a run of that id."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogState:
     """Where a log stands.
@@ -192,6 +196,7 @@ class RunLogs(Protocol):
         """Make the log of a new run.
 
         Raises:
+            RunExists: Another process has made one of that id.
             RunLogUnavailable: It cannot be made.
         """
         ...

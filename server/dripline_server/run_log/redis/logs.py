@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from dripline_server.run_log import LogOwner, RunLogUnavailable
+from dripline_server.run_log import LogOwner, RunExists, RunLogUnavailable
 from dripline_server.run_log.budget import Budget
 from dripline_server.run_log.memory import MemoryRunLog
 from dripline_server.run_log.redis import stream
@@ -83,9 +83,11 @@ class RedisRunLogs:
         """See `RunLogs.create`."""
         link = self._link
         about = orjson.dumps({"model": model, "owner": link.process})
-        await link.pipe.call(
+        (made,) = await link.pipe.call(
             stream.create(run_id, about, link.process, lifetime=link.lifetime, lease=link.lease)
         )
+        if not made:
+            raise RunExists(run_id)
         memory = MemoryRunLog(self._max_bytes, self._budget)
         log = self._owned[run_id] = RedisRunLog(run_id, memory, owner, link, self._max_bytes)
         return log

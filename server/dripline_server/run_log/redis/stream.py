@@ -25,12 +25,14 @@ NAME_TIME = 24 * 60 * 60 * 1000
 _EVENTS, _LAST = "events", "last"
 
 # In one step, so that no key is ever left without a time to live. The entry 0-1 holds no event: it
-# makes the stream, which `add` does not.
+# makes the stream, which `add` does not. A name is given once: of two who want it, one is refused.
 _CREATE = """
+if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('XADD', KEYS[2], '0-1', 'created', '')
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 redis.call('SET', KEYS[3], '', 'PX', ARGV[3])
+return 1
 """
 
 
@@ -94,7 +96,10 @@ def parse(raw: RawEntry) -> Entry:
 
 
 def create(run_id: str, about: bytes, process: str, *, lifetime: int, lease: int) -> Command:
-    """Make a run's stream, and renew its owner's lease; times are in milliseconds."""
+    """Make a run's stream, and renew its owner's lease; times are in milliseconds.
+
+    The reply is 1, or 0 where there is such a run already.
+    """
     keys = run_key(run_id), log_key(run_id), lease_key(process)
     return "EVAL", _CREATE, len(keys), *keys, about, lifetime, lease
 
