@@ -84,9 +84,9 @@ def _tools_of(settings: Settings) -> list[Tool]:
 async def _state(settings: Settings, tools: Sequence[Tool]) -> AsyncIterator[State]:
     async with _upstream(settings) as (upstream, demo):
         budget = Budget(settings.total_log_bytes)
-        logs = _run_logs(settings, budget)
         figures = Metrics()
         records = RunRecords(settings.record)
+        logs = _run_logs(settings, budget)  # last of what can fail: it has connections to close
         runner = ToolRunner(
             timeout=settings.tool_timeout, max_result=settings.max_tool_result, metrics=figures
         )
@@ -139,7 +139,7 @@ async def _upstream(settings: Settings) -> AsyncIterator[tuple[Ollama, str]]:
             yield upstream, ""
             return
     demo = (
-        f"No Ollama answers at {settings.ollama_url}, so the built-in fake answers instead."
+        f"No Ollama answers at {upstream.url}, so the built-in fake answers instead."
         " Start Ollama with `ollama serve`, then restart dripline."
     )
     async with FakeOllama(max_requests=10) as fake, _connected(fake.url, settings) as upstream:

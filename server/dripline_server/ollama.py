@@ -1,8 +1,8 @@
 """Upstream: Ollama's `/api/chat` as a stream, and what models it has.
 
-The stream is read here, over aiohttp, and not by the `ollama` package: that one splits lines on
-U+0085 too, ends silently when the connection is cut before `"done": true`, and opens 100
-connections at most. The package serves the calls that are not a stream.
+The stream is read here, by way of `upstream_http`, and not by the `ollama` package: that one splits
+lines on U+0085 too, ends silently when the connection is cut before `"done": true`, and opens 100
+connections at most. The package serves the calls that are not a stream, but for the version.
 """
 
 from __future__ import annotations
@@ -82,14 +82,18 @@ class Ollama:
     """One Ollama, for the whole life of the server. Close it with `close()`.
 
     Args:
-        url: Its address.
+        url: Its address; it may have a user and a password.
         stall_timeout: Seconds of silence after which an answer is given up; 0 waits for ever.
         max_line: The longest line taken, in bytes.
+
+    Attributes:
+        url: Its address as people are told it: without the user and the password.
     """
 
     def __init__(self, url: str, *, stall_timeout: float, max_line: int) -> None:
-        self.url = url
+        self.url = str(URL(url).with_user(None)).rstrip("/")
         self._chat_url = URL(f"{url}/api/chat")
+        self._version_url = URL(f"{url}/api/version")
         self._stall_timeout = stall_timeout
         self._max_line = max_line
         # Without limit=0, stream 101 would wait in silence for one of the others to end.
@@ -239,7 +243,7 @@ class Ollama:
         """
         # The package has no call for it.
         try:
-            async with self._session.get(f"{self.url}/api/version", timeout=_INFO) as response:
+            async with self._session.get(self._version_url, timeout=_INFO) as response:
                 return str(orjson.loads(await _read_start(SessionAnswer(response)))["version"])
         except (aiohttp.ClientError, BodyBroken, TimeoutError) as error:
             raise self._unlisted(error) from error

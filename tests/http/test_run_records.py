@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import stat
@@ -185,3 +186,19 @@ async def test_without_the_option_nothing_is_recorded(
     async with stack(Script(TOKENS)) as s:
         await s.client.ask("Hi")
     assert files(tmp_path) == []
+
+
+async def test_a_folder_that_cannot_be_made_leaves_nothing_open(tmp_path: Path) -> None:
+    """The server does not start, and no connection to Redis is left behind."""
+    (tmp_path / "file").touch()
+    settings = Settings(
+        port=0,
+        ollama="http://127.0.0.1:1",
+        record=str(tmp_path / "file"),
+        run_log="redis://127.0.0.1:1",
+    )
+    before = asyncio.all_tasks()
+    with pytest.raises(OSError, match="file"):
+        async with serve(settings):
+            pass
+    assert asyncio.all_tasks() == before

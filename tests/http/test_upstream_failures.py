@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import aiohttp
 import pytest
 
-from dripline import End, Error, ErrorCode, RunFailed, Start, TextMessage
+from dripline import ChatClient, End, Error, ErrorCode, RunFailed, Start, TextMessage
 from dripline.splits import SplitPlan, every_byte, whole
-from dripline_server.fake_ollama import Fault, Script
-from tests.support.stack import stack
+from dripline_server.app import serve
+from dripline_server.fake_ollama import FakeOllama, Fault, Script
+from dripline_server.settings import Settings
+from tests.support.stack import stack, user
 
 TOKENS = ["One", " two", " three"]
 # What orjson reads, and cannot write.
@@ -111,3 +114,27 @@ async def test_what_the_model_cannot_do() -> None:
         with pytest.raises(RunFailed, match="does not support thinking") as raised:
             await s.client.ask("Hi", think=True)
     assert raised.value.code == ErrorCode.OLLAMA_REFUSED
+
+
+async def test_the_password_in_ollamas_address_is_never_told() -> None:
+    """It goes to Ollama alone: in no event, no answer about health or models."""
+    async with FakeOllama({"story": Script("Blue.")}) as ollama:
+        address = ollama.url.replace("//", "//user:hunter2@")
+        async with (
+            serve(Settings(port=0, ollama=address, model="story")) as server,
+            ChatClient(server.url) as client,
+            aiohttp.ClientSession() as http,
+        ):
+            assert (await client.ask("Hi")).text == "Blue."
+            assert ollama.chats[0].headers["Authorization"].startswith("Basic ")
+            await ollama.close()
+            asked = [
+                http.post(f"{server.url}/chat", json={"messages": user("Hi")}),
+                http.get(f"{server.url}/health"),
+                http.get(f"{server.url}/models"),
+            ]
+            for request in asked:
+                async with request as response:
+                    told = await response.text()
+                assert "No Ollama answers at http://127.0.0.1:" in told
+                assert "hunter2" not in told
