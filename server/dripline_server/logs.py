@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 from aiohttp import web
@@ -11,6 +12,8 @@ from aiohttp.http import HttpProcessingError
 access_logger = logging.getLogger("dripline_server.access")
 
 _PLAIN = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+# Names of models come from requests, and may be as long as those.
+MAX_SHOWN = 200
 # Ids of runs are rights to read them; this much is enough to find one again.
 ID_SHOWN = 8
 # What aiohttp puts as the method of a request that is not HTTP; no route is looked for then.
@@ -26,8 +29,15 @@ class KeyValueFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line."""
         fields = {name: value for name, value in vars(record).items() if name not in _PLAIN}
-        pairs = "".join(f" {name}={value}" for name, value in fields.items() if value != "")
+        pairs = "".join(f" {name}={_shown(value)}" for name, value in fields.items() if value != "")
         return super().formatMessage(record) + pairs
+
+
+def _shown(value: object) -> str:
+    """Return the value, quoted where it could pass for another field or another line."""
+    text = str(value)[:MAX_SHOWN]
+    plain = text.isprintable() and not any(mark in text for mark in ' "=')
+    return text if plain else json.dumps(text)
 
 
 class AccessLog(AbstractAccessLogger):
@@ -35,15 +45,15 @@ class AccessLog(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Log a request that has been answered."""
-        route, run_id = None, ""
+        route, run_id = "none", ""
         if isinstance(request, web.Request) and request.method != NO_HTTP:
-            route = request.match_info.route.resource
+            route = route_of(request)
             run_id = request.match_info.get("run_id", "")
         self.logger.info(
             "request",
             extra={
                 "method": request.method,
-                "route": route.canonical if route else "none",
+                "route": route,
                 "run": (run_id or response.headers.get("X-Run-Id", ""))[:ID_SHOWN],
                 "status": response.status,
                 "bytes": response.body_length,
@@ -51,6 +61,12 @@ class AccessLog(AbstractAccessLogger):
                 "remote": request.remote,
             },
         )
+
+
+def route_of(request: web.Request) -> str:
+    """Return a request's route, such as "/runs/{run_id}": no id, and nothing that was sent."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "none"
 
 
 def without_request_bytes(record: logging.LogRecord) -> bool:

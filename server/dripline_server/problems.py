@@ -9,6 +9,7 @@ from aiohttp import web
 
 from dripline.errors import ErrorCode
 from dripline_server.json_response import json_response
+from dripline_server.logs import route_of
 from dripline_server.run_log import RunLogUnavailable
 from dripline_server.state import STATE
 
@@ -70,7 +71,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except (ConnectionError, TimeoutError):
         raise  # The client has gone; there is nobody to answer.
     except Exception:
-        logger.exception("a fault in dripline: %s %s", request.method, request.path)
+        logger.exception("a fault in dripline: %s %s", request.method, route_of(request))
         return _answer(Problem(500, ErrorCode.INTERNAL_ERROR, "A fault in dripline; see its log."))
 
 
