@@ -80,10 +80,13 @@ class ClientTool:
             else:
                 given = await asyncio.to_thread(self._function, **call.arguments)
             content = given if isinstance(given, str) else orjson.dumps(given).decode()
+            failed = False
         except Exception as error:
             logger.exception("the tool %s failed", self.name)
-            return ToolResult(call.id, call.name, f"{type(error).__name__}: {error}", failed=True)
-        return ToolResult(call.id, call.name, content)
+            content, failed = f"{type(error).__name__}: {error}", True
+        # A lone surrogate, of a file's name perhaps, is not JSON.
+        told = content.encode("utf-8", "replace").decode()
+        return ToolResult(call.id, call.name, told, failed=failed)
 
     def _wrong(self, arguments: Mapping[str, Any]) -> str:
         """Return what is wrong with the arguments, for the model; "" where nothing is."""

@@ -114,14 +114,16 @@ class ToolRunner:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, take, outcome)
 
-        self._threads += 1
         threading.Thread(target=work, name=f"tool {tool.name}", daemon=True).start()
+        self._threads += 1  # only now: there may be no further thread to be had
         return future
 
     def _bounded(self, text: str) -> str:
+        # A lone surrogate, of a file's name perhaps, is not JSON.
+        told = text[: self._max_result].encode("utf-8", "replace").decode()
         if len(text) <= self._max_result:
-            return text
-        return f"{text[: self._max_result]}\n[cut off here; it has {len(text):,} characters]"
+            return told
+        return f"{told}\n[cut off here; it has {len(text):,} characters]"
 
 
 async def _contained(tool: Tool, arguments: dict[str, Any]) -> Any:
@@ -144,5 +146,4 @@ def _text_of(result: object) -> str:
     Raises:
         ToolError, ValueError: It has no JSON form.
     """
-    text = result if isinstance(result, str) else pydantic_core.to_json(result).decode()
-    return text.encode("utf-8", "replace").decode()  # a lone surrogate is not JSON
+    return result if isinstance(result, str) else pydantic_core.to_json(result).decode()

@@ -52,6 +52,8 @@ def population(city: str, unit: Literal["people", "millions"] = "people") -> int
         raise ToolError("there is no such city")
     if city == "Crash":
         raise RuntimeError("the tool fell over")
+    if city == "Broken":
+        raise OSError("no file \udcff.txt")
     return 443_000 if unit == "people" else 0
 
 
@@ -232,6 +234,7 @@ async def test_results_are_events_and_go_to_the_model() -> None:
     [
         ({"city": "Atlantis"}, "there is no such city", False),
         ({"city": "Crash"}, "RuntimeError: the tool fell over", True),
+        ({"city": "Broken"}, "OSError: no file ?.txt", True),
         ({"city": ["Zürich"]}, "city: Input should be a valid string", False),
         ({"city": "Zürich", "unit": "cats"}, "unit: Input should be 'people' or 'millions'", False),
         ({}, "city: Field required", False),

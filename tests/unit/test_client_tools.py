@@ -10,6 +10,7 @@ import pytest
 from ollama._utils import convert_function_to_tool
 
 from dripline import ChatClient
+from dripline.events import ToolCall, ToolResult
 from dripline.tools import ClientTool
 
 
@@ -105,3 +106,18 @@ async def test_what_cannot_be_a_tool_is_said_at_the_call(
     async with ChatClient("http://127.0.0.1:1") as client:
         with pytest.raises(TypeError, match=words):
             client.chat("Hi", tools=tools)
+
+
+@pytest.mark.parametrize("raises", [False, True])
+async def test_what_is_no_unicode_can_still_be_told(raises: bool) -> None:
+    """A file's name, for example: the next request is JSON all the same."""
+
+    def listing() -> str:
+        """Return the names of files."""
+        name = "\udcff.txt"
+        if raises:
+            raise OSError(name)
+        return name
+
+    result = await ClientTool(listing).call(ToolCall("1", "listing", {}))
+    assert result == ToolResult("1", "listing", "OSError: ?.txt" if raises else "?.txt", raises)
