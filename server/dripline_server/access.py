@@ -127,7 +127,8 @@ def add_access(app: web.Application, settings: Settings) -> None:
         return await handler(request)
 
     async def share(request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(access.cors_headers(request))
+        # Not update(): the page's answers have a `Vary` of their own.
+        response.headers.extend(access.cors_headers(request))
 
     app.middlewares.append(guard)
     app.on_response_prepare.append(share)

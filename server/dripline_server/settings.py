@@ -1,6 +1,6 @@
 """Every option of the server, once: its flag, environment variable, default and meaning.
 
-Nothing else in dripline reads the environment or defines a flag.
+Nothing else in the server reads the environment; `cli.py` alone has flags beside these.
 """
 
 from __future__ import annotations

@@ -260,3 +260,11 @@ async def test_a_token_in_a_broken_request() -> None:
         _, logged = await process.communicate()
     assert b"Error handling request" in logged
     assert TOKEN.encode() not in logged
+
+
+async def test_what_cors_says_joins_what_the_page_says() -> None:
+    """The page at `/` varies by `Accept`, with CORS and without."""
+    async with stack(Script("Blue."), cors_origins=(APP,)) as s:
+        for accept in ("text/html", "application/json"):
+            _, _, response = await ask(s, "GET", "/", {"Accept": accept})
+            assert response.headers.getall("Vary") == ["Accept", "Origin"]

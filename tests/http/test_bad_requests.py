@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -137,3 +138,27 @@ async def test_no_model_is_named(aiohttp_client: AiohttpClient) -> None:
     response = await client.post("/chat", json=body())
     assert response.status == 400
     assert (await response.json())["error"]["message"].startswith("model: ")
+
+
+async def test_a_body_that_is_not_encoded_as_it_says(client: Client) -> None:
+    """A 400, and no fault of ours."""
+    headers = {"Content-Type": JSON, "Content-Encoding": "gzip"}
+    async with client.post("/chat", data=b"hello", headers=headers) as response:
+        assert response.status == 400
+        error = (await response.json())["error"]
+    assert error["code"] == "bad_json"
+    assert "encoded" in error["message"]
+
+
+async def test_headers_that_are_no_utf_8(client: Client) -> None:
+    """They are somebody's name like any other: nothing is found by it."""
+    host, port = client.server.host, client.server.port
+    assert port
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(
+        b"GET /api/chat/x/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        b"Authorization: \xff\r\n\r\n"
+    )
+    assert (await reader.readline()).startswith(b"HTTP/1.1 204 ")
+    writer.close()
+    await writer.wait_closed()

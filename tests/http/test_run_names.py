@@ -80,3 +80,14 @@ async def test_names_that_could_be_guessed_are_refused() -> None:
             assert status == 400, name
             assert b"run_id" in body
         assert s.ollama.chats == []
+
+
+async def test_asking_for_a_whole_answer_whose_beginning_was_dropped() -> None:
+    """It cannot be had, and a 410 says from where on the events are there."""
+    async with stack(Script(["word"] * 200), log_bytes=1000) as s:
+        assert (await post(s, on_disconnect="continue"))[0] == 200
+        body = {"messages": user("Hi"), "run_id": NAME, "stream": False}
+        async with s.http.post(f"{s.url}/chat", json=body) as response:
+            assert response.status == 410
+            assert int(response.headers["X-First-Event-Id"]) > 1
+            assert (await response.json())["error"]["code"] == "position_gone"

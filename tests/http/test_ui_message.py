@@ -349,6 +349,7 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "no text": (parts({"type": "text"}), "messages.0.parts.0.text"),
     "no state": (parts({"type": "tool-f"}, role="assistant"), "messages.0.parts.0.state"),
     "an option": ({"tempo": 1}, "tempo"),
+    "a long id": ({"messages": [text("Hi") | {"id": "x" * 257}]}, "messages.0.id"),
     "a whole answer": ({"stream": False}, "stream"),
 }
 

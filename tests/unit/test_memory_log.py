@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 from dripline_server.run_log.budget import Budget
-from dripline_server.run_log.memory import RESUME_MARGIN, MemoryRunLog
+from dripline_server.run_log.memory import RESUME_MARGIN, MemoryRunLog, MemoryRunLogs
 
 PAYLOAD = b"x" * 1000
 
@@ -36,3 +38,19 @@ async def test_the_bound_is_kept_without_readers_and_with() -> None:
             async for _ in batches:
                 break
             assert budget.used <= 2**20
+
+
+async def test_a_run_has_one_name_and_takes_it_along() -> None:
+    """However often a client names it anew, nothing is left of it afterwards."""
+    logs = MemoryRunLogs(2**20, Budget(2**30))
+    await logs.create("run", "story", Mock())
+    await logs.create("other", "story", Mock())
+    for name in ("first", "second", "third"):
+        await logs.remember(name, "run", b"about")
+    assert await logs.recall("third") == b"about"
+    assert [await logs.recall(name) for name in ("first", "second")] == [b"", b""]
+    await logs.remember("third", "other", b"newer")
+    logs.forget("run")
+    assert await logs.recall("third") == b"newer"
+    logs.forget("other")
+    assert await logs.recall("third") == b""

@@ -27,8 +27,8 @@ async def read_json(request: web.Request, model: type[M]) -> M:
     """Read the body, and check it.
 
     Raises:
-        Problem: What `parse_json` raises; or it is not declared as JSON (415), too large (413), or
-            did not come in time (408).
+        Problem: What `parse_json` raises; or it is not declared as JSON (415), too large (413), did
+            not come in time (408), or is not encoded as it says (400 `bad_json`).
     """
     if request.content_type != "application/json":
         raise Problem(
@@ -47,6 +47,9 @@ async def read_json(request: web.Request, model: type[M]) -> M:
             f"The body did not come within {limit:g} s (--body-time).",
             {"Connection": "close"},
         ) from error
+    except web.RequestPayloadError as error:
+        message = "The body cannot be read: it is not encoded as its headers say."
+        raise Problem(400, ErrorCode.BAD_JSON, message, {"Connection": "close"}) from error
     return parse_json(body, model)
 
 

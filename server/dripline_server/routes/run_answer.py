@@ -112,10 +112,11 @@ async def answer_whole(run: FoundRun, *, max_bytes: int) -> web.Response:
     """Wait for the run's end, and answer with one JSON object.
 
     Raises:
-        Problem: The answer is larger than `max_bytes` (502); the run is stopped.
+        Problem: The answer is larger than `max_bytes` (502), and the run is stopped; or the run was
+            there before, and its beginning has been dropped (410).
     """
     answer, size = Answer(), 0
-    async with run.follow(0) as batches:
+    async with _attached(run, NativeDialect()) as batches:
         async for batch in batches:
             size += sum(map(len, batch.payloads))
             if size > max_bytes:

@@ -6,7 +6,6 @@ import json
 from hashlib import blake2b
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from dripline_server.dialects import Position
@@ -98,4 +97,5 @@ async def _newest(request: web.Request) -> tuple[FoundRun, dict[str, Any]] | Non
 def _key(request: web.Request, chat_id: str) -> str:
     """Return what the chat is known by: clients with another token do not see each other's."""
     who = request.headers.get("Authorization", "")
-    return blake2b(orjson.dumps([who, chat_id]), digest_size=16).hexdigest()
+    # Not orjson: headers may hold what is no UTF-8.
+    return blake2b(json.dumps([who, chat_id]).encode(), digest_size=16).hexdigest()

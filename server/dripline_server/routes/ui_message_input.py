@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from dripline_server.routes.chat_request import ChatRequest
 from dripline_server.routes.data_url import image_of_data_url
+from dripline_server.routes.dialect_query import MAX_NAME
 from dripline_server.routes.json_body import bad_field, invalid
 
 Json = dict[str, Any]
@@ -21,7 +22,7 @@ class UiMessage(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    id: str = ""
+    id: Annotated[str, Field(max_length=MAX_NAME)] = ""  # it is part of an address
     role: Literal["system", "user", "assistant"]
     parts: list[dict[str, JsonValue]]
 

@@ -216,7 +216,8 @@ class RunLogs(Protocol):
     async def remember(self, name: str, run_id: str, about: bytes) -> None:
         """Keep what a client is to find by `name`, for as long as the run is there.
 
-        A later run's takes the place of an earlier one's; b"" stands for nothing.
+        A later run's takes the place of an earlier one's, and a run's later name may take the place
+        of its earlier one; b"" stands for nothing.
 
         Raises:
             RunLogUnavailable: It cannot be kept.

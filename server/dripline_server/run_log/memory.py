@@ -225,7 +225,7 @@ class MemoryRunLogs:
         self._max_bytes = max_bytes
         self._budget = budget
         self._logs: dict[str, MemoryRunLog] = {}
-        # What clients call their runs: the name, and by the run the name that it has.
+        # What clients call their runs, and by the run the newest name that it has.
         self._abouts: dict[str, tuple[str, bytes]] = {}
         self._names: dict[str, str] = {}
 
@@ -237,9 +237,7 @@ class MemoryRunLogs:
     def forget(self, run_id: str) -> None:
         """See `RunLogs.forget`."""
         self._logs.pop(run_id).forget()
-        name = self._names.pop(run_id, "")
-        if self._abouts.get(name, ("", b""))[0] == run_id:
-            del self._abouts[name]
+        self._forget_name(run_id)
 
     async def find(self, run_id: str) -> FoundRun | None:
         """See `RunLogs.find`."""
@@ -248,10 +246,16 @@ class MemoryRunLogs:
     async def remember(self, name: str, run_id: str, about: bytes) -> None:
         """See `RunLogs.remember`."""
         if about and run_id in self._logs:  # it may have ended, and been let go of, meanwhile
+            self._forget_name(run_id)
             self._abouts[name] = (run_id, about)
             self._names[run_id] = name
         else:
             self._abouts.pop(name, None)
+
+    def _forget_name(self, run_id: str) -> None:
+        name = self._names.pop(run_id, "")
+        if self._abouts.get(name, ("", b""))[0] == run_id:
+            del self._abouts[name]
 
     async def recall(self, name: str) -> bytes:
         """See `RunLogs.recall`."""
