@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from dripline import ServerSentEvent, TextMessage
 from dripline.events import from_json
-from dripline_server.fake_ollama import Ending, Fault, Pace, Phase, Script
+from dripline_server.fake_ollama import Ending, Fault, Pace, Script
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.several import One, Reader, Several, several
 
@@ -61,25 +61,6 @@ async def test_started_here_followed_there_stopped_elsewhere(redis: RedisServer)
             assert await s.stop(server, first.run_id) == 204
             assert await (await s.attach(server, first.run_id)).read() == whole
             assert (await s.attach(server, first.run_id, len(whole))).response.status == 204
-
-
-@pytest.mark.parametrize("phase", [Phase.LOADING, Phase.EVALUATING, Phase.STALLED])
-async def test_stopped_from_elsewhere_while_nothing_comes(redis: RedisServer, phase: Phase) -> None:
-    """Also while the model loads, before the first token, and in a stall."""
-    models = {
-        Phase.LOADING: Script(STORY, pace=Pace(cold_load=float("inf"))),
-        Phase.EVALUATING: Script(STORY, pace=Pace(first_token=600)),
-        Phase.STALLED: HALF_TOLD,
-    }
-    async with several(models[phase], redis) as s:
-        a, b = s.servers
-        reader = await s.chat(a)
-        request = await s.ollama.wait_for_request()
-        await request.wait_phase(phase)
-        assert await s.stop(b, reader.run_id) == 202
-        await request.wait_closed()
-        await reader.read()
-        assert reader.ending == ("cancelled", "")
 
 
 async def test_a_stop_is_heard_after_the_owner_was_cut_off(redis: RedisServer) -> None:

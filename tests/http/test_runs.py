@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ from yarl import URL
 
 from dripline import End, EventDecoder, ServerSentEvent
 from dripline.events import from_json
-from dripline_server.fake_ollama import Ending, Fault, Pace, Phase, Script
+from dripline_server.fake_ollama import Ending, Fault, Pace, Script
 from dripline_server.logs import KeyValueFormatter
 from tests.support.stack import Stack, stack, user
 
@@ -156,41 +155,6 @@ async def test_a_run_that_is_to_continue_needs_no_reader() -> None:
         assert await request.wait_ended() is Ending.FINISHED
 
 
-PHASES: dict[str, tuple[Script, Phase]] = {
-    "cold load": (Script(pace=Pace(cold_load=math.inf)), Phase.LOADING),
-    "before the first token": (Script(pace=Pace(first_token=math.inf)), Phase.EVALUATING),
-    "mid-answer": (Script("word " * 10_000, pace=Pace(tokens_per_second=50)), Phase.ANSWERING),
-    "stall": (HALF_TOLD, Phase.STALLED),
-}
-
-
-@pytest.mark.parametrize(("script", "phase"), PHASES.values(), ids=PHASES)
-async def test_stop_frees_ollama_in_every_phase(script: Script, phase: Phase) -> None:
-    """DELETE: 202, every reader gets `end` "cancelled", and Ollama's socket is closed in 100 ms.
-
-    The best of five counts: a busy machine may be late, but it cannot be early.
-    """
-    delays = []
-    async with stack(script) as s:
-        for nth in range(5):
-            first = await start(s)
-            second = await attach(s, first.run_id)
-            request = await s.ollama.wait_for_request(nth + 1)
-            await request.wait_phase(phase)
-            asked = asyncio.get_running_loop().time()
-            answer = await s.http.delete(f"{s.url}/runs/{first.run_id}")
-            assert answer.status == 202
-            assert await first.read() == await second.read()
-            assert first.end.status == second.end.status == "cancelled"
-            await request.wait_closed()
-            assert request.ended is Ending.CLIENT_LEFT
-            assert request.closed_at is not None
-            delays.append(request.closed_at - asked)
-            again = await s.http.delete(f"{s.url}/runs/{first.run_id}")
-            assert again.status == 204
-    assert min(delays) < 0.1
-
-
 async def test_stop_and_state_of_what_is_not_there() -> None:
     """404, whatever the verb."""
     async with stack(TOLD) as s:
@@ -305,10 +269,18 @@ async def slow_reader(s: Stack, run_id: str) -> AsyncIterator[socket.socket]:
         yield raw
 
 
-def log_bytes(s: Stack) -> float:
-    """What the run logs hold now, as the server's own figures say."""
+def figure(s: Stack, name: str) -> float:
+    """One of the server's own figures."""
     text = s.server.state.metrics.text().decode()
-    return float(text.split("\ndripline_log_bytes ")[1].split("\n")[0])
+    return float(text.split(f"\ndripline_{name} ")[1].split("\n")[0])
+
+
+async def wait_unread(s: Stack) -> None:
+    """Wait until no reader is attached."""
+    while True:
+        if not figure(s, "readers"):
+            return
+        await asyncio.sleep(0.01)
 
 
 async def test_a_stuck_reader_holds_the_model_back_and_not_the_memory() -> None:
@@ -320,7 +292,7 @@ async def test_a_stuck_reader_holds_the_model_back_and_not_the_memory() -> None:
             peak = 0.0
             for until in range(1, 3002, 50):
                 await first.read(until=until)
-                peak = max(peak, log_bytes(s))
+                peak = max(peak, figure(s, "log_bytes"))
             await first.read()
             assert [int(message.id) for message in first.messages] == list(range(1, 3003))
             assert first.end.status == "completed"
@@ -351,7 +323,9 @@ async def test_a_stuck_reader_is_cut_and_can_resume() -> None:
         async with slow_reader(s, first.run_id) as raw:
             whole = await first.read()
             assert first.end.status == "completed"
+            await wait_unread(s)  # a fast machine is through before the reader counts as stuck
             taken = await received(raw)
+        assert len(taken) < 1_000_000
         ids = [int(line[4:]) for line in taken.split(b"\n") if line.startswith(b"id: ")]
         last = ids[-2] if ids else 0
         rest = await (await attach(s, first.run_id, last)).read()

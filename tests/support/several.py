@@ -88,6 +88,7 @@ async def several(
     """
     if isinstance(models, Script):
         models, options = {"story": models}, {"model": "story", **options}
+    options = {"loading_after": 3600, **options}
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     async with AsyncExitStack() as stack:
         ollama = await stack.enter_async_context(FakeOllama(models))

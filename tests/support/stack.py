@@ -39,8 +39,10 @@ async def stack(
 ) -> AsyncIterator[Stack]:
     """Run the stack; a single script is the model `story`, which is the default then.
 
-    `functions` are tools of the server's.
+    `functions` are tools of the server's. On a slow machine too no `loading` status comes among the
+    events, unless a test asks for it with `loading_after`.
     """
+    settings = {"loading_after": 3600.0, **settings}
     if isinstance(models, Script):
         models, settings = {"story": models}, {"model": "story", **settings}
     async with (
