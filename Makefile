@@ -16,12 +16,15 @@ run: .venv/server.installed try-page
 test: .venv/dev.installed try-page try-tests
 	$(BIN)/python -m pytest $(ARGS)
 
-# Runs of the soak, and what its faults are drawn from.
+# How long the soak's mixed load lasts, how many runs are counted out before it, and what the faults
+# of both are drawn from.
+MINUTES ?= 10
 RUNS ?= 2000
 SEED ?= 1
 
 soak: .venv/dev.installed
-	DRIPLINE_SOAK_RUNS=$(RUNS) DRIPLINE_SOAK_SEED=$(SEED) $(BIN)/python -m pytest tests/soak $(ARGS)
+	DRIPLINE_SOAK_RUNS=$(RUNS) DRIPLINE_SOAK_MINUTES=$(MINUTES) DRIPLINE_SOAK_SEED=$(SEED) \
+		$(BIN)/python -m pytest -s tests/soak $(ARGS)
 
 # Seconds for each target, on Linux.
 SECONDS ?= 60

@@ -11,10 +11,11 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from dripline import End, EventDecoder, ServerSentEvent
+from dripline import End, Error, EventDecoder, ServerSentEvent
 from dripline.events import from_json
 from dripline_server.fake_ollama import Ending, Fault, Pace, Script
 from dripline_server.logs import KeyValueFormatter
+from dripline_server.ollama_events import OllamaAnswer
 from tests.support.stack import Stack, stack, user
 
 STORY = ["Once", " upon", " a", " time"]
@@ -153,6 +154,29 @@ async def test_a_run_that_is_to_continue_needs_no_reader() -> None:
         first.response.close()
         request = await s.ollama.wait_for_request()
         assert await request.wait_ended() is Ending.FINISHED
+
+
+async def test_a_fault_at_the_very_end_is_an_end_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Readers do not wait for ever for what could not be said; the log has the fault."""
+    monkeypatch.setattr(OllamaAnswer, "usage", lambda *_: 1 / 0)
+    async with stack(TOLD) as s:
+        first = await start(s)
+        *_, error, _ = map(from_json, [message.data for message in await first.read()])
+        assert isinstance(error, Error)
+        assert (error.code, first.end.status) == ("internal_error", "failed")
+        assert s.server.state.runs.active == 0
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_asking_for_the_head_of_a_stream() -> None:
+    """405: a HEAD that answered would be a reader that never takes anything."""
+    async with stack(HALF_TOLD) as s:
+        first = await start(s)
+        async with s.http.head(f"{s.url}/runs/{first.run_id}/events") as answer:
+            assert answer.status == 405
+        assert figure(s, "readers") == 1
 
 
 async def test_stop_and_state_of_what_is_not_there() -> None:

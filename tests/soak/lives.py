@@ -1,0 +1,228 @@
+"""What may happen to one run of a soak, and what everybody has to say of it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import aiohttp
+
+from dripline import EventDecoder
+from dripline.events import End, Error, from_json
+from dripline.splits import seeded
+from dripline_server.fake_ollama import (
+    Ending,
+    Fault,
+    FaultKind,
+    Pace,
+    ReceivedRequest,
+    Reply,
+    Script,
+    ToolCall,
+    in_rounds,
+)
+from tests.support.stack import Stack
+
+STORY = ["word ", "Grüße ", "👩‍👩‍👧‍👦 ", "\x85"] * 10
+TOOLS = ["completion", "tools"]
+CALLS = [
+    Reply(["Let ", "me ", "see. "], tool_calls=[ToolCall("look_up", {"word": "grüße"})]),
+    Reply("", tool_calls=[ToolCall("wait", {"seconds": 0.01}), ToolCall("nothing")]),
+    Reply(STORY),
+]
+FAST = Pace(tokens_per_second=4000)
+CODES = {
+    FaultKind.STATUS: "ollama_failed",
+    FaultKind.ERROR: "ollama_error",
+    FaultKind.CUT: "upstream_cut",
+    FaultKind.TRUNCATED: "upstream_truncated",
+    FaultKind.RESET: "upstream_reset",
+    FaultKind.STALL: "upstream_stalled",
+    FaultKind.GARBAGE: "upstream_garbage",
+}
+MODELS = {
+    "told": Script(STORY, pace=FAST, split=seeded(1)),
+    "told-at-once": Script(STORY),
+    "told-slowly": Script(STORY, pace=Pace(cold_load=0.05, tokens_per_second=200, jitter=1)),
+    "status": Script(STORY, fault=Fault.status(500)),
+    "error": Script(STORY, pace=FAST, fault=Fault.error(at_token=9)),
+    "cut": Script(STORY, pace=FAST, fault=Fault.cut(at_token=9)),
+    "truncated": Script(STORY, pace=FAST, fault=Fault.truncated(at_token=9)),
+    "reset": Script(STORY, pace=FAST, fault=Fault.reset(at_token=9)),
+    "stall": Script(STORY, pace=FAST, fault=Fault.stall(at_token=9)),
+    "garbage": Script(STORY, pace=FAST, fault=Fault.garbage(at_token=9)),
+    "tools": Script(in_rounds(*CALLS), pace=FAST, capabilities=TOOLS),
+    "tools-cut": Script(
+        in_rounds(*CALLS), pace=FAST, capabilities=TOOLS, fault=Fault.cut(at_token=30)
+    ),
+}
+DIALECTS = {
+    # Where each is asked, and what ends its streams.
+    "agui": ("/agui", ("RUN_FINISHED", "RUN_ERROR")),
+    "ui-message": ("/api/chat", ("[DONE]",)),
+}
+FATES = ["read", "read", "two readers", "stop", "leave", "leave at once", *DIALECTS]
+
+
+def look_up(word: str) -> str:
+    """Look a word up, in a thread."""
+    time.sleep(0.001)
+    return word.upper()
+
+
+async def wait(seconds: float) -> None:
+    """Wait."""
+    await asyncio.sleep(seconds)
+
+
+FUNCTIONS: list[Callable[..., Any]] = [look_up, wait]
+
+
+class Follower:
+    """Reads a run over as many connections as its luck needs; sees each event once."""
+
+    def __init__(self, s: Stack, urls: Sequence[str], draw: random.Random) -> None:
+        self.s = s
+        self.urls = urls
+        self.draw = draw
+        self.ids: list[int] = []
+        self.ends = 0
+        self._response: aiohttp.ClientResponse | None = None
+        self._decoder = EventDecoder()
+
+    async def follow(self, run_id: str, response: aiohttp.ClientResponse | None = None) -> None:
+        """Follow to the end; each connection is dropped by chance."""
+        while not self.ends:
+            if response is None:
+                position = {"Last-Event-ID": str(self.ids[-1] if self.ids else 0)}
+                url = f"{self.draw.choice(self.urls)}/runs/{run_id}/events"
+                response = await self.s.http.get(url, headers=position)
+                assert response.status == 200, await response.text()
+            await self.read(response, drop_after=self.draw.choice([0, 1, 5, 20, None, None]))
+            response.close()
+            response = None
+
+    async def read(self, response: aiohttp.ClientResponse, drop_after: int | None) -> None:
+        """Read a connection on, to its end or until so many events have come."""
+        if response is not self._response:
+            self._response, self._decoder = response, EventDecoder()
+        came = 0
+        while drop_after is None or came <= drop_after:
+            size = self.draw.choice([1, 17, 4096])
+            chunk = await response.content.read(size)
+            if not chunk:
+                return
+            for message in self._decoder.feed(chunk):
+                self.ids.append(int(message.id))
+                self.ends += isinstance(from_json(message.data), End)
+                came += 1
+
+
+async def live(
+    s: Stack, urls: Sequence[str], nth: int, draw: random.Random
+) -> tuple[str, list[Follower]]:
+    """One run with a drawn fate; returns its id and its followers that read it whole."""
+    model = draw.choice(list(MODELS))
+    fate = draw.choice(FATES)
+    if fate in DIALECTS:
+        return await read_dialect(s, draw.choice(urls), fate, model, str(nth)), []
+    body = {
+        "messages": [{"role": "user", "content": str(nth)}],
+        "model": model,
+        "on_disconnect": "stop" if fate == "leave at once" else "continue",
+    }
+    response = await s.http.post(f"{draw.choice(urls)}/chat", json=body)
+    assert response.status == 200
+    run_id = response.headers["X-Run-Id"]
+    followers = [Follower(s, urls, draw) for _ in range(2 if fate == "two readers" else 1)]
+    if fate in ("leave", "leave at once"):
+        await followers[0].read(response, drop_after=draw.randint(0, 9))
+        response.close()
+        return run_id, []
+    if fate == "stop":
+        await followers[0].read(response, drop_after=draw.randint(0, 9))
+        answer = await s.http.delete(f"{draw.choice(urls)}/runs/{run_id}")
+        assert answer.status in (202, 204)
+    first, *others = followers
+    await asyncio.gather(first.follow(run_id, response), *(f.follow(run_id) for f in others))
+    return run_id, followers
+
+
+async def read_dialect(s: Stack, url: str, name: str, model: str, text: str) -> str:
+    """One run that is read whole in another dialect; returns its id."""
+    path, last = DIALECTS[name]
+    if name == "agui":
+        body: dict[str, object] = {
+            "threadId": text,
+            "runId": text,
+            "state": {},
+            "messages": [{"id": "1", "role": "user", "content": text}],
+            "tools": [],
+            "context": [],
+            "forwardedProps": {"dripline": {"model": model}},
+        }
+    else:
+        parts = [{"type": "text", "text": text}]
+        body = {"id": text, "messages": [{"id": "1", "role": "user", "parts": parts}]}
+        body |= {"trigger": "submit-message", "model": model}
+    response = await s.http.post(url + path, json=body)
+    assert response.status == 200, await response.text()
+    datas = [message.data for message in EventDecoder().feed(await response.read())]
+    kinds = [data if data == "[DONE]" else json.loads(data)["type"] for data in datas]
+    assert kinds[-1] in last
+    assert sum(kind in last for kind in kinds) == 1
+    return response.headers["X-Run-Id"]
+
+
+async def ending_of(s: Stack, url: str, run_id: str) -> tuple[str, str]:
+    """How the run ended by its log: the status of `end`, and the error's code."""
+    response = await s.http.get(f"{url}/runs/{run_id}/events")
+    messages = EventDecoder().feed(await response.read())
+    assert [int(message.id) for message in messages] == list(range(1, len(messages) + 1))
+    events = [from_json(message.data) for message in messages]
+    ends = [event for event in events if isinstance(event, End)]
+    errors = [event for event in events if isinstance(event, Error)]
+    assert len(ends) == 1
+    assert events[-1] is ends[0]
+    assert len(errors) == (ends[0].status == "failed")
+    return ends[0].status, errors[0].code if errors else ""
+
+
+def agrees(request: ReceivedRequest, status: str, code: str) -> bool:
+    """Whether the fake Ollama's record and the run's ending tell the same story."""
+    match status:
+        case "completed":
+            return request.ended is Ending.FINISHED
+        case "cancelled":
+            # A fault may have struck just before the client left, or all have been on its way.
+            return (
+                request.ended in (Ending.CLIENT_LEFT, Ending.FINISHED) or request.fault is not None
+            )
+        case _:
+            return request.fault is not None and CODES[request.fault.kind] == code
+
+
+def asked(request: ReceivedRequest) -> str:
+    """What the request asks: the number of its run."""
+    assert isinstance(request.body, dict)
+    return next(str(m["content"]) for m in request.body["messages"] if m["role"] == "user")
+
+
+def check_followers(followers: Sequence[Follower]) -> None:
+    """Each has seen one end, and every event once."""
+    for follower in followers:
+        assert follower.ends == 1
+        assert follower.ids == list(range(1, len(follower.ids) + 1))
+
+
+async def check_told(request: ReceivedRequest | None, status: str, code: str) -> None:
+    """Ollama's record of a run's last request says the same as the run's ending."""
+    if request is None:
+        assert status == "cancelled"  # stopped before the request was sent
+        return
+    await request.wait_ended()
+    assert agrees(request, status, code), (request, status, code)
