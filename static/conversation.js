@@ -158,12 +158,47 @@ export class Tree {
  * @param {boolean} how.images Whether the model sees.
  */
 export function requestMessages(path, { system, images }) {
-  const messages = path
-    .filter(({ role, content, images: pictures }) => role === "user" || content || pictures.length)
-    .map(({ role, content, images: pictures }) => ({
-      role,
-      content,
-      ...(images && pictures.length > 0 && { images: pictures }),
-    }));
+  const messages = path.flatMap((message) => {
+    if (message.role === "assistant") {
+      return toldAnswer(message);
+    }
+    const { role, content, images: pictures } = message;
+    return [{ role, content, ...(images && pictures.length > 0 && { images: pictures }) }];
+  });
   return system ? [{ role: "system", content: system }, ...messages] : messages;
+}
+
+/**
+ * Return an answer as the messages that Ollama takes: what it said before each of its rounds of tool
+ * calls with these, then what the tools gave. Calls that nobody answered are left out.
+ *
+ * @param {Message} message
+ */
+function toldAnswer({ content, toolCalls, toolResults }) {
+  const results = new Map(toolResults.map((result) => [result.id, result]));
+  const answered = toolCalls.filter(({ id }) => results.has(id));
+  // Of an older page's calls each is a round.
+  const rounds = Map.groupBy(answered, ({ after }, place) => after ?? place);
+  let told = 0;
+  const messages = [...rounds.values()].flatMap((calls) => {
+    const end = calls.at(-1)?.at ?? told;
+    const said = content.slice(told, end);
+    told = end;
+    return [
+      { role: "assistant", content: said, tool_calls: calls.map(toldCall) },
+      ...calls.map(({ id, name }) => ({
+        role: "tool",
+        tool_name: name,
+        tool_call_id: id,
+        content: results.get(id)?.content ?? "",
+      })),
+    ];
+  });
+  const rest = content.slice(told);
+  return rest ? [...messages, { role: "assistant", content: rest }] : messages;
+}
+
+/** @param {import("./message.js").ToolCall} call */
+function toldCall({ id, name, arguments: given }) {
+  return { id, function: { name, arguments: given ?? {} } };
 }

@@ -8,7 +8,7 @@ import { MarkdownTail } from "./markdown-tail.js";
  * @typedef {import("./markdown-drawing.js").Drawn} Drawn
  */
 
-/** Blocks stand together in so many, so that the browser lays out anew only the last few. */
+/** Blocks, items and rows stand together in so many, so that the browser lays out anew only the last. */
 const SECTION = 24;
 
 /** A text that grows, in an element of its own. */
@@ -19,7 +19,7 @@ export class GrowingMarkdown {
   #drawn = [];
   /** @type {HTMLElement | null} */
   #section = null;
-  /** How many blocks that are over stand in it. */
+  /** How many blocks, items and rows that are over stand in it. */
   #filled = 0;
   #isStale = false;
   #ended = false;
@@ -73,7 +73,7 @@ export class GrowingMarkdown {
     }
     for (const { dom } of this.#drawn.splice(0, over)) {
       this.#open().append(dom);
-      this.#filled += 1;
+      this.#filled += sizeOf(dom);
     }
     if (this.#drawn.length > 0) {
       this.#open().append(...this.#drawn.map(({ dom }) => dom));
@@ -84,7 +84,7 @@ export class GrowingMarkdown {
 
   /** Return where the next block goes. */
   #open() {
-    if (!this.#section || this.#filled === SECTION) {
+    if (!this.#section || this.#filled >= SECTION) {
       this.#section = document.createElement("div");
       this.#section.className = "section";
       this.#element.append(this.#section);
@@ -92,6 +92,11 @@ export class GrowingMarkdown {
     }
     return this.#section;
   }
+}
+
+/** @param {ChildNode} block */
+function sizeOf(block) {
+  return 1 + (block instanceof Element ? block.querySelectorAll("li, tr").length : 0);
 }
 
 /**

@@ -252,6 +252,7 @@ function toolCall(value, where) {
     name: text(call.name, `${where}.name`),
     arguments: call.arguments === undefined ? {} : fields(call.arguments, `${where}.arguments`),
     at: typeof call.at === "number" ? call.at : 0,
+    ...(typeof call.after === "number" && { after: call.after }),
   };
 }
 

@@ -25,6 +25,11 @@ import { languageOf, parseBlocks, verbatim, wholeCharacters } from "./markdown-t
 
 /** A block, item or row that is longer ends here: what is parsed again has a bound, in characters. */
 const MAX_BLOCK = 32_768;
+/**
+ * A list or table that has more items or rows goes on in another: what the browser lays out anew has a
+ * bound. A table's next piece has the head again.
+ */
+export const MAX_PARTS = 200;
 /** With how much to begin where a lot has come. */
 const FIRST_ROOM = 4096;
 
@@ -41,6 +46,10 @@ export class MarkdownTail {
   #text = "";
   /** The head of the table that the text goes on with; "" where it does not. */
   #head = "";
+  /** How many items or rows of the block that the text goes on with are over. */
+  #parts = 0;
+  /** The number of that list's first item, where it is a further piece of one; else 0. */
+  #start = 0;
   /** @type {Verbatim | null} */
   #verbatim;
   /** How much of the text has been looked at for what is over. */
@@ -110,6 +119,8 @@ export class MarkdownTail {
     const block = room.slice(0, room.lastIndexOf("\n") + 1) || room;
     const blocks = this.#parse(block);
     this.#forget(block.length);
+    this.#parts = 0;
+    this.#start = 0;
     return { blocks, over: blocks.length, parts: 0, isLast: false };
   }
 
@@ -134,7 +145,7 @@ export class MarkdownTail {
    * @returns {Step | null}
    */
   #settleBlocks(lines) {
-    const blocks = this.#parse(lines);
+    const blocks = this.#upToLongest(this.#parse(lines));
     const last = blocks.at(-1);
     if (!last) {
       return null;
@@ -144,7 +155,10 @@ export class MarkdownTail {
     const start = starts[last.line] ?? 0;
     const fence = openFence(text.slice(start));
     const parts = partsOf(last);
-    const line = parts.at(-1)?.line ?? last.line;
+    const before = blocks.length > 1 ? 0 : this.#parts;
+    // The last of them may go on.
+    const count = Math.min(parts.length - 1, MAX_PARTS - before);
+    const line = parts[count]?.line ?? last.line;
     const over = (fence ? start + fence.opening : starts[line] ?? 0) - this.#head.length;
     if (over <= 0) {
       return null;
@@ -157,7 +171,45 @@ export class MarkdownTail {
     }
     this.#verbatim = fence;
     this.#forget(over);
-    return { blocks, over: blocks.length - 1, parts: Math.max(0, parts.length - 1), isLast: false };
+    return this.#count(blocks, Math.max(0, count), before);
+  }
+
+  /**
+   * Leave what comes after a list or table that has too many parts for the next step.
+   *
+   * @param {MarkdownNode[]} blocks
+   */
+  #upToLongest(blocks) {
+    const long = blocks.findIndex(
+      (block, place) => partsOf(block).length > MAX_PARTS - (place === 0 ? this.#parts : 0),
+    );
+    return long < 0 ? blocks : blocks.slice(0, long + 1);
+  }
+
+  /**
+   * Count the items or rows of the last block. With the last that it may have, it is over.
+   *
+   * @param {MarkdownNode[]} blocks
+   * @param {number} parts How many more are over.
+   * @param {number} before How many were.
+   * @returns {Step}
+   */
+  #count(blocks, parts, before) {
+    const last = /** @type {MarkdownNode} */ (blocks.at(-1));
+    if (blocks.length > 1) {
+      this.#start = 0;
+    }
+    if (last.tag === "ol" && before === 0) {
+      this.#start ||= Number(last.attributes.start);
+    }
+    this.#parts = before + parts;
+    if (this.#parts < MAX_PARTS) {
+      return { blocks, over: blocks.length - 1, parts, isLast: false };
+    }
+    partsOf(last).splice(parts);
+    this.#parts = 0;
+    this.#start += MAX_PARTS;
+    return { blocks, over: blocks.length, parts: 0, isLast: false };
   }
 
   /**
@@ -192,11 +244,24 @@ export class MarkdownTail {
   /** @param {string} text What the tail begins with. */
   #parse(text) {
     if (!this.#verbatim) {
-      return this.#parser ? parseBlocks(this.#parser, this.#head + text) : [];
+      return this.#parser ? this.#numbered(parseBlocks(this.#parser, this.#head + text)) : [];
     }
     const { text: code, end } = split(text, this.#verbatim);
     const rest = this.#parser && end < text.length ? parseBlocks(this.#parser, text.slice(end)) : [];
     return [this.#verbatim.node(code), ...rest];
+  }
+
+  /**
+   * Have a list's next piece go on with its numbers, whatever the text says.
+   *
+   * @param {MarkdownNode[]} blocks
+   */
+  #numbered(blocks) {
+    const [first] = blocks;
+    if (first?.tag === "ol" && this.#start > 0) {
+      first.attributes.start = String(this.#start);
+    }
+    return blocks;
   }
 
   /** @param {number} length */

@@ -3,8 +3,8 @@
  *
  * @typedef {import("./events.js").ChatEvent} ChatEvent
  * @typedef {"running" | "completed" | "cancelled" | "failed"} Status
- * @typedef {{id: string, name: string, arguments?: object | null, at: number}} ToolCall `at` is where
- *   in the content it came.
+ * @typedef {{id: string, name: string, arguments?: object | null, at: number, after?: number}} ToolCall
+ *   `at` is where in the content it came, `after` how many results had come before it.
  * @typedef {{id: string, name: string, content: string, failed?: boolean | null}} ToolResult
  * @typedef {{code: string, message: string, retryable: boolean}} Problem `message` tells a person
  *   what happened; what stands in backticks is code.
@@ -107,7 +107,11 @@ export function addEvent(message, id, event, now) {
       break;
     case "tool_call":
       endThinking(message, now);
-      message.toolCalls.push({ ...event.data, at: message.content.length });
+      message.toolCalls.push({
+        ...event.data,
+        at: message.content.length,
+        after: message.toolResults.length,
+      });
       break;
     case "tool_result":
       message.toolResults.push(event.data);

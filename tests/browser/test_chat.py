@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from playwright.async_api import expect
@@ -260,3 +261,43 @@ async def test_suggestions_are_messages(opener: Opener) -> None:
         await expect(chat.questions).to_have_text("Why is the sky blue?")
         await chat.wait_text("Scattering.")
         await expect(suggestion).to_be_hidden()
+
+
+async def test_the_model_is_told_what_tools_gave(opener: Opener) -> None:
+    """Rounds of calls and results are sent as Ollama takes them; calls without a result are not."""
+
+    def call(call_id: str) -> dict[str, Any]:
+        data = {"id": call_id, "name": "area", "arguments": {"of": call_id}}
+        return {"type": "tool_call", "data": data}
+
+    def result(call_id: str) -> dict[str, Any]:
+        return {"type": "tool_result", "data": {"id": call_id, "name": "area", "content": "7"}}
+
+    def text(content: str) -> dict[str, Any]:
+        return {"type": "text_message", "data": {"content": content}}
+
+    def told(content: str, *ids: str) -> list[dict[str, Any]]:
+        calls = [{"id": i, "function": {"name": "area", "arguments": {"of": i}}} for i in ids]
+        tool = {"role": "tool", "tool_name": "area", "content": "7"}
+        said = {"role": "assistant", "content": content, "tool_calls": calls}
+        return [said, *({**tool, "tool_call_id": i} for i in ids)]
+
+    async with chat_server(Script("Fine.")) as (ollama, server):
+        chat = await opener(server.url)
+        await chat.answer_with(
+            *(text("Let me see."), call("a"), call("b"), result("a"), result("b")),
+            *(call("c"), result("c"), text("So: "), text("7."), call("d")),
+            {"type": "end", "data": {"status": "completed"}},
+        )
+        await chat.ask("How large?")
+        await chat.wait_answered()
+        await chat.page.unroute("**/chat")
+        await chat.ask("Thanks")
+        await chat.wait_answered(2)
+    assert body_of(ollama.chats[0])["messages"] == [
+        {"role": "user", "content": "How large?"},
+        *told("Let me see.", "a", "b"),
+        *told("", "c"),
+        {"role": "assistant", "content": "So: 7."},
+        {"role": "user", "content": "Thanks"},
+    ]

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, CDPSession, Page
 
 from dripline_server.fake_ollama import Script
 from tests.support.browser import chat_server, open_page
@@ -59,6 +59,8 @@ SETUP = """async () => {
         for (const block of element.querySelectorAll(".code")) {
             block.replaceWith(block.querySelector("code"));
         }
+        // A long table's further pieces have the head again.
+        [...element.querySelectorAll("thead")].slice(1).forEach((head) => head.remove());
         return [element.textContent, steps];
     };
     window.drawWhole = (text) => {
@@ -268,3 +270,60 @@ async def test_a_frame_takes_as_long_at_the_end_as_at_the_beginning(page: Page) 
     first, last = found["grown"]
     assert last <= 2 * first + 0.2  # The browser's clock goes in steps of 0.1.
     assert found["anew"][1] > 10 * last
+
+
+@pytest.mark.parametrize("item", ["- a\n", "1. a\n", "|a|b|\n"])
+async def test_long_lists_go_on_in_pieces(page: Page, item: str) -> None:
+    """Where a list or table goes on in another depends on the text, not on how it came."""
+    head = "|h|i|\n|-|-|\n" if item.startswith("|") else ""
+    text = f"Before\n\n{head}{item * 450}\nAfter\n"
+    both = "([text]) => [drawPieces(text.split(/(?<=\\n)/)), drawPieces([text])]"
+    grown, whole = await page.evaluate(both, [text])
+    assert grown == whole
+    shape = """([html]) => {
+        const element = document.createElement("div");
+        element.innerHTML = html;
+        const found = [...element.querySelectorAll("ul, ol, table")];
+        return found.map((e) => [
+            e.querySelectorAll("li, tbody tr").length,
+            e.getAttribute("start") ?? e.querySelectorAll("th").length,
+        ]);
+    }"""
+    starts = ["1", "201", "401"] if item.startswith("1") else [2, 2, 2] if head else [0, 0, 0]
+    wanted = [list(pair) for pair in zip([200, 200, 50], starts, strict=True)]
+    assert await page.evaluate(shape, [whole]) == wanted
+
+
+@pytest.mark.parametrize("item", ["- a\n", "|a|b|\n"])
+async def test_an_item_costs_no_more_in_a_longer_list(page: Page, item: str) -> None:
+    """All that the main thread does for a list or table grows with its length, not its square."""
+    head = "|h|i|\n|-|-|\n" if item.startswith("|") else ""
+    draw = """async ([text]) => {
+        const element = document.createElement("div");
+        element.className = "text prose";
+        document.querySelector("#log").append(element);
+        const markdown = new Growing(element);
+        markdown.add(text);
+        markdown.end();
+        // A step a frame, however fast the machine.
+        while (!markdown.paint(0)) await new Promise(requestAnimationFrame);
+        element.remove();
+    }"""
+    devtools = await page.context.new_cdp_session(page)
+    await devtools.send("Performance.enable")
+
+    async def cost(count: int) -> float:
+        before = await task_time(devtools)
+        await page.evaluate(draw, [head + item * count])
+        return (await task_time(devtools) - before) / count
+
+    await cost(1000)  # what is done once
+    short, long = await cost(2000), await cost(16_000)
+    await devtools.detach()
+    assert long < 3 * short
+
+
+async def task_time(devtools: CDPSession) -> float:
+    """Seconds that the main thread has worked."""
+    metrics = (await devtools.send("Performance.getMetrics"))["metrics"]
+    return next(float(m["value"]) for m in metrics if m["name"] == "TaskDuration")
