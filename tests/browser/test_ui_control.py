@@ -153,6 +153,7 @@ async def test_the_look_is_the_chats_own(opener: Opener) -> None:
         await chat.ask("Change color to navy and add a button called Yes and another called No")
         await chat.wait_answered()
         await chat.page.get_by_role("button", name="Remove the button Yes").click()
+        await chat.wait_look_stored(["No"])
         await chat.page.reload()
         await expect_colour(chat, "#000080")
         buttons = chat.page.get_by_role("group", name="Buttons of this chat").locator(".chip")

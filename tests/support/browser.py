@@ -132,6 +132,25 @@ class ChatPage:
         )
         return messages
 
+    async def wait_look_stored(self, buttons: list[str]) -> None:
+        """Wait until the browser keeps these buttons of the open chat: a reload may come sooner."""
+        async with asyncio.timeout(30):
+            await self.page.evaluate(
+                """async (labels) => {
+                    const { openStore } = await import("/static/store.js");
+                    const store = await openStore(() => {});
+                    for (;;) {
+                        const { conversation } = await store.read(location.hash.slice(1));
+                        const kept = (conversation.look?.buttons ?? []).map(({ label }) => label);
+                        if (kept.join() === labels.join()) {
+                            return;
+                        }
+                        await new Promise(requestAnimationFrame);
+                    }
+                }""",
+                buttons,
+            )
+
     async def wait_for(self, condition: str) -> None:
         """Wait until a JavaScript expression holds, looked at in each frame.
 
