@@ -13,9 +13,9 @@ import orjson
 from dripline.answer import Answer
 from dripline.backoff import Backoff
 from dripline.chat_stream import ChatStream, OnLeave, position_after, run_path
-from dripline.errors import RequestError, RequestRefused, RunGone, TransportError
+from dripline.errors import ErrorCode, RequestError, RequestRefused, RunGone, TransportError
 from dripline.event_reader import MAX_EVENT_SIZE
-from dripline.http_request import open_session, send
+from dripline.http_request import authorization, open_session, send
 from dripline.structured import M, check_schema, model_of, value_of
 from dripline.tool_chat import DEFAULT_TOOL_ROUNDS, ToolChatStream
 from dripline.tools import ToolFunction, split_tools
@@ -78,6 +78,8 @@ class ChatClient:
 
     Args:
         url: The server's address.
+        token: The bearer token that the server asks for, its DRIPLINE_TOKEN; it goes with every
+            request, and is shown nowhere.
         silence_timeout: Seconds without a byte, heartbeats counted, after which a connection
             counts as lost; more than the server's `--heartbeat`.
         max_event_size: The largest event that is taken, in bytes.
@@ -88,11 +90,15 @@ class ChatClient:
 
     Attributes:
         closed: Whether it has been closed.
+
+    Raises:
+        RequestError: The token cannot be sent in a header.
     """
 
     def __init__(
         self,
         url: str = DEFAULT_URL,
+        token: str = "",
         *,
         silence_timeout: float = 60.0,
         max_event_size: int = MAX_EVENT_SIZE,
@@ -107,6 +113,7 @@ class ChatClient:
         self.on_drop = on_drop
         self.middlewares = tuple(middlewares)
         self.closed = False
+        self._authorization = authorization(token)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -301,11 +308,28 @@ class ChatClient:
             raise RequestError("the client is closed")
         if self._session is None:
             self._session = open_session(self.middlewares)
-        return await send(
-            self._session,
-            method,
-            self.url + path,
-            headers={"Content-Type": "application/json", **(headers or {})},
-            body=None if body is None else orjson.dumps(body),
-            silence_timeout=self.silence_timeout,
+        content_type = {"Content-Type": "application/json"}
+        try:
+            return await send(
+                self._session,
+                method,
+                self.url + path,
+                headers={**content_type, **self._authorization, **(headers or {})},
+                body=None if body is None else orjson.dumps(body),
+                silence_timeout=self.silence_timeout,
+            )
+        except RequestRefused as refused:
+            if refused.code != ErrorCode.UNAUTHORIZED:
+                raise
+            raise self._unauthorized(refused) from refused
+
+    def _unauthorized(self, refused: RequestRefused) -> RequestRefused:
+        """Return the refusal, with what to do on our side."""
+        what_to_do = (
+            "The server does not take this token: set DRIPLINE_TOKEN, or ChatClient(token=...), to"
+            " the one that it was started with."
+            if self._authorization
+            else "The server asks for its token: set it as DRIPLINE_TOKEN, or as"
+            " ChatClient(token=...)."
         )
+        return RequestRefused(refused.status, refused.code, what_to_do, refused.headers)

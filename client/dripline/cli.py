@@ -24,6 +24,7 @@ from dripline.errors import (
 from dripline.events import Event, Status, TextMessage, Thinking, to_json
 from dripline.recording_cli import CommandParser
 from dripline.recording_cli import add_commands as add_recording_commands
+from dripline.settings import load
 from dripline.visible import visible, visible_on
 
 EXIT_CODES = """\
@@ -34,6 +35,11 @@ exit codes:
   3    no server answers
   4    the stream broke: what was printed is not the whole answer
   130  Ctrl-C: the answer was stopped (143 after SIGTERM, 129 after SIGHUP)
+"""
+ENVIRONMENT = """\
+environment:
+  DRIPLINE_SERVER  the server's address; --server goes before it
+  DRIPLINE_TOKEN   the token that the server asks for
 """
 
 
@@ -87,12 +93,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dripline",
         description="Chat with Ollama through a dripline server.",
-        epilog=EXIT_CODES,
+        epilog=f"{EXIT_CODES}\n{ENVIRONMENT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"dripline {version('dripline')}")
     parser.add_argument(
-        "--server", metavar="URL", default=DEFAULT_URL, help=f"the server [{DEFAULT_URL}]"
+        "--server",
+        metavar="URL",
+        default=load().server,
+        help=f"the server [DRIPLINE_SERVER, else {DEFAULT_URL}]",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
 
@@ -101,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         help="ask once and print the answer as it comes",
         description="Ask once and print the answer as it comes. What is piped in is added to the"
         " prompt: cat notes.txt | dripline ask 'Summarise'.",
-        epilog=EXIT_CODES,
+        epilog=f"{EXIT_CODES}\n{ENVIRONMENT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     ask.add_argument("prompt", nargs="?", default="", help="what to ask")
@@ -116,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         help="chat in the terminal",
         description="Chat in the terminal; /help lists the commands. What is piped in is asked line"
         ' by line; a message of several lines stands between """ and """.',
-        epilog=EXIT_CODES,
+        epilog=f"{EXIT_CODES}\n{ENVIRONMENT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     chat.add_argument(
@@ -166,7 +175,10 @@ async def _print_answer(options: argparse.Namespace, messages: Messages, fields:
     printer = _JsonPrinter() if options.json else _TextPrinter(thinking=options.thinking)
     async with (
         ChatClient(
-            options.server, on_drop=_say_reconnecting, middlewares=options.middlewares
+            options.server,
+            load().token,
+            on_drop=_say_reconnecting,
+            middlewares=options.middlewares,
         ) as client,
         client.chat(messages, **fields) as stream,
     ):
@@ -227,7 +239,7 @@ def _chat(options: argparse.Namespace) -> int:
         print(f"dripline chat needs {package}: pip install 'dripline[terminal]'", file=sys.stderr)
         return 2
     conversation = Conversation(options.model, options.system)
-    return run_chat(options.server, conversation, middlewares=options.middlewares)
+    return run_chat(options.server, load().token, conversation, middlewares=options.middlewares)
 
 
 def _models(options: argparse.Namespace) -> int:
@@ -244,5 +256,5 @@ def _models(options: argparse.Namespace) -> int:
 
 
 async def _list_models(options: argparse.Namespace) -> list[ModelInfo]:
-    async with ChatClient(options.server, middlewares=options.middlewares) as client:
+    async with ChatClient(options.server, load().token, middlewares=options.middlewares) as client:
         return await client.models()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -11,6 +12,7 @@ import orjson
 from yarl import URL
 
 from dripline.errors import (
+    DriplineError,
     NotAnEventStream,
     RequestError,
     RequestRefused,
@@ -21,6 +23,26 @@ from dripline.errors import (
 CONNECT_TIMEOUT = 10.0
 # Of an error body, as much as a message can be in.
 _MAX_ERROR_BODY = 64 * 1024
+
+
+# What a header can hold: printable ASCII, without a blank at either end.
+_HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+
+
+def authorization(token: str) -> dict[str, str]:
+    """Return the header that carries a bearer token; none where the token is "".
+
+    Raises:
+        RequestError: It cannot be a header's value; the message does not tell it.
+    """
+    if not token:
+        return {}
+    if not _HEADER_VALUE.fullmatch(token):
+        raise RequestError(
+            "the token (DRIPLINE_TOKEN) cannot be sent: it must be printable ASCII characters,"
+            " without a blank or a line end around them"
+        )
+    return {"Authorization": f"Bearer {token}"}
 
 
 def open_session(middlewares: Sequence[aiohttp.ClientMiddlewareType] = ()) -> aiohttp.ClientSession:
@@ -63,10 +85,13 @@ async def send(
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence_timeout
     )
+    failure: DriplineError
     try:
         response = await session.request(method, url, data=body, headers=headers, timeout=timeout)
-    except aiohttp.TooManyRedirects as error:
-        raise RequestError(f"{method} {url} redirects too often") from error
+    except aiohttp.TooManyRedirects:
+        failure = RequestError(f"{method} {url} redirects too often")
+    except aiohttp.ClientResponseError as error:
+        failure = ServerUnreachable(_origin(url), _reason(error))
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
         raise RequestError(f"{method} {url} cannot be sent: {error}") from error
     except aiohttp.ConnectionTimeoutError as error:
@@ -75,9 +100,12 @@ async def send(
         raise ServerTimeout(silence_timeout or 0.0) from error
     except aiohttp.ClientError as error:
         raise ServerUnreachable(_origin(url), _reason(error)) from error
-    if response.status >= 300:
-        raise await refusal(response)
-    return response
+    else:
+        if response.status >= 300:
+            raise await refusal(response)
+        return response
+    # Without a cause: aiohttp's error has the request's headers, and so the token.
+    raise failure
 
 
 async def refusal(response: aiohttp.ClientResponse) -> RequestRefused:

@@ -260,7 +260,7 @@ async def _chat_client(chat_server: Server) -> AsyncIterator[ChatClient]:
     """A client of the chat server."""
     from dripline import ChatClient
 
-    async with ChatClient(chat_server.url) as client:
+    async with ChatClient(chat_server.url, chat_server.state.settings.token) as client:
         yield client
 
 

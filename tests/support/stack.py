@@ -50,7 +50,7 @@ async def stack(
     async with (
         FakeOllama(models, max_requests=max_requests) as ollama,
         serve(Settings(port=0, ollama=ollama.url, **settings), functions) as server,
-        ChatClient(server.url) as client,
+        ChatClient(server.url, settings.get("token", "")) as client,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
         AsyncExitStack() as closing,
     ):

@@ -34,6 +34,7 @@ from dripline.visible import visible
 
 def run_chat(
     url: str,
+    token: str,
     conversation: Conversation,
     *,
     middlewares: Sequence[aiohttp.ClientMiddlewareType] = (),
@@ -45,11 +46,14 @@ def run_chat(
     """
     # What the library logs would be written over what is drawn; the chat says it itself.
     logging.getLogger("dripline").addHandler(logging.NullHandler())
-    return asyncio.run(_run(url, conversation, middlewares))
+    return asyncio.run(_run(url, token, conversation, middlewares))
 
 
 async def _run(
-    url: str, conversation: Conversation, middlewares: Sequence[aiohttp.ClientMiddlewareType]
+    url: str,
+    token: str,
+    conversation: Conversation,
+    middlewares: Sequence[aiohttp.ClientMiddlewareType],
 ) -> int:
     def dropped(_lost: TransportError) -> None:
         chat.dropped()
@@ -62,7 +66,7 @@ async def _run(
         if keyboard:
             closing.enter_context(raw(keyboard))
         client = await closing.enter_async_context(
-            ChatClient(url, on_drop=dropped, middlewares=middlewares)
+            ChatClient(url, token, on_drop=dropped, middlewares=middlewares)
         )
         chat = Chat(client, output, conversation, keyboard=keyboard)
         if keyboard:
