@@ -47,9 +47,10 @@ fix: .venv/dev.installed
 wheel: .venv/dev.installed $(PAGE_LIBRARIES)
 	$(BIN)/python -m build --wheel
 
-# The README's pictures of the page.
+# The README's pictures of the page and of the chat in the terminal.
 screenshots: .venv/dev.installed $(PAGE_LIBRARIES)
 	$(BIN)/python -m tests.browser.screenshots docs/page
+	$(BIN)/python -m tests.terminal.screenshot docs/chat.svg
 
 # Peers are installed beside dripline, in an environment of their own.
 bench: .venv-bench/bench.installed try-page

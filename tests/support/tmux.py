@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import signal
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -79,8 +80,11 @@ class Terminal:
     async def exit_code(self) -> int:
         """Wait until the program has ended, and return its exit code."""
         async with asyncio.timeout(SECONDS):
-            while not (code := await self.ask("pane_dead_status")):  # noqa: ASYNC110 (no event)
+            while not (code := await self.ask("pane_dead_status")):
                 await asyncio.sleep(0.03)
+                if await self.ask("pane_dead") == "1":
+                    # tmux 3.3a misses every tenth end or so, and leaves a zombie, until it is told.
+                    os.kill(int(await self.ask("pid")), signal.SIGCHLD)
         return int(code)
 
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dripline_server.fake_ollama import Ending, Fault, Pace, Phase, Reply, Script
+from dripline_server.fake_ollama import (
+    Ending,
+    Fault,
+    Pace,
+    Phase,
+    Script,
+)
 from tests.support.cutting_proxy import CuttingProxy
-from tests.support.stack import Stack, stack
-from tests.support.tmux import Terminal, terminal
+from tests.support.redis_server import RedisServer, redis_server
+from tests.support.several import several
+from tests.support.stack import stack
+from tests.support.terminal_chat import asked, chat, chat_at
 
 NUMBERED = re.compile(r"\bn(\d+)\b")
 
@@ -49,19 +57,10 @@ LONG = long_answer()
 FAST = Pace(tokens_per_second=400)
 
 
-@asynccontextmanager
-async def chat(s: Stack, *arguments: str, url: str = "", **options: Any) -> AsyncIterator[Terminal]:
-    """A chat that waits for the first message."""
-    command = ("dripline", "--server", url or s.url, "chat", *arguments)
-    async with terminal(*command, **options) as t:
-        await t.wait(lambda text: "/help" in text and "\n>" in text)
-        yield t
-
-
-def asked(s: Stack) -> list[str]:
-    """The last message of each request."""
-    bodies: list[Any] = [chat.body for chat in s.ollama.chats]
-    return [body["messages"][-1]["content"] for body in bodies]
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
 
 
 async def test_markdown_grows_and_nothing_comes_twice() -> None:
@@ -122,33 +121,13 @@ async def test_ctrl_c_stops_the_answer_and_then_the_chat(loading: bool) -> None:
 async def test_a_second_ctrl_c_leaves_at_once() -> None:
     """Though the server does not answer any more."""
     script = Script(["Only this"], fault=Fault.stall(at_token=1))
-    async with stack(script) as s, CuttingProxy(s.url) as proxy, chat(s, url=proxy.url) as t:
+    async with stack(script) as s, CuttingProxy(s.url) as proxy, chat_at(proxy.url) as t:
         await t.type("Hi")
         await t.wait("Only this")
         await proxy.refuse()
         await t.wait("connection lost, resuming")
         await t.press("C-c", "C-c")
         assert await t.exit_code() == 0
-
-
-async def test_thinking_is_folded_and_unfolds() -> None:
-    """It is there while it goes on, then one line; Ctrl-T shows it."""
-    reply = Reply("Yes.", thinking=[f"thought{i}\n" for i in range(30)])
-    pace = Pace(tokens_per_second=60)
-    async with stack(Script(reply, pace)) as s, chat(s) as t:
-        await t.type("Hi")
-        await t.wait("thought2")
-        text = await t.wait(lambda text: "tokens/s" in text)
-        assert "▸ thought for" in text
-        assert "thought7" not in text
-        await t.press("C-t")
-        text = await t.wait("thought29")
-        assert text.count("thought") == 31
-        await t.type("/thinking on")
-        await t.wait("thinking is shown")
-        await t.type("Again")
-        text = await t.wait(lambda text: text.count("tokens/s") == 2)
-        assert text.count("thought17") == 2
 
 
 async def test_messages_of_several_lines_and_the_history(tmp_path: Path) -> None:
@@ -220,27 +199,13 @@ async def test_commands() -> None:
         await t.wait(lambda text: text.count("4 heard.") == 5)
 
 
-async def test_the_model_drives() -> None:
-    """A swatch in its colour; a button that its number presses."""
-    async with stack(Script("Done.")) as s, chat(s) as t:
-        await t.type("Change color to #ff8800")
-        await t.wait("the colour is now #FF8800")
-        assert "38;2;255;136;0" in await t.text(styles=True) or "38;5;" in await t.text(styles=True)
-        await t.type("Add a button that says Tell me a joke")
-        await t.wait("[1] Tell me a joke")
-        await t.type("1")
-        await t.wait("> Tell me a joke")
-        await t.wait(lambda text: text.count("Done.") == 3)
-        assert asked(s)[-1] == "Tell me a joke"
-
-
 async def test_a_drop_is_one_quiet_line() -> None:
     """The answer is whole, and there once."""
     text = " ".join(f"n{i}" for i in range(100))
     async with (
         stack(Script(text, Pace(tokens_per_second=60))) as s,
         CuttingProxy(s.url) as proxy,
-        chat(s, url=proxy.url) as t,
+        chat_at(proxy.url) as t,
     ):
         await t.type("Hi")
         await t.wait("n20")
@@ -259,7 +224,7 @@ async def test_a_server_that_was_restarted() -> None:
         stack(script) as s,
         stack(Script("All of it.")) as new,
         CuttingProxy(s.url) as proxy,
-        chat(s, url=proxy.url) as t,
+        chat_at(proxy.url) as t,
     ):
         await t.type("Hi")
         await t.wait("Only this")
@@ -273,21 +238,25 @@ async def test_a_server_that_was_restarted() -> None:
         await t.wait("All of it.")
 
 
-HOSTILE = "\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\x1b[2J\x1b[31mred &#27;[1m &#13;over\x9b2J\rX"
-
-
-async def test_the_terminal_is_not_driven() -> None:
-    """Not its title, its clipboard, its screen; not by thinking, text, code or a button."""
-    reply = Reply(f"{HOSTILE}\n\n```\n{HOSTILE}\n```\n\nlast", thinking=HOSTILE)
-    async with stack(Script(reply)) as s, chat(s) as t:
-        title = await t.ask("pane_title")
-        await t.type("/thinking on")
+async def test_a_server_is_restarted_under_an_answer(redis: RedisServer) -> None:
+    """With Redis, any server goes on with the answer: it is whole, and the drops are one line."""
+    script = Script(" ".join(f"n{i}" for i in range(100)), Pace(tokens_per_second=40))
+    async with (
+        several(script, redis) as s,
+        CuttingProxy(s.servers[0].url) as proxy,
+        chat_at(proxy.url) as t,
+    ):
         await t.type("Hi")
-        text = await t.wait("tokens/s")
-        assert await t.ask("pane_title") == title
-        assert await t.run("list-buffers") == ""
-    assert text.count("␛[31mred") == 3
-    assert "/help" in text
+        await t.wait("n10")
+        proxy.targets = (s.servers[1].url,)
+        await proxy.refuse()
+        await proxy.listen()
+        await t.wait("n40")
+        proxy.targets = (s.servers[0].url,)
+        s.servers[1].signal(signal.SIGKILL)
+        shown = await t.wait(lambda text: re.search(r"resumed 2\s+times", text) is not None)
+    assert [int(number) for number in NUMBERED.findall(shown)] == list(range(100))
+    assert "connection lost" not in shown
 
 
 async def test_copy_goes_through_the_terminal() -> None:
@@ -311,13 +280,3 @@ async def test_typing_ahead() -> None:
         assert "> Second" in text
         assert text.count("word") == 60
         assert asked(s) == ["First", "Second"]
-
-
-async def test_no_color() -> None:
-    """NO_COLOR is kept; bold and dim are no colours."""
-    script = Script("```python\nimport os\n```")
-    async with stack(script) as s, chat(s, environment={"NO_COLOR": "1"}) as t:
-        await t.type("Change color to red")
-        await t.wait("tokens/s")
-        styled = await t.text(styles=True)
-    assert not re.search(r"\x1b\[[\d;]*\b(3[0-8]|4[0-8]|9[0-7])\b", styled)

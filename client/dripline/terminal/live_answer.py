@@ -72,11 +72,11 @@ class LiveAnswer:
                 self._begin("thinking")
                 if not self._thinks:
                     self._thinks, self._thinking_since = True, self._clock()
-                self._thought += visible(content)
+                self._thought += content
             case TextMessage(content):
                 self._begin("answering")
                 self._end_thinking()
-                self._new_text.append(visible(content))
+                self._new_text.append(content)
             case Status("loading", model):
                 self._state = f"loading {visible(model)}"
             case ChangeTheme():
@@ -114,7 +114,7 @@ class LiveAnswer:
     def close(self) -> None:
         """See `AnswerView`."""
         self._end_thinking()
-        self._take_new()
+        self._take_new(last=True)
         self._add_blocks(self._splitter.close())
         now = self._clock()
         if self._began or self._answer.end:
@@ -137,14 +137,19 @@ class LiveAnswer:
     def _aside(self, line: RenderableType) -> None:
         """Add a line between the blocks; the text that comes later is a block of its own."""
         self._end_thinking()
-        self._take_new()
+        self._take_new(last=True)
         self._add_blocks(self._splitter.close())
         self._add(line, joined=True)
 
-    def _take_new(self) -> None:
-        if self._new_text:
-            self._add_blocks(self._splitter.feed("".join(self._new_text)))
-            self._new_text.clear()
+    def _take_new(self, *, last: bool = False) -> None:
+        text = "".join(self._new_text)
+        self._new_text.clear()
+        if text.endswith("\r") and not last:
+            # The LF that makes a line end of it may come with the next token.
+            text = text[:-1]
+            self._new_text.append("\r")
+        if text:
+            self._add_blocks(self._splitter.feed(visible(text)))
         if self._output.unfold and self._thinks:
             whole = self._thought.rfind("\n") + 1
             if whole > self._thought_shown:
@@ -163,7 +168,7 @@ class LiveAnswer:
 
     def _add_thought(self, text: str) -> None:
         if text.strip():
-            self._add(_thought(text.rstrip("\n")), joined=True)
+            self._add(_thought(text), joined=True)
 
     def _add_blocks(self, blocks: list[Block]) -> None:
         for block in blocks:
@@ -197,4 +202,4 @@ class LiveAnswer:
 
 
 def _thought(text: str) -> RenderableType:
-    return Padding(Text(text, "dim italic"), (0, 0, 0, 2))
+    return Padding(Text(visible(text.rstrip("\r\n")), "dim italic"), (0, 0, 0, 2))
