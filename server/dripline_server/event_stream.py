@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +12,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from dripline_server.run_records import ReaderRecord
+
+logger = logging.getLogger(__name__)
 
 # A comment line and no blank line: several clients take a comment block for an empty event.
 PING = b": ping\n"
@@ -126,8 +129,13 @@ class Pulse:
         while True:
             await asyncio.sleep(period)
             for stream in tuple(self._streams):
-                on = await stream.look_after(
-                    loop.time(), heartbeat=self._heartbeat, reader_timeout=self._reader_timeout
-                )
+                try:
+                    on = await stream.look_after(
+                        loop.time(), heartbeat=self._heartbeat, reader_timeout=self._reader_timeout
+                    )
+                except Exception:  # The other streams are to have their heartbeats.
+                    logger.exception("a fault in dripline: a stream is cut")
+                    stream.abort()
+                    on = False
                 if not on:
                     self._streams.discard(stream)
