@@ -76,8 +76,9 @@ async def test_growth_between_frames_does_not_lose_the_end(opener: Opener) -> No
         chat = await opener(server.url)
         await chat.page.evaluate(
             """async () => {
-                const log = document.querySelector("#log");
-                const grow = () => log.append(Object.assign(document.createElement("pre"), {
+                // Not in #log, where the page keeps what is its own and nothing else.
+                const content = document.querySelector("#content");
+                const grow = () => content.append(Object.assign(document.createElement("pre"), {
                     textContent: "line\\n".repeat(100),
                 }));
                 // Observers run in the order of their making, so the page has scrolled by then.
@@ -85,12 +86,12 @@ async def test_growth_between_frames_does_not_lose_the_end(opener: Opener) -> No
                     new ResizeObserver((_, observer) => {
                         observer.disconnect();
                         setTimeout(() => resolve(grow()));
-                    }).observe(log);
+                    }).observe(content);
                     grow();
                 });
             }"""
         )
-        await chat.wait_for(f"document.querySelectorAll('#log pre').length === 2 && {AT_END}")
+        await chat.wait_for(f"document.querySelectorAll('#content > pre').length === 2 && {AT_END}")
 
 
 # The third is 1280 x 720 at 200 %, the last at 400 % (WCAG 2.2, 1.4.4 and 1.4.10).
