@@ -15,8 +15,11 @@ TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 run: $(VENV)/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
 
+# Two at a time, each file's tests in one of them: half of the time is waiting.
+WORKERS ?= 2
+
 test: $(VENV)/dev.installed try-page try-tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # How long the soak's mixed load lasts, how many runs are counted out before it, and what the faults
 # of both are drawn from.
