@@ -9,13 +9,13 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 
+from dripline_server.run_log import ID_SHOWN
+
 access_logger = logging.getLogger("dripline_server.access")
 
 _PLAIN = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 # Names of models come from requests, and may be as long as those.
 MAX_SHOWN = 200
-# Ids of runs are rights to read them; this much is enough to find one again.
-ID_SHOWN = 8
 # What aiohttp puts as the method of a request that is not HTTP; no route is looked for then.
 NO_HTTP = "UNKNOWN"
 

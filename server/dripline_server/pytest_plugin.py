@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
@@ -40,7 +39,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["none", "missing", "all"],
         nargs="?",
         const="missing",
-        default="none" if os.environ.get("CI") else "missing",
         help="whether `replay` may record against a real server: missing recordings, all, or none"
         " (the default where the variable CI is set, else: missing)",
     )
@@ -299,9 +297,10 @@ def replay(
     from dripline.recording import Recording
     from dripline.replay_server import ReplayServer
     from dripline_server.recording_proxy import RecordingProxy
+    from dripline_server.settings import in_ci
 
     folder = _folder(request.config, request.path)
-    mode = request.config.getoption("--dripline-record")
+    mode = request.config.getoption("--dripline-record") or ("none" if in_ci() else "missing")
     with ExitStack() as servers:
 
         def start(

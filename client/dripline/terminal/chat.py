@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -33,6 +33,9 @@ class CommandError(RequestError):
 class Chat:
     """One user, one conversation, one server.
 
+    Args:
+        run_command: Does what a line that begins with a slash says.
+
     Attributes:
         client: Where answers come from.
         output: Where they are shown.
@@ -52,6 +55,7 @@ class Chat:
         client: ChatClient,
         output: Output,
         conversation: Conversation,
+        run_command: Callable[[Chat, str], Awaitable[None]],
         *,
         keyboard: Input | None = None,
     ) -> None:
@@ -66,6 +70,7 @@ class Chat:
         self.leaving = False
         self.color = ""
         self.keyboard = keyboard
+        self._run_command = run_command
         self._view: AnswerView | None = None
         self._buttons_made = 0
         self._taking: asyncio.Task[None] | None = None
@@ -137,15 +142,13 @@ class Chat:
 
     async def _take(self, text: str, *, edited: bool) -> None:
         """Do what a message asks for: a command, a button's number, or else an answer."""
-        from dripline.terminal.commands import run_command
-
         said = text.strip()
         # A blank before it says: no command, no button, send it as it is.
         as_it_is = text.startswith((" ", "\t")) or edited
         if not said:
             return
         if said.startswith("/") and not as_it_is:
-            await run_command(self, said)
+            await self._run_command(self, said)
         elif said.isdecimal() and int(said) in self.buttons and not as_it_is:
             message = self.buttons[int(said)].message
             self.output.question(message)

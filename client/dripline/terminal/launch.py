@@ -21,7 +21,7 @@ from dripline.chat import ChatClient
 from dripline.errors import DriplineError, TransportError
 from dripline.terminal.answer_lines import button_line
 from dripline.terminal.chat import Chat, sentence_of
-from dripline.terminal.commands import complete, show_thinking
+from dripline.terminal.commands import complete, run_command, show_thinking
 from dripline.terminal.conversation import Conversation
 from dripline.terminal.history import history_path, open_history
 from dripline.terminal.keys import raw
@@ -68,7 +68,7 @@ async def _run(
         client = await closing.enter_async_context(
             ChatClient(url, token, on_drop=dropped, middlewares=middlewares)
         )
-        chat = Chat(client, output, conversation, keyboard=keyboard)
+        chat = Chat(client, output, conversation, run_command, keyboard=keyboard)
         if keyboard:
             loop = asyncio.get_running_loop()
             signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(chat.interrupt))

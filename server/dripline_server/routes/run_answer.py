@@ -17,10 +17,10 @@ from dripline_server.dialects import Dialect, Position
 from dripline_server.dialects.native import NativeDialect
 from dripline_server.event_stream import EventStream
 from dripline_server.json_response import json_response
-from dripline_server.logs import ID_SHOWN, access_logger
+from dripline_server.logs import access_logger
 from dripline_server.problems import RETRY_AFTER, Problem
 from dripline_server.routes.json_body import bad_field
-from dripline_server.run_log import Batch, FoundRun, PositionGone, PositionUnknown
+from dripline_server.run_log import ID_SHOWN, Batch, FoundRun, PositionGone, PositionUnknown
 from dripline_server.state import STATE
 
 logger = logging.getLogger(__name__)

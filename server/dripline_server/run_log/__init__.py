@@ -11,6 +11,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+# What is logged of a run's id: knowing it is the right to read the run, and this finds it again.
+ID_SHOWN = 8
+
 
 class Batch(NamedTuple):
     """Events that follow each other.

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from dripline.errors import ErrorCode
-from dripline_server.logs import ID_SHOWN
 from dripline_server.run_log import (
+    ID_SHOWN,
     Batch,
     LogState,
     PositionGone,
