@@ -20,32 +20,41 @@ lines are mixed as they came, and all but those of the first carry its name: `"p
 
 from __future__ import annotations
 
-import base64
-import binascii
-import math
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Self, TypeVar
-
-import orjson
+from typing import Self
 
 from dripline.errors import DriplineError
-from dripline.redaction import Headers, Redaction
+from dripline.exchange import Ending, Piece, Request, Response, check_time
+from dripline.recording_lines import (
+    FIRST_PART,
+    FORMAT,
+    Head,
+    LineReader,
+    NotAnObject,
+    end_line,
+    first_line,
+    piece_line,
+    request_line,
+    response_line,
+)
+from dripline.recording_writer import open_private
+from dripline.redaction import Redaction
 from dripline.splits import SplitPlan
 
-FORMAT = "dripline recording"
-VERSION = 1
-FIRST_PART = "1"
-
-T = TypeVar("T")
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-_LINE_ENDS = re.compile(r"[\r\n\0]")
+__all__ = [
+    "BadRecording",
+    "Ending",
+    "Piece",
+    "Recording",
+    "Request",
+    "Response",
+    "load_parts",
+    "parse",
+]
 
 
 class BadRecording(DriplineError, ValueError):
@@ -65,88 +74,6 @@ class BadRecording(DriplineError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.name}{f', line {self.line}' if self.line else ''}: {self.problem}"
-
-
-class Ending(StrEnum):
-    """How an exchange ended."""
-
-    EOF = "eof"  # the body came to its end as HTTP has it
-    CUT = "cut"  # the connection closed (FIN) before that
-    RESET = "reset"  # the connection was reset (RST)
-    TIMEOUT = "timeout"  # nothing came for longer than whoever read would wait
-    CANCELLED = "cancelled"  # whoever read closed the connection, such as after the last event
-    UNREACHABLE = "unreachable"  # there was no connection
-    UNFINISHED = "unfinished"  # nobody knows: the recorder stopped before
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was asked.
-
-    Attributes:
-        method: Such as "POST".
-        url: The whole address.
-        headers: Names and values, in the order in which they were sent.
-        body: The body.
-
-    Raises:
-        ValueError: HTTP does not allow the method or a header; names it.
-    """
-
-    method: str = "GET"
-    url: str = "http://localhost/"
-    headers: Headers = ()
-    body: bytes = b""
-
-    def __post_init__(self) -> None:
-        if not _TOKEN.fullmatch(self.method):
-            raise ValueError(f"method: {self.method!r} is not an HTTP method")
-        _check_headers(self.headers)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What the answer began with.
-
-    Attributes:
-        status: The HTTP status.
-        headers: Names and values, in the order in which they came.
-        at: When they came.
-
-    Raises:
-        ValueError: HTTP does not allow the status or a header; names it.
-    """
-
-    status: int = 200
-    headers: Headers = ()
-    at: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 200 <= self.status <= 599:
-            raise ValueError(f"status: {self.status} is not a final HTTP status, 200 to 599")
-        _check_headers(self.headers)
-
-    def header(self, name: str) -> str:
-        """Return the first value of a header, or ""."""
-        found = (value for known, value in self.headers if known.lower() == name.lower())
-        return next(found, "")
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Bytes that were read at once.
-
-    Attributes:
-        at: When.
-        data: The bytes, at least one.
-    """
-
-    at: float
-    data: bytes
-
-    def __post_init__(self) -> None:
-        if not self.data:
-            raise ValueError("a piece has at least one byte")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +160,8 @@ class Recording:
         """Return the recording as a file with this redaction has it."""
         return replace(
             self,
-            request=redacted_request(self.request, redaction),
-            response=self.response and redacted_response(self.response, redaction),
+            request=self.request.redacted(redaction),
+            response=self.response and self.response.redacted(redaction),
         )
 
     def save(
@@ -251,7 +178,7 @@ class Recording:
             file.writelines(clean._lines())
 
     def _lines(self) -> Iterator[bytes]:
-        yield first_line(about=self.about, by_hand=self.by_hand, date=self.date)
+        yield first_line(Head(self.about, self.by_hand, self.date))
         yield request_line(FIRST_PART, self.started, self.request)
         if self.response:
             yield response_line(FIRST_PART, self.response)
@@ -299,304 +226,29 @@ def parse(data: bytes, *, name: str = "the recording") -> dict[str, Recording]:
     Raises:
         BadRecording: They are no recording; names the line that is wrong.
     """
-    # On LF bytes alone: other line ends may stand in a line.
-    *lines, torn = data.split(b"\n")
-    parser = _Parser()
-    number = 0
+    reader = LineReader()
+    lines = data.split(b"\n")  # on LF bytes alone: other line ends may stand in a line
     for number, line in enumerate(lines, start=1):
         try:
-            parser.take(_object(line))
+            reader.take(line)
         except ValueError as error:
+            if number == len(lines) and isinstance(error, NotAnObject):
+                break  # nothing, or what the recorder wrote when it died
             raise BadRecording(name, number, str(error)) from error
-    if torn:
-        # The recorder died within a line, or an editor took the last LF away.
-        try:
-            record = _object(torn)
-        except ValueError:
-            record = None
-        try:
-            if record is not None:
-                parser.take(record)
-        except ValueError as error:
-            raise BadRecording(name, number + 1, str(error)) from error
-    if parser.head is None:
+    if reader.head is None:
         raise BadRecording(name, 1, f'not a recording: it begins with {{"format":"{FORMAT}", ...}}')
-    return parser.recordings()
-
-
-# The lines of a file. Each is written whole, at once.
-
-
-def first_line(*, about: str = "", by_hand: bool = False, date: str = "") -> bytes:
-    """Return the line that says what the file is."""
-    marks: dict[str, object] = {"by_hand": True} if by_hand else {}
-    marks |= {name: text for name, text in (("date", date), ("about", about)) if text}
-    return _line({"format": FORMAT, "version": VERSION, **marks})
-
-
-def request_line(part: str, at: float, request: Request) -> bytes:
-    """Return the line of a request."""
-    record = {"method": request.method, "url": request.url, "headers": request.headers}
-    return _part_line(part, at, {"request": record | _encoded(request.body)})
-
-
-def response_line(part: str, response: Response) -> bytes:
-    """Return the line of a response's beginning."""
-    record = {"status": response.status, "headers": response.headers}
-    return _part_line(part, response.at, {"response": record})
-
-
-def piece_line(part: str, piece: Piece) -> bytes:
-    """Return the line of a piece."""
-    return _part_line(part, piece.at, _encoded(piece.data))
-
-
-def end_line(part: str, at: float, ending: Ending) -> bytes:
-    """Return the line of the end."""
-    return _part_line(part, at, {"end": ending})
-
-
-def redacted_request(request: Request, redaction: Redaction) -> Request:
-    """Return the request without its secrets."""
-    return replace(
-        request,
-        url=redaction.url(request.url),
-        headers=redaction.headers(request.headers),
-        body=redaction.body(request.body),
-    )
-
-
-def redacted_response(response: Response, redaction: Redaction) -> Response:
-    """Return the response without its secrets."""
-    return replace(response, headers=redaction.headers(response.headers))
-
-
-def open_private(path: str | Path, *, overwrite: bool) -> int:
-    """Open a new file for writing, readable and writable for its owner alone.
-
-    Raises:
-        FileExistsError: There is one, and `overwrite` is not set.
-        OSError: It cannot be written.
-    """
-    if overwrite:
-        Path(path).unlink(missing_ok=True)  # its permissions may be wider
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-
-
-def check_time(before: float, after: float) -> None:
-    """Check a time against the one before it.
-
-    Raises:
-        ValueError: It is earlier, or no time at all.
-    """
-    if not math.isfinite(after):
-        raise ValueError(f"at: {after} is not a time")
-    if after < before:
-        raise ValueError(f"at: the time goes back, from {before:g} to {after:g}")
-
-
-def _part_line(part: str, at: float, content: Mapping[str, object]) -> bytes:
-    name = {} if part == FIRST_PART else {"part": part}
-    return _line({**name, "at": at, **content})
-
-
-def _line(record: Mapping[str, object]) -> bytes:
-    line = orjson.dumps(record)
-    text = line.decode()
-    if text.isprintable():
-        return line + b"\n"
-    return "".join(c if c.isprintable() else _escaped(c) for c in text).encode() + b"\n"
-
-
-def _escaped(character: str) -> str:
-    r"""Return `\uXXXX`, twice where UTF-16 needs two."""
-    units = character.encode("utf-16-be")
-    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
-
-
-def _encoded(data: bytes) -> dict[str, str]:
-    try:
-        return {"text": data.decode()}
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(data).decode()}
-
-
-def _decoded(record: dict[str, object]) -> bytes:
-    if ("text" in record) == ("base64" in record):
-        raise ValueError('either "text" or "base64" must be there')
-    if "text" in record:
-        return _take(record, "text", str).encode()
-    try:
-        return base64.b64decode(_take(record, "base64", str), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(f"base64: {error}") from error
-
-
-@dataclass(slots=True)
-class _Part:
-    """An exchange while its lines are read."""
-
-    started: float
-    request: Request
-    response: Response | None = None
-    pieces: list[Piece] = field(default_factory=list)
-    ending: Ending = Ending.UNFINISHED
-    ended: float | None = None
-
-
-class _Parser:
-    """Takes a file's records, one after another, and checks each against those before."""
-
-    def __init__(self) -> None:
-        self.head: dict[str, object] | None = None
-        self._parts: dict[str, _Part] = {}
-        self._last_time = 0.0
-
-    def take(self, record: dict[str, object]) -> None:
-        """Take the next record.
-
-        Raises:
-            ValueError: It is wrong.
-        """
-        if self.head is None:
-            self.head = _checked_head(record)
-            return
-        name = _take(record, "part", str, FIRST_PART)
-        at = _time(record)
-        check_time(self._last_time, at)
-        part = self._parts.get(name)
-        match [kind for kind in ("request", "response", "text", "base64", "end") if kind in record]:
-            case ["request"]:
-                if part:
-                    raise ValueError(f"request: part {name!r} has one already")
-                self._parts[name] = _Part(at, _request(_take(record, "request", dict)))
-            case [kind]:
-                if not part:
-                    raise ValueError(f"{kind}: part {name!r} has no request yet")
-                if part.ended is not None:
-                    raise ValueError(f"{kind}: part {name!r} has ended already")
-                _add(part, at, kind, record)
-            case kinds:
-                raise ValueError(
-                    'one of "request", "response", "text", "base64" and "end" must be there,'
-                    f" not {len(kinds)}"
-                )
-        _only(record, "part", "at", "request", "response", "text", "base64", "end")
-        self._last_time = at
-
-    def recordings(self) -> dict[str, Recording]:
-        """Return what has been read."""
-        head = self.head or {}
-        return {
-            name: Recording(
-                part.request,
-                part.response,
-                tuple(part.pieces),
-                part.ending,
-                part.started,
-                part.ended,
-                about=_take(head, "about", str, ""),
-                by_hand=_take(head, "by_hand", bool, False),
-                date=_take(head, "date", str, ""),
-            )
-            for name, part in self._parts.items()
-        }
-
-
-def _add(part: _Part, at: float, kind: str, record: dict[str, object]) -> None:
-    if kind == "response":
-        if part.response:
-            raise ValueError("response: there is one already")
-        part.response = _response(at, _take(record, "response", dict))
-    elif kind == "end":
-        ending = _take(record, "end", str)
-        if ending not in set(Ending) - {Ending.UNFINISHED}:
-            raise ValueError(f"end: {ending!r} is not one of {', '.join(_ENDINGS)}")
-        part.ending, part.ended = Ending(ending), at
-    elif part.response is None:
-        raise ValueError(f"{kind}: there is no response yet")
-    else:
-        part.pieces.append(Piece(at, _decoded(record)))
-
-
-_ENDINGS = [ending.value for ending in Ending if ending is not Ending.UNFINISHED]
-
-
-def _checked_head(record: dict[str, object]) -> dict[str, object]:
-    if record.get("format") != FORMAT:
-        raise ValueError(f'not a recording: "format" is not "{FORMAT}"')
-    version = _take(record, "version", int)
-    if version != VERSION:
-        raise ValueError(f"version {version} is not known here, only {VERSION}; update dripline")
-    _only(record, "format", "version", "by_hand", "date", "about")
-    _take(record, "by_hand", bool, False)
-    _take(record, "date", str, "")
-    _take(record, "about", str, "")
-    return record
-
-
-def _request(record: dict[str, object]) -> Request:
-    _only(record, "method", "url", "headers", "text", "base64")
-    return Request(
-        method=_take(record, "method", str),
-        url=_take(record, "url", str),
-        headers=_headers(record),
-        body=_decoded(record),
-    )
-
-
-def _response(at: float, record: dict[str, object]) -> Response:
-    _only(record, "status", "headers")
-    return Response(_take(record, "status", int), _headers(record), at)
-
-
-def _headers(record: dict[str, object]) -> Headers:
-    headers = []
-    for pair in _take(record, "headers", list):
-        match pair:
-            case [str(name), str(value)]:
-                headers.append((name, value))
-            case _:
-                raise ValueError(f"headers: {pair!r} is not a name and a value")
-    return tuple(headers)
-
-
-def _check_headers(headers: Headers) -> None:
-    for name, value in headers:
-        if not _TOKEN.fullmatch(name):
-            raise ValueError(f"headers: {name!r} is not a header's name")
-        if _LINE_ENDS.search(value):
-            raise ValueError(f"headers: {name}: a value has no line end and no NUL")
-
-
-def _time(record: dict[str, object]) -> float:
-    at = record.get("at")
-    if type(at) is not float and type(at) is not int:
-        raise ValueError("at: should be a number of seconds")
-    return float(at)
-
-
-def _object(line: bytes) -> dict[str, object]:
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error}") from error
-    if type(record) is not dict:
-        raise ValueError("not a JSON object")
-    return record
-
-
-_MISSING: object = object()
-
-
-def _take(record: dict[str, object], name: str, kind: type[T], default: object = _MISSING) -> T:
-    value = record.get(name, default)
-    if type(value) is not kind:
-        problem = "is missing" if value is _MISSING else f"should be {kind.__name__}"
-        raise ValueError(f"{name}: {problem}")
-    return value
-
-
-def _only(record: dict[str, object], *known: str) -> None:
-    if unknown := [name for name in record if name not in known]:
-        raise ValueError(f"unknown: {', '.join(unknown)}")
+    head = reader.head
+    return {
+        part_name: Recording(
+            part.request,
+            part.response,
+            tuple(part.pieces),
+            part.ending,
+            part.started,
+            part.ended,
+            about=head.about,
+            by_hand=head.by_hand,
+            date=head.date,
+        )
+        for part_name, part in reader.parts.items()
+    }

@@ -16,8 +16,9 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
-from dripline.recorder import PartWriter, Recorder, RecordingWriter
+from dripline.recorder import Recorder
 from dripline.recording import Ending, Request
+from dripline.recording_writer import PartWriter, RecordingWriter
 
 logger = logging.getLogger(__name__)
 

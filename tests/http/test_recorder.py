@@ -15,8 +15,9 @@ import pytest
 from aiohttp import web
 
 from dripline.event_source import EventSource
-from dripline.recorder import Recorder, RecordingWriter
+from dripline.recorder import Recorder
 from dripline.recording import Ending, Recording, load_parts
+from dripline.recording_writer import RecordingWriter
 from dripline.replay_server import ReplayServer
 from dripline.response_body import BodyBroken, chunks
 from dripline.splits import every_byte

@@ -146,7 +146,7 @@ async def test_a_full_disk_disturbs_no_run(
 
     folder = tmp_path / "records"
     async with stack(Script(TOKENS), record=str(folder)) as s:
-        monkeypatch.setattr("dripline.recorder.os.write", full)
+        monkeypatch.setattr("dripline.recording_writer.os.write", full)
         with caplog.at_level(logging.ERROR):
             assert (await s.client.ask("Hi")).text == "".join(TOKENS)
         monkeypatch.undo()

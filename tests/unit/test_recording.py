@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dripline.clock import VirtualClock
-from dripline.recorder import RecordingWriter
 from dripline.recording import (
     BadRecording,
     Ending,
@@ -23,6 +22,7 @@ from dripline.recording import (
     load_parts,
     parse,
 )
+from dripline.recording_writer import RecordingWriter
 from dripline.splits import as_recorded, every_byte, fixed, whole
 from tests.support.recordings import recording_of, recordings
 

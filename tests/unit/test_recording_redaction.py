@@ -7,8 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from dripline.recorder import RecordingWriter
 from dripline.recording import Ending, Recording, Request, Response
+from dripline.recording_writer import RecordingWriter
 from dripline.redaction import Redaction
 
 SECRET = "hunter2"
