@@ -92,9 +92,9 @@ class Run:
         """How many readers are attached here."""
         return self._readers
 
-    async def log_state(self) -> LogState:
-        """Return where its log stands."""
-        return await self._log.state()
+    async def log_state(self, seen: int = 0) -> LogState:
+        """Return where its log stands; see `ReadableLog.state`."""
+        return await self._log.state(seen)
 
     def stop(self, because: Error | None = None) -> None:
         """End the run now: as cancelled, or as failed where there is an error to tell.

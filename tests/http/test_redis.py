@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -14,9 +15,12 @@ from redis.asyncio import Redis
 
 from dripline import ServerSentEvent, TextMessage
 from dripline.events import from_json
+from dripline_server.app import serve
 from dripline_server.fake_ollama import Ending, Fault, Pace, Script
+from tests.support.cutting_proxy import CuttingProxy
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.several import One, Reader, Several, several
+from tests.support.stack import stack, user
 
 STORY = ["Once", " upon", " a", " time"]
 # Says two tokens, and nothing more until it is stopped.
@@ -121,6 +125,31 @@ async def test_cut_and_resumed_anywhere(redis: RedisServer, seed: int) -> None:
         assert text(got) == "".join(words)
         for server in s.servers:
             assert await (await s.attach(server, run_id)).read() == got
+
+
+async def test_the_owner_may_be_the_last_to_know(redis: RedisServer) -> None:
+    """A reader that got elsewhere what Redis has yet to tell the owner is not refused there."""
+    async with (
+        CuttingProxy(redis.url) as way,
+        stack(HALF_TOLD, run_log=way.url.replace("http", "redis")) as owner,
+        serve(replace(owner.server.state.settings, run_log=redis.url)) as other,
+    ):
+        chat = {"messages": user("Hi"), "on_disconnect": "continue"}
+        async with owner.http.post(f"{owner.url}/chat", json=chat) as response:
+            run = f"/runs/{response.headers['X-Run-Id']}"
+        async with owner.http.get(f"{other.url}{run}/events") as response:
+            there = Reader(response)
+            await there.read(until=3)
+            way.flowing.clear()
+            async with owner.http.delete(owner.url + run):
+                await there.read()
+        assert there.seqs == [1, 2, 3, 4]
+        coming = asyncio.create_task(owner.http.get(f"{owner.url}{run}/events?after=4"))
+        async with owner.http.get(owner.url + run) as response:
+            assert (await response.json())["last_event_id"] == "3"
+        way.flowing.set()
+        async with await coming as response:
+            assert response.status == 204
 
 
 async def test_many_at_once(redis: RedisServer) -> None:

@@ -39,6 +39,7 @@ class CuttingProxy:
         cuts: What happens to the next connections, in their order; all others are left alone.
         done: The cuts that were made; a connection may end before its cut.
         passed: How many of the server's bytes were passed on, on all connections.
+        flowing: While it is clear, what servers say is held back.
     """
 
     def __init__(self, *targets: str) -> None:
@@ -46,6 +47,8 @@ class CuttingProxy:
         self.cuts: deque[Cut] = deque()
         self.done: list[Cut] = []
         self.passed = 0
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self._asked = bytearray()
         self._turn = count()
         self._port = 0
@@ -130,6 +133,7 @@ class CuttingProxy:
         if left == 0:
             await reader.read(1)
         while left != 0 and (data := await reader.read(left or 65536)):
+            await self.flowing.wait()
             self.passed += len(data)
             writer.write(data)
             await writer.drain()

@@ -42,7 +42,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     run = await _find(request)
     after = _position(request)
     dialect = dialect_of(request.query, run.id, after)
-    state = await run.log_state()
+    state = await run.log_state(after.seq)
     if after.seq > state.last:
         raise position_unknown(after, state.last)
     if state.finished and after == Position(state.last):

@@ -94,8 +94,12 @@ class LogState:
 class ReadableLog(Protocol):
     """What a reader needs of a log."""
 
-    async def state(self) -> LogState:
+    async def state(self, seen: int = 0) -> LogState:
         """Return where the log stands.
+
+        Args:
+            seen: What a reader says that it has. It may have got that from another process before
+                this one knows; then this waits for it.
 
         Raises:
             RunLogUnavailable: The log cannot be reached.
@@ -175,7 +179,7 @@ class FoundRun(Protocol):
         """How many readers are attached through this process."""
         ...
 
-    async def log_state(self) -> LogState:
+    async def log_state(self, seen: int = 0) -> LogState:
         """See `ReadableLog.state`."""
         ...
 

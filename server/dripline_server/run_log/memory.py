@@ -66,7 +66,7 @@ class MemoryRunLog:
         """The `seq` that the next event will get."""
         return self._next_seq
 
-    async def state(self) -> LogState:
+    async def state(self, seen: int = 0) -> LogState:
         """See `ReadableLog.state`."""
         return LogState(self.first_seq, self._next_seq - 1, self._finished)
 

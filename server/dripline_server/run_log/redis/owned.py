@@ -76,18 +76,22 @@ class RedisRunLog:
         """Whether more is to come."""
         return not self._finished
 
-    async def state(self) -> LogState:
+    async def state(self, seen: int = 0) -> LogState:
         """See `ReadableLog.state`."""
+        await self._come_to(seen)
         return await self._memory.state()
 
     @asynccontextmanager
     async def follow(self, after: int) -> AsyncIterator[AsyncIterator[Batch]]:
         """See `ReadableLog.follow`."""
-        if after >= self._memory.next_seq:
-            # The reader may have got elsewhere what Redis has taken and not yet told us so.
-            await self._settled.wait()
+        await self._come_to(after)
         async with self._memory.follow(after) as batches:
             yield batches
+
+    async def _come_to(self, seen: int) -> None:
+        """Wait for what a reader has got elsewhere: Redis has taken it, and not yet told us so."""
+        if seen >= self._memory.next_seq:
+            await self._settled.wait()
 
     async def append(self, payloads: Sequence[bytes]) -> None:
         """See `RunLog.append`."""

@@ -73,8 +73,11 @@ class RemoteRun:
         """How many readers are attached through this process."""
         return len(self._readers)
 
-    async def log_state(self) -> LogState:
-        """See `ReadableLog.state`; a run whose owner has died has ended."""
+    async def log_state(self, seen: int = 0) -> LogState:
+        """See `ReadableLog.state`; a run whose owner has died has ended.
+
+        It is Redis that is asked, which has whatever a reader was given anywhere.
+        """
         state, _ = await self._look()
         if not state.finished and await self._owner_is_dead():
             await self.give_up()
