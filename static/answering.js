@@ -42,7 +42,7 @@ export class Answering {
    * Have a run of its own fill a message.
    *
    * @param {Message} message
-   * @param {object} body Of `POST /chat`.
+   * @param {Promise<object>} body Of `POST /chat`.
    */
   begin(message, body) {
     beginRun(message);
@@ -93,7 +93,7 @@ export class Answering {
 
   /**
    * @param {Message} message
-   * @param {object | null} body
+   * @param {Promise<object> | null} body
    */
   async #follow(message, body) {
     const stream = new RunStream({

@@ -57,7 +57,7 @@ export class App {
 
   /**
    * @param {Views} views
-   * @param {() => Choices} choices
+   * @param {() => Promise<Choices>} choices
    */
   constructor(views, choices) {
     this.#views = views;
@@ -94,7 +94,8 @@ export class App {
   }
 
   /**
-   * Read what is kept, and open a conversation unless one was begun meanwhile.
+   * Read what is kept, open a conversation unless one was begun meanwhile, and go on with the answers
+   * that were coming when the page was closed, in whichever conversations.
    *
    * @param {string} id
    */
@@ -104,6 +105,10 @@ export class App {
     if (opened === this.#opened) {
       await this.open(id);
     }
+    for (const tree of await this.#library.running()) {
+      this.#attach(tree);
+    }
+    this.#views.showList();
   }
 
   /**
@@ -212,7 +217,7 @@ export class App {
    */
   continueAnswer(message) {
     if (canContinue(message) && !this.#tree.hasChildren(message)) {
-      this.#answering.begin(message, this.#body(message));
+      this.#answering.begin(message, this.#body(message, message));
       this.#touch();
       this.#showPath();
     }
@@ -313,25 +318,26 @@ export class App {
 
   /** @param {Message} question */
   #answer(question) {
-    const { model } = this.#choices().fields;
     const { id: parent, conversation } = question;
-    const answer = newMessage({ conversation, parent, role: "assistant", model });
+    const answer = newMessage({ conversation, parent, role: "assistant" });
     this.#tree.put(answer);
-    this.#answering.begin(answer, this.#body(question));
+    this.#answering.begin(answer, this.#body(answer, question));
     this.#select(answer);
     this.#views.announce("Answering.");
   }
 
   /**
-   * Return the body of `POST /chat`.
+   * Return the body of `POST /chat`, once it is known what there is to answer.
    *
+   * @param {Message} answer
    * @param {Message} last The last message that the model is told.
    */
-  #body(last) {
-    const { fields, images, system } = this.#choices();
-    const prompt = this.#conversation.system ?? system;
-    const messages = requestMessages(this.#tree.path(last.id), { system: prompt, images });
-    return { ...fields, messages };
+  async #body(answer, last) {
+    const path = this.#tree.path(last.id);
+    const { system: own } = this.#conversation;
+    const { fields, images, system } = await this.#choices();
+    answer.model = fields.model;
+    return { ...fields, messages: requestMessages(path, { system: own ?? system, images }) };
   }
 
   /** @param {Message} leaf */
@@ -359,13 +365,13 @@ export class App {
     this.#tree = tree;
     this.#library.release(conversation.id);
     this.#views.showConversation(conversation);
-    this.#attach();
+    this.#attach(tree);
     this.#showPath();
   }
 
-  /** Go on with the answers that were coming when the page was closed. */
-  #attach() {
-    for (const message of this.#tree.messages) {
+  /** @param {Tree} tree Of which to follow the answers that are coming. */
+  #attach(tree) {
+    for (const message of tree.messages) {
       this.#answering.attach(message);
     }
   }

@@ -99,6 +99,17 @@ export class Library {
   }
 
   /**
+   * Return the messages of the conversations in which answers are coming, here or in another tab.
+   *
+   * @returns {Promise<Tree[]>}
+   */
+  async running() {
+    const ids = new Set(await this.#keep((store) => store.running()));
+    const trees = await Promise.all([...ids].map((id) => this.tree(id)));
+    return trees.filter((tree) => tree !== null);
+  }
+
+  /**
    * Return a new conversation and its messages, none; it is kept from its first message on.
    *
    * @param {Partial<Conversation>} [given]

@@ -38,11 +38,14 @@ const app = new App(
     answered: () => void readServer(), // a model is in memory that was not
     showTrouble: (sentence) => showNotice("store", sentence),
   },
-  () => ({
-    fields: preferences.requestFields(),
-    system: preferences.systemPrompt,
-    images: preferences.canSee,
-  }),
+  async () => {
+    await known;
+    return {
+      fields: preferences.requestFields(),
+      system: preferences.systemPrompt,
+      images: preferences.canSee,
+    };
+  },
 );
 
 /** What the open conversation has made of the page. */
@@ -235,5 +238,6 @@ async function readServer() {
   }
 }
 
-void readServer();
+/** Settled when the models are known, or cannot be. */
+const known = readServer();
 void app.start(addressed());

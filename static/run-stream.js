@@ -34,14 +34,20 @@ class ConnectionLost extends Error {}
 export class RunStream {
   #runId;
   #last;
-  #body;
+  #promised;
+  /** @type {object | void | null} What was promised. */
+  #body = null;
   #onPhase;
   /** Whether the server is known to have the run. */
   #accepted;
+  /** Whether the server may have it. */
+  #isBegun;
   #ended = false;
   #stopping = false;
   /** Whether to give up: it is stopped, and nothing more will be heard of it. */
   #cancelled = false;
+  /** @type {PromiseWithResolvers<void>} Settled when it is given up. */
+  #givenUp = Promise.withResolvers();
   #abort = new AbortController();
   #heardAt = 0;
   /** @type {TransportError | null} Why what came next cannot be taken. */
@@ -55,14 +61,16 @@ export class RunStream {
    * @param {object} run
    * @param {string} run.runId Chosen by this page, so that it is known before the server answers.
    * @param {number} run.lastEventId What comes after it is wanted.
-   * @param {object | null} run.body Of `POST /chat`, which starts the run; null where that is done.
+   * @param {Promise<object> | null} run.body Of `POST /chat`, which starts the run; null where that
+   *   is done.
    * @param {(phase: Phase) => void} run.onPhase Hears what is going on.
    */
   constructor({ runId, lastEventId, body, onPhase }) {
     this.#runId = runId;
     this.#last = lastEventId;
-    this.#body = body;
+    this.#promised = body;
     this.#accepted = body === null;
+    this.#isBegun = body === null;
     this.#onPhase = onPhase;
   }
 
@@ -76,6 +84,8 @@ export class RunStream {
   async *batches() {
     let failures = 0;
     this.#onPhase("connecting");
+    this.#body = await Promise.race([this.#promised, this.#givenUp.promise]);
+    this.#isBegun = true;
     while (!this.#cancelled) {
       const before = this.#last;
       try {
@@ -99,10 +109,10 @@ export class RunStream {
 
   /**
    * Stop the run: the server stops Ollama, and the events end. Tries until the server has heard; a
-   * second call gives up, and the events end without it.
+   * second call gives up, and the events end without it, as they do where nothing was asked yet.
    */
   async stop() {
-    if (this.#stopping) {
+    if (this.#stopping || !this.#isBegun) {
       this.#cancel();
       return;
     }
@@ -136,6 +146,7 @@ export class RunStream {
 
   #cancel() {
     this.#cancelled = true;
+    this.#givenUp.resolve();
     this.#endPauses();
     this.#abort.abort();
   }

@@ -19,7 +19,7 @@ const STORES = ["conversations", "messages", "images"];
 /**
  * The steps from each version of the database to the next; a step that was released never changes.
  *
- * @type {((database: IDBDatabase) => void)[]}
+ * @type {((database: IDBDatabase, transaction: IDBTransaction) => void)[]}
  */
 const STEPS = [
   (database) => {
@@ -29,6 +29,7 @@ const STEPS = [
       store.createIndex("conversation", "conversation");
     }
   },
+  (_, transaction) => transaction.objectStore("messages").createIndex("status", "status"),
 ];
 
 /** The browser does not keep what it should; the message is a sentence. */
@@ -50,7 +51,7 @@ export function openStore(onReplaced) {
       const opening = indexedDB.open(NAME, STEPS.length);
       opening.onupgradeneeded = ({ oldVersion }) => {
         for (const step of STEPS.slice(oldVersion)) {
-          step(opening.result);
+          step(opening.result, /** @type {IDBTransaction} */ (opening.transaction));
         }
       };
       opening.onerror = () => refuse(opening.error);
@@ -120,6 +121,18 @@ export class Store {
       return listen(messages.get(id), (found) => (message = found));
     });
     return message && { ...message, images: pictures?.images ?? [] };
+  }
+
+  /**
+   * Return the conversations in which answers were coming when they were last kept.
+   *
+   * @returns {Promise<string[]>} Their ids; one may be there more than once.
+   */
+  async running() {
+    const messages = await this.#do("readonly", (stores) =>
+      stores.messages.index("status").getAll("running"),
+    );
+    return messages.map(({ conversation }) => conversation);
   }
 
   /**

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from dripline.splits import every_byte
 from dripline_server.fake_ollama import Ending, Pace, Reply, Script
 from tests.browser.conftest import Opener
-from tests.support.browser import GatedClock, body_of, chat_server
+from tests.support.browser import ChatPage, GatedClock, body_of, chat_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -249,6 +250,48 @@ async def test_offers_the_models_that_can_chat(opener: Opener) -> None:
         await chat.ask("Who are you?")
         await chat.wait_text("I am small.")
     assert body_of(ollama.chats[0])["model"] == "small:latest"
+
+
+async def hold_models(chat: ChatPage) -> asyncio.Event:
+    """Load the page anew; it hears of its models when the event is set."""
+    known = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await known.wait()
+        await route.continue_()
+
+    await chat.page.route("**/models", hold)
+    await chat.page.reload()
+    return known
+
+
+async def test_the_first_message_waits_for_the_models(opener: Opener) -> None:
+    """What is sent before they are known goes to the model that is chosen then."""
+    async with chat_server(Script("Yes.")) as (ollama, server):
+        chat = await opener(server.url)
+        known = await hold_models(chat)
+        await chat.ask("Early")
+        await expect(chat.questions).to_have_text("Early")
+        known.set()
+        await chat.wait_answered()
+        await chat.wait_text("Yes.")
+        assert body_of(ollama.chats[0])["model"] == "story:latest"
+
+
+async def test_a_message_that_waits_can_be_stopped(opener: Opener) -> None:
+    """Then the model is not asked."""
+    async with chat_server(Script("Yes.")) as (ollama, server):
+        chat = await opener(server.url)
+        known = await hold_models(chat)
+        await chat.ask("Early")
+        await chat.stop.click()
+        await chat.wait_answered()
+        await expect(chat.answers.locator(".facts")).to_contain_text("Stopped")
+        known.set()
+        await expect(chat.page.locator("#model:enabled")).to_have_count(1)
+        await chat.ask("Late")
+        await chat.wait_answered(2)
+        assert len(ollama.chats) == 1
 
 
 async def test_suggestions_are_messages(opener: Opener) -> None:

@@ -217,3 +217,28 @@ async def test_a_cut_answer_is_continued(opener: Opener) -> None:
             "role": "assistant",
             "content": "Half an",
         }
+
+
+async def test_reload_while_another_chat_is_open(opener: Opener) -> None:
+    """The answer goes on in the chat that is not open: once it is over, no server is needed."""
+    clock = GatedClock()
+    models = {"held": Script(["One", " two"], HELD), "quick": Script("Quick.")}
+    async with chat_server(models, model="held", clock=clock, keep_time=0) as (_, server):
+        chat = await opener(server.url)
+        await chat.ask("Slowly")
+        clock.let_go()
+        await chat.wait_text("One")
+        await chat.model.select_option("quick:latest")
+        await chat.page.get_by_role("button", name="New chat").click()
+        await chat.ask("Quickly")
+        await chat.wait_text("Quick.")
+        await chat.wait_answered()
+        await chat.page.reload()
+        slowly = chat.page.locator("#chats li").filter(has_text="Slowly")
+        await expect(slowly).to_have_class("busy")
+        clock.let_go(2)
+        await expect(slowly).not_to_have_class("busy")
+        await expect(chat.questions).to_have_text("Quickly")
+        await slowly.locator(".open").click()
+        await chat.wait_answered()
+        await chat.wait_text("One two")
