@@ -189,10 +189,11 @@ export class App {
   regenerate(message) {
     const question = this.#tree.get(message.parent);
     if (question && !isRunning(message)) {
+      this.#answer(question);
       if (!hasBegun(message) && !this.#tree.hasChildren(message)) {
         void this.#library.removeMessage(message);
+        this.#showPath();
       }
-      this.#answer(question);
     }
   }
 

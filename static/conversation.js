@@ -92,14 +92,16 @@ export class Tree {
   }
 
   /**
-   * Take out a message that nothing follows.
+   * Take out a message that nothing follows, if it is there.
    *
-   * @param {Message} message
+   * @param {string} id
    */
-  remove({ id, parent }) {
-    this.#messages.delete(id);
-    const siblings = this.#children.get(parent) ?? [];
-    this.#children.set(parent, siblings.filter((other) => other.id !== id));
+  remove(id) {
+    const message = this.#messages.get(id);
+    if (message) {
+      this.#messages.delete(id);
+      this.#children.set(message.parent, this.siblings(message).filter((other) => other !== message));
+    }
   }
 
   /**

@@ -38,7 +38,7 @@ export class Library {
    * @param {(message: Message) => void} handlers.onMessage Another tab has a new message, or a newer
    *   copy of one, in a conversation that was opened here.
    * @param {(id: string) => void} handlers.onConversation Another tab has changed a conversation's own
-   *   fields, or removed it.
+   *   fields, removed it, or taken out one of its messages.
    * @param {(sentence: string) => void} handlers.onTrouble Something cannot be kept.
    */
   constructor(handlers) {
@@ -172,8 +172,10 @@ export class Library {
    */
   async removeMessage(message) {
     this.#forgetTimer(message.id);
-    this.#trees.get(message.conversation)?.remove(message);
+    this.#trees.get(message.conversation)?.remove(message.id);
     await this.#keep((store) => store.removeMessage(message.id));
+    const { conversation, id } = message;
+    this.#tabs.tell({ kind: "message-removed", conversation, id });
   }
 
   /**
@@ -189,7 +191,7 @@ export class Library {
     await this.#keep((store) => store.remove(id));
     // The list does not say so before it is true: the page may be closed at any moment.
     this.#handlers.onList();
-    this.#tabs.tell({ kind: "removed", conversation: id, id });
+    this.#tabs.tell({ kind: "conversation-removed", conversation: id, id });
     return conversation && tree ? { conversation, messages: tree.messages } : null;
   }
 
@@ -252,25 +254,39 @@ export class Library {
   }
 
   /** @param {import("./tabs.js").News} news */
-  async #hear({ kind, conversation: id, id: messageId }) {
-    if (kind === "removed") {
-      this.#forget(id);
-    } else if (kind === "conversation") {
-      await this.#readAgain(id);
-    } else {
-      const tree = this.#trees.get(id);
-      const message = tree && (await this.#keep((store) => store.message(messageId)));
-      const known = tree?.get(messageId);
-      // What is followed here comes by itself.
-      const comes = known && isRunning(known) && known.attempt === message?.attempt;
-      if (tree && message && !comes && (!known || isFurther(message, known))) {
-        tree.put(message);
-        this.#handlers.onMessage(message);
-      }
-      return;
+  async #hear({ kind, conversation, id }) {
+    switch (kind) {
+      case "message":
+        return this.#hearMessage(conversation, id);
+      case "message-removed":
+        await this.#readAgain(conversation); // what takes its place
+        this.#trees.get(conversation)?.remove(id);
+        break;
+      case "conversation":
+        await this.#readAgain(conversation);
+        break;
+      case "conversation-removed":
+        this.#forget(conversation);
+        break;
     }
     this.#handlers.onList();
-    this.#handlers.onConversation(id);
+    this.#handlers.onConversation(conversation);
+  }
+
+  /**
+   * @param {string} conversation
+   * @param {string} id
+   */
+  async #hearMessage(conversation, id) {
+    const tree = this.#trees.get(conversation);
+    const message = tree && (await this.#keep((store) => store.message(id)));
+    const known = tree?.get(id);
+    // What is followed here comes by itself.
+    const comes = known && isRunning(known) && known.attempt === message?.attempt;
+    if (tree && message && !comes && (!known || isFurther(message, known))) {
+      tree.put(message);
+      this.#handlers.onMessage(message);
+    }
   }
 
   /** @param {string} id */

@@ -2,7 +2,10 @@
  * What this page's other tabs are told, and what they tell: that something was kept, and can be read
  * again. Knows neither the page nor the network.
  *
- * @typedef {{kind: "conversation" | "message" | "removed", conversation: string, id: string}} News
+ * @typedef {object} News
+ * @property {"conversation" | "message" | "conversation-removed" | "message-removed"} kind
+ * @property {string} conversation
+ * @property {string} id Of what it is about.
  */
 
 /** The other tabs of this browser. Where it has no way to them, nothing is said or heard. */

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from dripline_server.fake_ollama import Pace, Script
+from dripline_server.fake_ollama import Fault, Pace, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import ChatPage, GatedClock, chat_server
 
@@ -96,3 +96,18 @@ async def test_edits_of_both_are_kept(opener: Opener) -> None:
         await expect(tab.page).to_have_title("Ours – dripline")
         await tab.do_with_chat("Delete", "Ours")
         await expect(chat.questions).to_have_count(0)
+
+
+async def test_an_answer_that_made_way_is_gone_in_both(opener: Opener) -> None:
+    """An empty failed answer that is tried again in one tab does not stay in the other."""
+    script = Script(["Half", " an"], fault=Fault.status(500, times=1))
+    async with chat_server(script) as (_, server):
+        chat = await opener(server.url)
+        await chat.ask("Hello")
+        await expect(chat.problem).to_be_visible()
+        tab = await second_tab(chat)
+        await tab.problem.get_by_role("button", name="Try again").click()
+        for each in (tab, chat):
+            await each.wait_text("Half an")
+            await each.wait_answered()
+            await expect(each.answers.locator(".steps")).to_be_hidden()
