@@ -22,6 +22,8 @@ import { TransportError } from "./transport.js";
 export class Answering {
   /** @type {Map<string, Following>} By the message's id. */
   #followed = new Map();
+  /** The conversation that somebody looks at; "" is none. */
+  #watched = "";
   #library;
   #handlers;
 
@@ -84,6 +86,18 @@ export class Answering {
     return this.#followed.get(message.id)?.activity ?? null;
   }
 
+  /**
+   * Have the answers of one conversation come as they are made, and those of all others when they can.
+   *
+   * @param {string} id "" where nobody looks.
+   */
+  watch(id) {
+    this.#watched = id;
+    for (const { message, stream } of this.#followed.values()) {
+      stream.watch(message.conversation === id);
+    }
+  }
+
   /** The network may be back, or the page awake again. */
   wake() {
     for (const { stream } of this.#followed.values()) {
@@ -100,6 +114,7 @@ export class Answering {
       runId: message.runId,
       lastEventId: message.lastEventId,
       body,
+      isWatched: message.conversation === this.#watched,
       onPhase: (phase) => this.#setPhase(message, phase),
     });
     const activity = { phase: /** @type {const} */ ("connecting"), since: Date.now() };

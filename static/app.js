@@ -52,6 +52,7 @@ export class App {
   #tree;
   /** @type {Conversation} */
   #conversation;
+  #isSeen = true;
   /** Counts what was opened: what comes late is of no use. */
   #opened = 0;
 
@@ -76,6 +77,7 @@ export class App {
     const { conversation, tree } = this.#library.create();
     this.#conversation = conversation;
     this.#tree = tree;
+    this.#watch();
   }
 
   /** The open conversation. */
@@ -254,6 +256,19 @@ export class App {
   }
 
   /**
+   * Take that the page is seen, or not any more: another tab is in front of it.
+   *
+   * @param {boolean} isSeen
+   */
+  setSeen(isSeen) {
+    this.#isSeen = isSeen;
+    this.#watch();
+    if (isSeen) {
+      this.wake();
+    }
+  }
+
+  /**
    * @param {string} id A conversation's.
    * @param {string} title
    */
@@ -364,10 +379,15 @@ export class App {
   #show(conversation, tree) {
     this.#conversation = conversation;
     this.#tree = tree;
+    this.#watch();
     this.#library.release(conversation.id);
     this.#views.showConversation(conversation);
     this.#attach(tree);
     this.#showPath();
+  }
+
+  #watch() {
+    this.#answering.watch(this.#isSeen ? this.#conversation.id : "");
   }
 
   /** @param {Tree} tree Of which to follow the answers that are coming. */

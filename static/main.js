@@ -135,11 +135,7 @@ part(document, "#open-settings").addEventListener("click", openSettings);
 part(document, "#open-help").addEventListener("click", showHelp);
 
 addEventListener("online", () => app.wake());
-document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") {
-    app.wake();
-  }
-});
+document.addEventListener("visibilitychange", () => app.setSeen(!document.hidden));
 addEventListener("popstate", () => void app.open(addressed()));
 
 /**
@@ -240,4 +236,5 @@ async function readServer() {
 
 /** Settled when the models are known, or cannot be. */
 const known = readServer();
+app.setSeen(!document.hidden);
 void app.start(addressed());

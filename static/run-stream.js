@@ -6,6 +6,7 @@
 import { MalformedEvent, parseEvent } from "./events.js";
 import { EventDecoder } from "./sse.js";
 import { notDripline, request, TransportError } from "./transport.js";
+import { isTurnWanted, takeTurn } from "./turns.js";
 
 /**
  * @typedef {import("./events.js").ChatEvent} ChatEvent
@@ -21,6 +22,7 @@ const TOO_LARGE = "The server sent an event that is too large for this page.";
 
 // Milliseconds. The server is heard every 15 s at least; see `--heartbeat`.
 const LONGEST_SILENCE = 45_000;
+const LOOK_EVERY = 5_000;
 const SUSPICIOUS_SILENCE = 5_000;
 const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 10_000;
@@ -38,6 +40,9 @@ export class RunStream {
   /** @type {object | void | null} What was promised. */
   #body = null;
   #onPhase;
+  #isWatched;
+  /** Whether to connect anew at once: it is to have a turn, or to need none any more. */
+  #isMoved = false;
   /** Whether the server is known to have the run. */
   #accepted;
   /** Whether the server may have it. */
@@ -63,15 +68,31 @@ export class RunStream {
    * @param {number} run.lastEventId What comes after it is wanted.
    * @param {Promise<object> | null} run.body Of `POST /chat`, which starts the run; null where that
    *   is done.
+   * @param {boolean} run.isWatched Whether somebody looks at it.
    * @param {(phase: Phase) => void} run.onPhase Hears what is going on.
    */
-  constructor({ runId, lastEventId, body, onPhase }) {
+  constructor({ runId, lastEventId, body, isWatched, onPhase }) {
     this.#runId = runId;
     this.#last = lastEventId;
     this.#promised = body;
     this.#accepted = body === null;
     this.#isBegun = body === null;
+    this.#isWatched = isWatched;
     this.#onPhase = onPhase;
+  }
+
+  /**
+   * Take that somebody looks at it, or nobody any more. What nobody looks at is read in turns, but
+   * asked without.
+   *
+   * @param {boolean} isWatched
+   */
+  watch(isWatched) {
+    const isOther = isWatched !== this.#isWatched;
+    this.#isWatched = isWatched;
+    if (isOther && this.#accepted) {
+      this.#move();
+    }
   }
 
   /**
@@ -83,18 +104,18 @@ export class RunStream {
    */
   async *batches() {
     let failures = 0;
-    this.#onPhase("connecting");
     this.#body = await Promise.race([this.#promised, this.#givenUp.promise]);
     this.#isBegun = true;
     while (!this.#cancelled) {
       const before = this.#last;
+      this.#isMoved = false;
       try {
         yield* this.#connection();
       } catch (error) {
         if (!isPassing(error) && !this.#cancelled) {
           throw error;
         }
-        failures = this.#last > before ? 0 : failures + 1;
+        failures = this.#last > before || this.#isMoved ? 0 : failures + 1;
         if (!this.#accepted && !this.#stopping && failures >= MOST_POSTS) {
           throw error;
         }
@@ -102,8 +123,10 @@ export class RunStream {
       if (this.#ended || this.#cancelled) {
         return;
       }
-      this.#onPhase(this.#stopping ? "stopping" : "reconnecting");
-      await this.#pause(failures);
+      if (!this.#isMoved) {
+        this.#onPhase(this.#stopping ? "stopping" : "reconnecting");
+        await this.#pause(failures);
+      }
     }
   }
 
@@ -144,6 +167,12 @@ export class RunStream {
     }
   }
 
+  #move() {
+    this.#isMoved = true;
+    this.#endPauses();
+    this.#abort.abort();
+  }
+
   #cancel() {
     this.#cancelled = true;
     this.#givenUp.resolve();
@@ -154,18 +183,26 @@ export class RunStream {
   /** @returns {AsyncGenerator<NumberedEvent[], void>} */
   async *#connection() {
     this.#abort = new AbortController();
-    const watch = setInterval(() => {
-      if (performance.now() - this.#heardAt > LONGEST_SILENCE) {
-        this.#abort.abort();
-      }
-    }, LONGEST_SILENCE / 9);
+    const isFree = this.#isWatched || !this.#accepted;
+    const endTurn = isFree ? null : await lost(takeTurn(this.#abort.signal));
+    const looks = setInterval(() => void this.#look(), LOOK_EVERY);
     this.#heardAt = performance.now();
     try {
       yield* this.#read(await this.#open());
     } finally {
-      clearInterval(watch);
+      clearInterval(looks);
       this.#heardAt = 0;
       this.#abort.abort();
+      endTurn?.();
+    }
+  }
+
+  /** See whether the connection is to go on. */
+  async #look() {
+    if (performance.now() - this.#heardAt > LONGEST_SILENCE) {
+      this.#abort.abort();
+    } else if (this.#accepted && (await isTurnWanted()) && !this.#isWatched) {
+      this.#move(); // to the end of the line
     }
   }
 
@@ -177,6 +214,9 @@ export class RunStream {
       this.#accepted = true;
     }
     const response = await (this.#accepted ? this.#attach(signal) : this.#start(signal));
+    if (!this.#accepted && !this.#isWatched) {
+      this.#move(); // it is not read now
+    }
     this.#accepted = true;
     if (response.status === 204) {
       throw new TransportError("run_gone", RUN_GONE);
