@@ -134,6 +134,50 @@ async def test_shortcuts(opener: Opener) -> None:
         await expect(chat.stop).to_be_hidden()
 
 
+DOES = {
+    "edit-last": ("ArrowUp", "document.activeElement.matches('.question textarea')"),
+    "regenerate": (
+        "Control+Shift+Enter",
+        "document.querySelector('.answer .steps').textContent.includes('2 / 2')",
+    ),
+    "copy-answer": ("Control+Shift+Y", "await navigator.clipboard.readText() === 'Yes.'"),
+    "new-chat": (
+        "Control+Shift+O",
+        "!document.querySelector('.question') && document.activeElement.id === 'message'",
+    ),
+    "search": ("Control+K", "document.activeElement.id === 'search'"),
+    "toggle-sidebar": ("Control+B", "document.querySelector('#sidebar').hidden"),
+    "settings": ("Control+Comma", "document.querySelector('#settings').open"),
+    "help": ("Control+Slash", "document.querySelector('#help').open"),
+}
+
+
+@pytest.mark.parametrize("shortcut", DOES)
+async def test_what_a_shortcut_does(opener: Opener, shortcut: str) -> None:
+    """Pressed in the empty message of an answered chat, it has its effect."""
+    async with chat_server(Script("Yes.")) as (_, server):
+        chat = await opener(server.url, permissions=["clipboard-read", "clipboard-write"])
+        await chat.ask("Hello")
+        await chat.wait_answered()
+        keys, effect = DOES[shortcut]
+        assert not await chat.page.evaluate(f"(async () => {effect})()")
+        await chat.message.press(keys)
+        await chat.wait_for(effect)
+
+
+async def test_every_shortcut_is_tested(opener: Opener) -> None:
+    """The sheet lists none that no test has pressed; `test_shortcuts` and others press the rest."""
+    async with chat_server(Script("Yes.")) as (_, server):
+        chat = await opener(server.url)
+        listed = await chat.page.evaluate(
+            """async () => {
+                const { SHORTCUTS } = await import("/static/shortcuts.js");
+                return SHORTCUTS.map(({ id }) => id);
+            }"""
+        )
+        assert set(listed) == {*DOES, "send", "stop", "focus-message"}
+
+
 async def test_keys_of_a_mac(opener: Opener) -> None:
     """On a Mac it is Command, and the sheet says so; Control is left alone."""
     async with chat_server(Script("Yes.")) as (_, server):

@@ -219,6 +219,50 @@ async def test_a_cut_answer_is_continued(opener: Opener) -> None:
         }
 
 
+SEEN_AGAIN = "document.dispatchEvent(new Event('visibilitychange'))"
+ONLINE = "dispatchEvent(new Event('online'))"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "event"),
+    [(46, ""), (6, SEEN_AGAIN), (6, ONLINE)],
+    ids=["silence", "seen", "online"],
+)
+async def test_a_silent_connection_is_made_anew(opener: Opener, seconds: int, event: str) -> None:
+    """After 45 s without a word; after 5 s where the page was asleep or the network away."""
+    clock = GatedClock()
+    async with chat_server(Script(["One", " two"], HELD), clock=clock) as (_, server):
+        chat = await opener(server.url)
+        await chat.page.clock.install()
+        await chat.ask("Count")
+        clock.let_go()
+        await chat.wait_text("One")
+        async with chat.page.expect_request("**/runs/*/events"):
+            await chat.page.clock.fast_forward(seconds * 1000)
+            await chat.page.evaluate(event)
+        clock.let_go(2)
+        await chat.wait_answered()
+        await chat.wait_text("One two")
+
+
+async def test_a_connection_that_was_just_heard_is_kept(opener: Opener) -> None:
+    """To come back to the page a moment after the last word costs no connection."""
+    clock = GatedClock()
+    async with chat_server(Script(["One", " two"], HELD), clock=clock) as (_, server):
+        chat = await opener(server.url)
+        attached: list[str] = []
+        chat.page.on("request", lambda request: attached.append(request.url))
+        await chat.page.clock.install()
+        await chat.ask("Count")
+        clock.let_go()
+        await chat.wait_text("One")
+        await chat.page.clock.fast_forward(1000)
+        await chat.page.evaluate(SEEN_AGAIN)
+        clock.let_go(2)
+        await chat.wait_answered()
+        assert not any(url.endswith("/events") for url in attached)
+
+
 async def test_reload_while_another_chat_is_open(opener: Opener) -> None:
     """The answer goes on in the chat that is not open: once it is over, no server is needed."""
     clock = GatedClock()
