@@ -106,13 +106,13 @@ async def test_server_gone_and_back(opener: Opener) -> None:
     """Where no server answers the page says so; once one does, "Try again" gets the answer."""
     async with chat_server(Script("Here I am.")) as (ollama, server):
         relay = Relay(server.url)
-        async with relay.run():
+        async with relay:
             chat = await opener(relay.url)
         await chat.ask("Anybody?")
         await chat.wait_answered()
         await expect(chat.problem).to_contain_text("server does not answer")
         chat.expect_complaints("net::ERR_CONNECTION_REFUSED")
-        async with relay.run():
+        async with relay:
             await chat.problem.get_by_role("button", name="Try again").click()
             await chat.wait_text("Here I am.")
             await chat.wait_answered()

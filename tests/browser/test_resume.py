@@ -36,7 +36,7 @@ async def test_twenty_cuts_at_random(opener: Opener) -> None:
     clock = GatedClock()
     async with (
         chat_server(Script(WORDS, HELD), clock=clock) as (ollama, server),
-        Relay(server.url).run() as relay,
+        Relay(server.url) as relay,
     ):
         chat = await opener(relay.url)
         session = await network(chat)
@@ -49,7 +49,7 @@ async def test_twenty_cuts_at_random(opener: Opener) -> None:
             if draw.random() < 0.5:
                 await chat.wait_for(shows(WORDS[sent + early - 1])) if sent + early else None
             if draw.random() < 0.5:
-                relay.cut()
+                relay.reset_all()
                 clock.let_go(cut - sent - early)
             else:
                 await switch(session, off=True)
@@ -95,7 +95,7 @@ async def test_says_that_it_reconnects(opener: Opener) -> None:
     clock = GatedClock()
     async with chat_server(Script(WORDS[:3], HELD), clock=clock) as (_, server):
         relay = Relay(server.url)
-        async with relay.run():
+        async with relay:
             chat = await opener(relay.url)
             await chat.ask("Count")
             clock.let_go()
@@ -103,7 +103,7 @@ async def test_says_that_it_reconnects(opener: Opener) -> None:
         await expect(chat.answers.locator(".phase")).to_contain_text("Reconnecting")
         await expect(chat.stop).to_be_visible()
         clock.let_go(3)
-        async with relay.run():
+        async with relay:
             await chat.page.evaluate("dispatchEvent(new Event('online'))")
             await chat.wait_answered()
             await expect(chat.answers.locator(".phase")).to_be_hidden()
@@ -116,14 +116,14 @@ async def test_stop_while_the_network_is_away(opener: Opener) -> None:
     clock = GatedClock()
     async with chat_server(Script(WORDS, HELD), clock=clock) as (ollama, server):
         relay = Relay(server.url)
-        async with relay.run():
+        async with relay:
             chat = await opener(relay.url)
             await chat.ask("Count")
             clock.let_go()
             await chat.wait_for(shows("word0"))
         await chat.stop.click()
         await expect(chat.answers.locator(".phase")).to_contain_text("Stop again to give up")
-        async with relay.run():
+        async with relay:
             await chat.page.evaluate("dispatchEvent(new Event('online'))")
             assert await (await ollama.wait_for_request()).wait_ended() is Ending.CLIENT_LEFT
             await chat.wait_answered()
@@ -135,7 +135,7 @@ async def test_stop_gives_up_on_a_server_that_is_gone(opener: Opener) -> None:
     """The second Stop ends the answer here, and what has come is kept."""
     clock = GatedClock()
     async with chat_server(Script(WORDS, HELD), clock=clock) as (_, server):
-        async with (relay := Relay(server.url)).run():
+        async with Relay(server.url) as relay:
             chat = await opener(relay.url)
             await chat.ask("Count")
             clock.let_go()
@@ -155,7 +155,7 @@ async def test_continue_after_the_server_was_started_again(opener: Opener) -> No
     relay_url = ""
     async with chat_server(Script(WORDS, HELD), clock=clock) as (_, server):
         relay = Relay(server.url)
-        async with relay.run():
+        async with relay:
             relay_url = relay.url
             chat = await opener(relay.url)
             await chat.ask("Count")
@@ -163,7 +163,7 @@ async def test_continue_after_the_server_was_started_again(opener: Opener) -> No
             await chat.wait_for(shows("word1"))
     async with chat_server(Script(["and", " on"])) as (ollama, server):
         relay.lead_to(server.url)
-        async with relay.run():
+        async with relay:
             await chat.page.goto(relay_url + chat.page.url.removeprefix(relay_url))
             await chat.page.evaluate("dispatchEvent(new Event('online'))")
             await expect(chat.problem).to_contain_text("does not have this answer any more")
@@ -187,7 +187,7 @@ async def test_events_that_were_dropped_are_a_loss_that_is_told(opener: Opener) 
     words = ["x" * 1000 for _ in range(100)]
     async with chat_server(Script(words, HELD), clock=clock, log_bytes=20_000) as (ollama, server):
         relay = Relay(server.url)
-        async with relay.run():
+        async with relay:
             chat = await opener(relay.url)
             await chat.ask("Much")
             clock.let_go(5)
@@ -196,7 +196,7 @@ async def test_events_that_were_dropped_are_a_loss_that_is_told(opener: Opener) 
             )
         clock.let_go(96)
         assert await (await ollama.wait_for_request()).wait_ended() is Ending.FINISHED
-        async with relay.run():
+        async with relay:
             await chat.page.evaluate("dispatchEvent(new Event('online'))")
             await expect(chat.problem).to_contain_text("have been dropped")
             assert (await chat.stored())[1]["content"] == "x" * 5000

@@ -23,6 +23,7 @@ from dripline.response_body import BodyBroken, chunks
 from dripline.splits import every_byte
 from dripline_server.fake_ollama import FakeOllama, Fault, Pace, Script
 from tests.support.recordings import recording_of
+from tests.support.tcp_server import TcpServer
 
 CHAT = {"model": "story", "messages": [{"role": "user", "content": "Grüezi"}]}
 TOKENS = ["Es", " wär", " ✓", " emal"]
@@ -323,13 +324,12 @@ async def test_a_header_that_is_not_utf8(tmp_path: Path) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nX-Odd: Z\xfcri\r\nContent-Length: 2\r\n\r\nHi")
         await writer.drain()
-        writer.close()
 
     async with (
-        await asyncio.start_server(answer, "127.0.0.1", 0) as server,
+        TcpServer(answer) as server,
         Recorder(tmp_path / "x.jsonl") as recorder,
         aiohttp.ClientSession(middlewares=[recorder]) as http,
-        http.get(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/") as response,
+        http.get(server.url) as response,
     ):
         assert await response.read() == b"Hi"
     recorded_response = Recording.load(tmp_path / "x.jsonl").response

@@ -11,6 +11,7 @@ import pytest
 
 from dripline.response_body import BodyBroken, chunks
 from dripline_server.ollama import Ollama
+from tests.support.tcp_server import TcpServer
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -23,22 +24,13 @@ def chunk(data: bytes) -> bytes:
 @asynccontextmanager
 async def raw_server(answer: Answer) -> AsyncIterator[str]:
     """A server that answers every request by writing what `answer` writes."""
-    done = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await answer(writer)
-        writer.close()
-        await writer.wait_closed()
-        done.set()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()[:2]
-    try:
-        yield f"http://{host}:{port}"
-        await done.wait()
-    finally:
-        server.close()
+    async with TcpServer(serve) as server:
+        yield server.url
 
 
 async def test_a_version_in_two_pieces_is_a_version() -> None:

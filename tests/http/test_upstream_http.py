@@ -20,6 +20,7 @@ from dripline_server.upstream_http import (
     post_json,
 )
 from tests.support.scripted_server import Say, ScriptedServer
+from tests.support.tcp_server import TcpServer
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -89,17 +90,12 @@ async def test_an_answer_without_a_head_is_none(say: Say, how: str) -> None:
         assert (raised.value.how if isinstance(raised.value, BodyBroken) else "not HTTP") == how
 
 
-async def serve(answer: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> asyncio.Server:
+def server_of(answer: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> TcpServer:
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(BODY)
         await answer(writer)
-        writer.close()
 
-    return await asyncio.start_server(serve_one, "127.0.0.1", 0)
-
-
-def url_of(server: asyncio.Server) -> str:
-    return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    return TcpServer(serve_one)
 
 
 async def test_what_nobody_reads_waits_in_the_sender() -> None:
@@ -114,8 +110,8 @@ async def test_what_nobody_reads_waits_in_the_sender() -> None:
             await writer.drain()
             sent += 2**16
 
-    async with await serve(answer) as server:
-        reading = await own(url_of(server))
+    async with server_of(answer) as server:
+        reading = await own(server.url)
         before = -1
         while sent > before:  # until the sender stands still
             before = sent
@@ -133,10 +129,9 @@ async def test_cancelling_closes_the_connection_before_the_head_too() -> None:
         asked.set()
         await reader.read()
         closed.set()
-        writer.close()
 
-    async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
-        waiting = asyncio.create_task(own(url_of(server)))
+    async with TcpServer(serve_one) as server:
+        waiting = asyncio.create_task(own(server.url))
         await asked.wait()
         waiting.cancel()
         await closed.wait()

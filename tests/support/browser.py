@@ -29,6 +29,7 @@ from dripline_server.fake_ollama import (
 )
 from dripline_server.settings import Settings
 from tests.support.programs import require_program
+from tests.support.tcp_server import TcpServer
 
 expect.set_options(timeout=30_000)  # in milliseconds; machines may be slow
 
@@ -258,52 +259,23 @@ def body_of(request: ReceivedRequest) -> Any:
     return request.body
 
 
-class Relay:
-    """A TCP relay to a server, whose connections can be cut, and which can go and come back.
-
-    Attributes:
-        port: Where it listens, from its first run on.
-    """
+class Relay(TcpServer):
+    """A TCP relay to a server, whose connections can be reset, and which can go and come back."""
 
     def __init__(self, url: str) -> None:
-        self.port = 0
+        super().__init__(self._relay)
         self.lead_to(url)
-        self._writers: set[asyncio.StreamWriter] = set()
 
     def lead_to(self, url: str) -> None:
         """Lead new connections to a server."""
         self._target = url.removeprefix("http://").split(":")
 
-    @asynccontextmanager
-    async def run(self) -> AsyncIterator[Relay]:
-        """Listen until the context is left."""
-        server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            self.cut()
-            await server.wait_closed()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def cut(self) -> None:
-        """Reset every connection."""
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(*self._target)
-        self._writers |= {writer, far_writer}
         try:
             await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
         finally:
-            for one in (writer, far_writer):
-                one.transport.abort()
-                self._writers.discard(one)
+            far_writer.transport.abort()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import struct
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from yarl import URL
+
+from tests.support.tcp_server import TcpServer, reset
 
 _REQUEST = re.compile(rb"(GET|POST|DELETE) (/\S*) HTTP/1\.1\r\n")
 
@@ -31,7 +30,7 @@ class Cut:
     how: Literal["FIN", "RST"] = "FIN"
 
 
-class CuttingProxy:
+class CuttingProxy(TcpServer):
     """Passes bytes on, until a cut.
 
     Attributes:
@@ -43,6 +42,7 @@ class CuttingProxy:
     """
 
     def __init__(self, *targets: str) -> None:
+        super().__init__(self._accept)
         self.targets = targets
         self.cuts: deque[Cut] = deque()
         self.done: list[Cut] = []
@@ -51,57 +51,18 @@ class CuttingProxy:
         self.flowing.set()
         self._asked = bytearray()
         self._turn = count()
-        self._port = 0
-        self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        await self.listen()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.refuse()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
 
     @property
     def requests(self) -> list[str]:
         """What was asked for, such as "POST /chat"."""
         return [f"{m[1].decode()} {m[2].decode()}" for m in _REQUEST.finditer(self._asked)]
 
-    async def listen(self) -> None:
-        """Take connections, on the same port as before."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    async def refuse(self) -> None:
-        """Reset the connections there are, and refuse further ones."""
-        if self._server:
-            self._server.close()
-            self._server = None
-        for writer in self._clients:
-            reset(writer)
-        await asyncio.gather(*self._tasks)
-
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         cut = self.cuts.popleft() if self.cuts else None
-        task = asyncio.current_task()
-        assert task
-        self._tasks.add(task)
-        self._clients.add(writer)
-        with suppress(ConnectionError):
+        try:
             await self._relay(reader, writer, cut)
-        reset(writer)
-        self._clients.discard(writer)
-        self._tasks.discard(task)
+        finally:
+            reset(writer)
 
     async def _relay(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: Cut | None
@@ -145,11 +106,3 @@ class CuttingProxy:
                 reset(writer)
         writer.close()
         await writer.wait_closed()
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    """Close a connection with RST instead of FIN, unless it is closing already."""
-    if not writer.is_closing():
-        sock = writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        writer.transport.abort()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
-from tests.support.cutting_proxy import reset
+from tests.support.tcp_server import TcpServer, reset
 
 Then = Literal["FIN", "RST", "silence"]
 
@@ -44,7 +42,7 @@ class Asked:
     body: bytes
 
 
-class ScriptedServer:
+class ScriptedServer(TcpServer):
     """Takes one request a connection; the last answer is for all that come after it as well.
 
     Attributes:
@@ -52,64 +50,28 @@ class ScriptedServer:
     """
 
     def __init__(self, *says: Say) -> None:
+        super().__init__(self._accept)
         self.asked: list[Asked] = []
         self._says = iter(says)
         self._last = says[-1]
-        self._port = 0
         self._changed = asyncio.Event()
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self._port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._server
-        self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
-        while self._writers:
-            await self._wait_changed()
 
     async def wait_asked(self, count: int) -> None:
         """Wait until so many requests have come."""
         while len(self.asked) < count:
-            await self._wait_changed()
+            self._changed.clear()
+            await self._changed.wait()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            self.asked.append(await _read_request(reader))
-            self._notify()
-            say = next(self._says, self._last)
-            writer.write(say.data)
-            await writer.drain()
-            if say.then == "silence":
-                await reader.read()
-            if say.then == "RST":
-                reset(writer)
-            writer.close()
-            await writer.wait_closed()
-        self._writers.discard(writer)
-        self._notify()
-
-    async def _wait_changed(self) -> None:
-        await self._changed.wait()
-
-    def _notify(self) -> None:
+        self.asked.append(await _read_request(reader))
         self._changed.set()
-        self._changed = asyncio.Event()
+        say = next(self._says, self._last)
+        writer.write(say.data)
+        await writer.drain()
+        if say.then == "silence":
+            await reader.read()
+        if say.then == "RST":
+            reset(writer)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Asked:
