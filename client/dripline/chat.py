@@ -16,6 +16,7 @@ from dripline.chat_stream import ChatStream, OnLeave, position_after, run_path
 from dripline.errors import ErrorCode, RequestError, RequestRefused, RunGone, TransportError
 from dripline.event_reader import MAX_EVENT_SIZE
 from dripline.http_request import authorization, open_session, send
+from dripline.json_body import json_body
 from dripline.structured import M, check_schema, model_of, value_of
 from dripline.tool_chat import DEFAULT_TOOL_ROUNDS, ToolChatStream
 from dripline.tools import ToolFunction, split_tools
@@ -156,13 +157,15 @@ class ChatClient:
             fields: See `ChatFields`.
 
         Raises:
-            TypeError: A function cannot be a tool; the message says why.
+            TypeError: A function cannot be a tool, or `messages` is one message; says why.
             ValueError: `max_tool_rounds` is less than 1.
         """
         if max_tool_rounds < 1:
             raise ValueError(f"max_tool_rounds must be at least 1, not {max_tool_rounds}")
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
+        if isinstance(messages, Mapping):
+            raise TypeError("messages: should be a prompt or a list of messages, not one message")
         sent = [dict(message) for message in messages]
         schemas, functions = split_tools(fields.get("tools") or ())
         if not functions:
@@ -299,7 +302,7 @@ class ChatClient:
         """Send a request and return its response, which the caller closes.
 
         Raises:
-            RequestError: The client is closed, or its address cannot be.
+            RequestError: The client is closed, its address cannot be, or the body cannot be JSON.
             RequestRefused: The status is not 2xx.
             ServerUnreachable: No connection could be made, or it broke before the answer.
             ServerTimeout: No answer came within the silence time-out.
@@ -315,7 +318,7 @@ class ChatClient:
                 method,
                 self.url + path,
                 headers={**content_type, **self._authorization, **(headers or {})},
-                body=None if body is None else orjson.dumps(body),
+                body=None if body is None else json_body(body),
                 silence_timeout=self.silence_timeout,
             )
         except RequestRefused as refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from importlib.metadata import version
 import aiohttp
 import orjson
 
+from dripline.bounded_read import MIB, read_rest
 from dripline.chat import DEFAULT_URL, ChatClient, ChatFields, Messages, ModelInfo
 from dripline.errors import (
     DriplineError,
@@ -25,7 +27,10 @@ from dripline.events import Event, Status, TextMessage, Thinking, to_json
 from dripline.recording_cli import CommandParser
 from dripline.recording_cli import add_commands as add_recording_commands
 from dripline.settings import load
-from dripline.visible import visible, visible_on
+from dripline.visible import PieceWriter, visible, visible_on
+
+# Of what is piped in; servers take 32 MiB, unless they are told otherwise.
+MAX_PIPED = 64 * MIB
 
 EXIT_CODES = """\
 exit codes:
@@ -33,7 +38,7 @@ exit codes:
   1    the run failed: Ollama or the model could not answer
   2    the command was used wrongly, or the server refused the request
   3    no server answers
-  4    the stream broke: what was printed is not the whole answer
+  4    the stream broke, or the output: what was printed is not the whole answer
   130  Ctrl-C: the answer was stopped (143 after SIGTERM, 129 after SIGHUP)
 """
 ENVIRONMENT = """\
@@ -45,22 +50,42 @@ environment:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    _complete_streams()
     options = _parser().parse_args(arguments)
     _unwind_on_signals()
     try:
         run: Callable[[argparse.Namespace], int] = options.run
-        return run(options)
+        code = run(options)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; the answer is stopped by now. Python's own flush at
-        # exit must not meet the closed pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except DriplineError as error:
+    except DriplineError as error:  # some are an OSError too
         print(f"dripline: {visible(str(error))}", file=sys.stderr)
         return _exit_code(error)
+    except BrokenPipeError:
+        # Whoever read our output has gone; the answer is stopped by now.
+        _drop_output()
+        return 0
+    except OSError as error:
+        _drop_output()
+        print(f"dripline: {visible(str(error))}", file=sys.stderr)
+        return 4
+
+
+def _complete_streams() -> None:
+    """Have all three standard streams, and an output that takes every character."""
+    sys.stdin = sys.stdin or os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does
+
+
+def _drop_output() -> None:
+    """Have Python's own flush at exit succeed, though the output takes no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _unwind_on_signals() -> None:
@@ -164,10 +189,18 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _with_piped(prompt: str) -> str:
-    """Return the prompt, with what was piped in after it."""
-    if sys.stdin is None or sys.stdin.isatty():
+    """Return the prompt, with what was piped in after it.
+
+    Raises:
+        RequestError: It cannot be read, or is too large.
+    """
+    if sys.stdin.isatty():
         return prompt
-    piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
+    try:
+        content = read_rest(sys.stdin.buffer, MAX_PIPED)
+    except OSError as error:
+        raise RequestError(f"what is piped in cannot be taken: {error.strerror}") from error
+    piped = content.decode("utf-8", "replace").strip()
     return "\n\n".join(part for part in (prompt, piped) if part)
 
 
@@ -210,22 +243,23 @@ class _TextPrinter:
     """Prints the text as it comes; what is not the answer goes to stderr."""
 
     def __init__(self, *, thinking: bool) -> None:
-        self._thinking = thinking
-        self._line_is_open = False
+        self._text = PieceWriter(sys.stdout)
+        self._thinking = PieceWriter(sys.stderr) if thinking else None
 
     def show(self, event: Event) -> None:
         match event:
             case TextMessage(content):
-                sys.stdout.write(visible_on(sys.stdout, content))
-                sys.stdout.flush()
-                self._line_is_open = not content.endswith("\n")
+                self._text.write(content)
             case Thinking(content) if self._thinking:
-                print(visible_on(sys.stderr, content), end="", file=sys.stderr, flush=True)
+                self._thinking.write(content)
             case Status("loading", model) if sys.stderr.isatty():
                 print(f"loading {visible(model)} ...", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        if self._line_is_open:
+        if self._thinking:
+            self._thinking.close()
+        self._text.close()
+        if self._text.line_is_open:
             print(flush=True)
 
 

@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 import aiohttp
-import orjson
 from multidict import CIMultiDict
 
 from dripline.backoff import Attempts, Backoff, may_pass
 from dripline.errors import DriplineError, RequestRefused, StreamTruncated, TransportError
 from dripline.event_reader import MAX_EVENT_SIZE, EventReader
 from dripline.http_request import check_event_stream, open_session, refusal, retry_after, send
+from dripline.json_body import json_body
 from dripline.sse import ServerSentEvent
 
 DEFAULT_BACKOFF: Final = Backoff(seconds=math.inf)
@@ -64,6 +64,7 @@ class EventSource:
         reconnection_time: Seconds from a lost connection to the next, as the server said last.
 
     Raises:
+        RequestError: The body cannot be JSON; names what is wrong in it.
         ValueError: `last_event_id` holds what a header cannot (CR, LF or NUL).
     """
 
@@ -91,7 +92,7 @@ class EventSource:
         self._headers = CIMultiDict({"Accept": "text/event-stream", "Cache-Control": "no-store"})
         if isinstance(body, Mapping):
             self._headers["Content-Type"] = "application/json"
-            body = orjson.dumps(body)
+            body = json_body(body)
         self._headers.update(headers or {})
         self._body = body
         self._session = session

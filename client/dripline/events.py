@@ -223,6 +223,7 @@ def from_json(payload: str | bytes) -> Event | None:
 
     Raises:
         MalformedEvent: It is not JSON, not an object, or a field has a wrong type; names the field.
+            Or it is nested so deep that `to_json` could not write it again.
     """
     try:
         record = orjson.loads(payload)
@@ -230,8 +231,22 @@ def from_json(payload: str | bytes) -> Event | None:
         raise MalformedEvent("data", f"not JSON: {error}") from error
     if type(record) is not dict:
         raise MalformedEvent("data", "not a JSON object")
+    if len(payload) > _SAFE_LENGTH and not _can_be_written(record):
+        raise MalformedEvent("data", "nested too deep")
     parse = _PARSERS.get(_take(record, "type", str))
     return parse(_take(record, "data", dict, {})) if parse else None
+
+
+# orjson reads 1,024 levels and writes 254, and each takes two characters.
+_SAFE_LENGTH = 2 * 250
+
+
+def _can_be_written(record: dict[str, Any]) -> bool:
+    try:
+        orjson.dumps(record)
+    except orjson.JSONEncodeError:
+        return False
+    return True
 
 
 _MISSING: Any = object()

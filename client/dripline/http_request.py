@@ -19,6 +19,7 @@ from dripline.errors import (
     ServerTimeout,
     ServerUnreachable,
 )
+from dripline.redaction import Redaction
 
 CONNECT_TIMEOUT = 10.0
 # Of an error body, as much as a message can be in.
@@ -92,8 +93,9 @@ async def send(
         failure = RequestError(f"{method} {url} redirects too often")
     except aiohttp.ClientResponseError as error:
         failure = ServerUnreachable(_origin(url), _reason(error))
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
-        raise RequestError(f"{method} {url} cannot be sent: {error}") from error
+    except (aiohttp.NonHttpUrlClientError, ValueError) as error:
+        shown = Redaction().url(url)
+        raise RequestError(f"{method} {shown} cannot be sent: {why_not_sent(error)}") from error
     except aiohttp.ConnectionTimeoutError as error:
         raise ServerUnreachable(_origin(url), "the connection timed out") from error
     except TimeoutError as error:
@@ -106,6 +108,13 @@ async def send(
         return response
     # Without a cause: aiohttp's error has the request's headers, and so the token.
     raise failure
+
+
+def why_not_sent(error: Exception) -> str:
+    """Return what aiohttp finds wrong with a request, in words."""
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return "not an HTTP address, such as http://127.0.0.1:8000"
+    return str(error)
 
 
 async def refusal(response: aiohttp.ClientResponse) -> RequestRefused:

@@ -27,6 +27,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Self
 
+from dripline.bounded_read import MIB, read_file
 from dripline.errors import DriplineError
 from dripline.exchange import Ending, Piece, Request, Response, check_time
 from dripline.recording_lines import (
@@ -55,6 +56,9 @@ __all__ = [
     "load_parts",
     "parse",
 ]
+
+# Of a file; a day of tokens, 20 a second, takes 200 MiB.
+MAX_SIZE = 512 * MIB
 
 
 class BadRecording(DriplineError, ValueError):
@@ -217,7 +221,7 @@ def load_parts(path: str | Path) -> dict[str, Recording]:
         BadRecording: It is no recording; names the line that is wrong.
         OSError: It cannot be read.
     """
-    return parse(Path(path).read_bytes(), name=str(path))
+    return parse(read_file(path, MAX_SIZE), name=str(path))
 
 
 def parse(data: bytes, *, name: str = "the recording") -> dict[str, Recording]:

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from dripline.arguments import header, host, port, seconds, speed, split, unicode_text
+from dripline.bounded_read import MIB, read_file
+from dripline.http_request import why_not_sent
 from dripline.recorder import Recorder
 from dripline.recording import BadRecording, Recording, load_parts
 from dripline.recording_plot import PlotUnavailable, plot
 from dripline.recording_view import comparison, report
-from dripline.replay import check_speed
 from dripline.replay_server import ReplayServer
 from dripline.response_body import BodyBroken, chunks
-from dripline.splits import SplitPlan, plan_named
+from dripline.visible import visible, visible_on
 
 Subparsers = Any  # argparse has no public name for what add_subparsers returns
 RunRecorded = Callable[[list[str], aiohttp.ClientMiddlewareType], int]
 
 DEFAULT_PORT = 8001
+MAX_DATA = 64 * MIB
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -76,15 +79,21 @@ def _add_record(commands: Subparsers, run_recorded: RunRecorded) -> None:
     )
     record.add_argument("file", help="the file to make")
     record.add_argument("--force", action="store_true", help="replace the file if it is there")
-    record.add_argument("--about", metavar="TEXT", default="", help="what it shows, for the file")
+    record.add_argument(
+        "--about",
+        metavar="TEXT",
+        default="",
+        type=unicode_text,
+        help="what it shows, for the file",
+    )
     record.add_argument("--url", help="what to get")
     record.add_argument("--data", help="a body to POST; @FILE takes it from a file")
     record.add_argument("--method", help="[GET, or POST with --data]")
     record.add_argument(
-        "--header", "-H", metavar="'NAME: VALUE'", action="append", default=[], type=_header
+        "--header", "-H", metavar="'NAME: VALUE'", action="append", default=[], type=header
     )
     record.add_argument(
-        "--timeout", metavar="SECONDS", type=float, help="how long nothing may come [for ever]"
+        "--timeout", metavar="SECONDS", type=seconds, help="how long nothing may come [for ever]"
     )
     record.takes_command = True
     record.set_defaults(run=lambda options: _checked("record", _record, options, run_recorded))
@@ -98,14 +107,14 @@ def _add_replay(commands: Subparsers) -> None:
     )
     replay.add_argument("file", help="the recording")
     replay.add_argument("--part", metavar="NAME", help="which exchange, where the file has several")
-    replay.add_argument("--host", default="127.0.0.1", help="[127.0.0.1]")
-    replay.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"[{DEFAULT_PORT}]; 0: any")
+    replay.add_argument("--host", type=host, default="127.0.0.1", help="[127.0.0.1]")
+    replay.add_argument("--port", type=port, default=DEFAULT_PORT, help=f"[{DEFAULT_PORT}]; 0: any")
     replay.add_argument(
-        "--speed", type=_speed, default=1.0, help="10 is ten times as fast, inf without pauses [1]"
+        "--speed", type=speed, default=1.0, help="10 is ten times as fast, inf without pauses [1]"
     )
     replay.add_argument(
         "--split",
-        type=_split,
+        type=split,
         default="as_recorded",
         help="how to cut the bytes: whole, every_byte, inside_characters, 'fixed(7)', 'seeded(1)',"
         " 'cut_at(17)' [as_recorded]",
@@ -127,29 +136,6 @@ def _add_show(commands: Subparsers) -> None:
     show.set_defaults(run=lambda options: _checked("show", _show, options))
 
 
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise argparse.ArgumentTypeError(f"{text!r} is not 'Name: value'")
-    return name.strip(), value.strip()
-
-
-def _speed(text: str) -> float:
-    try:
-        speed = float(text)
-        check_speed(speed)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return speed
-
-
-def _split(text: str) -> SplitPlan:
-    try:
-        return plan_named(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def _checked(name: str, run: Callable[..., int], *arguments: object) -> int:
     """Run a command; what is wrong with its files is a sentence and exit code 2."""
     try:
@@ -157,18 +143,18 @@ def _checked(name: str, run: Callable[..., int], *arguments: object) -> int:
     except BrokenPipeError:
         raise  # dripline's own way to end
     except FileExistsError as error:
-        return _fail(name, f"{error.filename} exists; --force replaces it")
+        return _fail(name, f"{error.filename} exists; --force replaces it, where it is a file")
     except (BadRecording, OSError, PlotUnavailable) as error:
         return _fail(name, str(error))
 
 
 def _fail(name: str, problem: str, code: int = 2) -> int:
-    sys.stderr.write(f"dripline {name}: {problem}\n")
+    sys.stderr.write(f"dripline {name}: {visible(problem)}\n")
     return code
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(visible_on(sys.stdout, f"{text}\n"))
     sys.stdout.flush()
 
 
@@ -186,7 +172,7 @@ def _record(options: argparse.Namespace, run_recorded: RunRecorded) -> int:
 def _body(data: str | None) -> bytes | None:
     if data is None:
         return None
-    return Path(data[1:]).read_bytes() if data.startswith("@") else data.encode()
+    return read_file(data[1:], MAX_DATA) if data.startswith("@") else os.fsencode(data)
 
 
 async def _record_url(options: argparse.Namespace, body: bytes | None, recorder: Recorder) -> int:
@@ -204,8 +190,8 @@ async def _record_url(options: argparse.Namespace, body: bytes | None, recorder:
                 async for piece in pieces:
                     sys.stdout.buffer.write(piece)
                     sys.stdout.flush()
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            return _fail("record", f"not an HTTP address: {error}")
+        except (aiohttp.NonHttpUrlClientError, ValueError) as error:
+            return _fail("record", why_not_sent(error))
         except aiohttp.ClientConnectorError as error:
             return _fail("record", str(error), 3)
         except (aiohttp.ClientError, BodyBroken, TimeoutError) as error:

@@ -155,9 +155,10 @@ def open_private(path: str | Path, *, overwrite: bool) -> int:
     """Open a new file for writing, readable and writable for its owner alone.
 
     Raises:
-        FileExistsError: There is one, and `overwrite` is not set.
+        FileExistsError: There is one, and `overwrite` is not set; or it is a device or the like,
+            which is never replaced.
         OSError: It cannot be written.
     """
-    if overwrite:
-        Path(path).unlink(missing_ok=True)  # its permissions may be wider
+    if overwrite and Path(path).is_file():
+        Path(path).unlink()  # its permissions may be wider
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

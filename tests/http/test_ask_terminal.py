@@ -42,6 +42,14 @@ async def test_a_terminal_is_not_driven(flag: str) -> None:
     assert not {"\x1b", "\x9b", "\x7f"} & set(written)
 
 
+async def test_line_ends_between_two_tokens() -> None:
+    """CR and LF are one line end, though they come apart; a CR without LF is seen."""
+    reply = Reply(["one\r", "\ntwo\r", "three\r"], thinking=["deep\r", "\nthought"])
+    async with stack(Script(reply)) as s:
+        written = await on_terminal("--server", s.url, "ask", "--thinking", "Hi")
+    assert written == "deep\r\nthoughtone\r\ntwo␍three␍\r\n"
+
+
 async def test_an_error_does_not_drive_it() -> None:
     """Ollama's words come through in the message."""
     async with stack(Script(["a"], fault=Fault.error(HOSTILE, at_token=1))) as s:

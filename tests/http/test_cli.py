@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from dripline_server.fake_ollama import Ending, Fault, Pace, Reply, Script
-from tests.support.processes import command, run, run_python
+from tests.support.processes import BIN, command, run, run_python
 from tests.support.stack import stack
 
 
@@ -88,6 +89,42 @@ async def test_ask_fails_with_a_code(
     assert "Traceback" not in err
 
 
+NOT_UTF_8 = os.fsdecode(b"a\xff")
+# With what the shell does around the command, "$@".
+ODD = {
+    "a prompt that is no Unicode": ('"$@" ask "$BAD"', 2, "messages.0.content: cannot be JSON"),
+    "such a model": ('"$@" ask Hi --model "$BAD"', 2, "model: cannot be JSON"),
+    "no address": ('"$@" --server foo ask Hi', 2, "not an HTTP address, such as http://"),
+    "a password in what is no address": ('"$@" --server http://u:p@h:x ask Hi', 2, "REDACTED@h:x"),
+    "endless input": ('"$@" ask Hi < /dev/zero', 2, "what is piped in cannot be taken: more than"),
+    "a full disk": ('"$@" ask Hi > /dev/full', 4, "No space left on device"),
+    "a full disk, at the end": ('"$@" models > /dev/full', 4, "No space left on device"),
+    "no output": ('"$@" ask Hi >&-', 0, ""),
+    "nothing at all": ('"$@" ask Hi <&- >&- 2>&-', 0, ""),
+    "a chat without input": ('"$@" chat <&-', 0, ""),
+    "a chat on a full disk": ('echo Hi | "$@" chat > /dev/full', 4, "No space left on device"),
+}
+
+
+@pytest.mark.parametrize(("line", "code", "words"), ODD.values(), ids=ODD)
+async def test_odd_uses(line: str, code: int, words: str) -> None:
+    """One sentence and an exit code, never a traceback."""
+    async with stack(Script("Grüezi")) as s:
+        shell = ("-c", line, "sh", str(BIN / "dripline"), "--server", s.url)
+        found, _, err = await run("/bin/sh", *shell, environment={"BAD": NOT_UTF_8})
+    assert (found, words in err) == (code, True), err
+    assert err.count("\n") == (1 if words else 0)
+
+
+async def test_an_output_that_has_not_every_character() -> None:
+    """The others are escaped, as Python does it on standard error."""
+    async with stack(Script("Grüezi 東京")) as s:
+        latin = {"PYTHONIOENCODING": "latin-1:strict", "LC_ALL": "C"}
+        async with command("dripline", "--server", s.url, "ask", "Hi", environment=latin) as one:
+            out, err = await one.communicate()
+    assert (out, err) == ("Grüezi \\u6771\\u4eac\n".encode("latin-1"), b"")
+
+
 async def test_no_server() -> None:
     """Exit code 3, and a sentence."""
     code, out, err = await run("dripline", "--server", "http://127.0.0.1:1", "ask", "Hi")
@@ -160,6 +197,14 @@ async def test_chat_sends_pictures(tmp_path: Path) -> None:
 
 CHAT_FAILURES = {
     "a wrong command": (Script("a"), "/nonsense", 2, "there is no /nonsense"),
+    "nobody's folder": (Script("a"), "/load ~no-such-user/a", 2, "/load: Could not determine home"),
+    "no name of a file": (Script("a"), "/load a\0b", 2, "/load: a\u2400b: embedded null byte"),
+    "an endless file": (
+        Script("a"),
+        "/load /dev/zero",
+        2,
+        "/load: /dev/zero: [Errno 27] more than",
+    ),
     "the model fails": (Script(["a"], fault=Fault.cut(at_token=1)), "Hi", 1, "upstream_cut"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -91,6 +92,7 @@ async def test_record_until_ctrl_c(tmp_path: Path) -> None:
     assert b'"Es"' in parts[0].body
 
 
+BAD = os.fsdecode(b"\xff")
 WRONG: dict[str, tuple[list[str], int, str]] = {
     "nothing to record": (["record", "new.jsonl"], 2, "give either --url or -- and a command"),
     "both": (["record", "new.jsonl", "--url", "http://a", "--", "ask"], 2, "give either"),
@@ -105,6 +107,18 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "no such part": (["replay", "x.jsonl", "--part", "7"], 2, "there is no part '7'"),
     "no such split": (["replay", "x.jsonl", "--split", "half"], 2, "no split plan 'half'"),
     "no such speed": (["replay", "x.jsonl", "--speed", "0"], 2, "speed must be above 0"),
+    "a text that is no Unicode": (["record", "n", "--about", BAD, "--", "ask"], 2, "--about"),
+    "no method": (["record", "n", "--url", "http://a/", "--method", "G T"], 2, "'G T'"),
+    "no name of a header": (["record", "n", "--url", "http://a/", "-H", "a b: c"], 2, "'a b'"),
+    "no time": (["record", "n", "--url", "http://a/", "--timeout", "nan"], 2, "--timeout: should"),
+    "endless data": (["record", "n", "--url", "http://a/", "--data", "@/dev/zero"], 2, "64 MiB"),
+    "what is no file": (["record", "pipe", "--force", "--url", "http://a/"], 2, "pipe exists"),
+    "an endless recording": (["show", "/dev/zero"], 2, "more than 512 MiB: '/dev/zero'"),
+    "a folder": (["show", "."], 2, "Is a directory"),
+    "no such port": (["replay", "x.jsonl", "--port", "99999"], 2, "from 0 to 65535"),
+    "no such host": (["replay", "x.jsonl", "--host", ".."], 2, "argument --host"),
+    "an empty host": (["replay", "x.jsonl", "--host", ""], 2, "argument --host"),
+    "a picture without a kind": (["show", "x.jsonl", "--plot", "x"], 2, "such as .png"),
     "show nothing": (["show", "no.jsonl"], 2, "No such file"),
     "a picture of no kind": (["show", "x.jsonl", "--plot", "x.doc"], 2, "doc"),
 }
@@ -122,11 +136,13 @@ async def test_what_is_wrong_is_said(
     monkeypatch.chdir(tmp_path)
     recording_of([b"a"]).save("x.jsonl")
     (tmp_path / "bad.jsonl").write_text("bad\n")
+    os.mkfifo("pipe")
     found, _, err = await run("dripline", *arguments)
     assert found == code
     assert words in err
     assert "Traceback" not in err
     assert Recording.load("x.jsonl").body == b"a"
+    assert (tmp_path / "pipe").is_fifo()
 
 
 async def test_show(tmp_path: Path) -> None:

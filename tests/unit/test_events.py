@@ -142,6 +142,20 @@ def test_a_malformed_event_names_its_field(payload: str, field: str) -> None:
     assert caught.value.field.startswith(field)
 
 
+def test_what_could_not_be_written_again_is_malformed() -> None:
+    """`from_json` takes no event that `to_json` cannot write, and all others."""
+
+    def call(levels: int) -> str:
+        arguments = '{"a":' * levels + "1" + "}" * levels
+        return f'{{"type":"tool_call","data":{{"id":"1","name":"f","arguments":{arguments}}}}}'
+
+    event = from_json(call(252))
+    assert event
+    assert to_json(event).decode() == call(252)
+    with pytest.raises(MalformedEvent, match="data: nested too deep"):
+        from_json(call(253))
+
+
 def test_a_kept_event_takes_the_memory_of_its_bytes() -> None:
     """Logs keep millions of them; orjson's own bytes would take 4 KiB each."""
     tracemalloc.start()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dripline.visible import visible
+from dripline.visible import VisiblePieces, visible
 
 CASES = {
     "a colour": ("\x1b[31mred", "␛[31mred"),
@@ -18,6 +18,7 @@ CASES = {
     "line ends": ("one\r\ntwo\n\tthree", "one\ntwo\n\tthree"),
     "NEL, which terminals obey": ("one\x85two", "one\\u0085two"),
     "a turned direction": ("\u202etxt.exe", "\\u202etxt.exe"),
+    "a byte that was no UTF-8": ("a\udcff", "a\\udcff"),
     "any script": ("東京 नमस्ते 👩‍🔬 שלום", "東京 नमस्ते 👩‍🔬 שלום"),
 }
 
@@ -26,6 +27,15 @@ CASES = {
 def test_control_characters_are_seen(text: str, shown: str) -> None:
     """Each becomes something that one can see; what is no control stays."""
     assert visible(text) == shown
+
+
+@given(st.lists(st.text(st.sampled_from("\r\nab"), max_size=4)))
+def test_pieces_are_shown_as_the_whole_is(pieces: list[str]) -> None:
+    """Wherever a text is cut; and no piece waits but for a CR at its end."""
+    shown = VisiblePieces()
+    found = [shown.feed(piece) for piece in pieces]
+    assert all(new or piece in ("", "\r") for piece, new in zip(pieces, found, strict=True))
+    assert "".join(found) + shown.close() == visible("".join(pieces))
 
 
 @given(st.text())

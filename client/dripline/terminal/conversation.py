@@ -89,7 +89,11 @@ class Conversation:
 
 
 def to_json(conversation: Conversation) -> bytes:
-    """Return the content of the file that a conversation is saved in."""
+    """Return the content of the file that a conversation is saved in.
+
+    Raises:
+        ValueError: Something in it is no Unicode.
+    """
     record = {
         "format": FORMAT,
         "version": VERSION,
@@ -99,7 +103,10 @@ def to_json(conversation: Conversation) -> bytes:
         "options": conversation.options,
         "messages": conversation.messages,
     }
-    return orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    try:
+        return orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"the conversation cannot be JSON: {error}") from error
 
 
 def from_json(content: bytes) -> Conversation:

@@ -7,10 +7,13 @@ import os
 import tempfile
 from pathlib import Path
 
+from dripline.bounded_read import MIB, read_file
 from dripline.terminal.chat import Chat, CommandError
 from dripline.terminal.conversation import BadConversation, Conversation, from_json, to_json
 from dripline.terminal.images import read_image
 
+# Of a saved conversation, pictures and all.
+MAX_FILE = 256 * MIB
 # How much of a loaded conversation is shown again.
 _SHOWN_MESSAGES = 6
 
@@ -29,8 +32,8 @@ async def image(chat: Chat, argument: str) -> None:
 async def save(chat: Chat, argument: str) -> None:
     """`/save [FILE]`: to the same file as before where none is named."""
     path = _path(argument or chat.file, "/save")
-    content = to_json(chat.conversation)
     try:
+        content = to_json(chat.conversation)
         await asyncio.to_thread(_write, path, content)
     except (OSError, ValueError) as error:
         raise CommandError(f"/save: {error}") from error
@@ -42,8 +45,8 @@ async def load(chat: Chat, argument: str) -> None:
     """`/load FILE`: go on with what was saved."""
     path = _path(argument, "/load")
     try:
-        conversation = from_json(await asyncio.to_thread(path.read_bytes))
-    except (OSError, BadConversation) as error:
+        conversation = from_json(await asyncio.to_thread(read_file, path, MAX_FILE))
+    except (OSError, ValueError) as error:
         raise CommandError(f"/load: {path}: {error}") from error
     chat.conversation = conversation
     chat.buttons.clear()
@@ -69,14 +72,17 @@ def _path(argument: str, command: str) -> Path:
     if not argument:
         raise CommandError(f"{command}: name a file")
     quoted = len(argument) > 1 and argument[0] == argument[-1] and argument[0] in "'\""
-    return Path(argument[1:-1] if quoted else argument).expanduser()
+    try:
+        return Path(argument[1:-1] if quoted else argument).expanduser()
+    except RuntimeError as error:  # ~ and a name that no user has
+        raise CommandError(f"{command}: {error}") from error
 
 
 def _write(path: Path, content: bytes) -> None:
     """Write all of it or nothing, for the user's eyes alone, and over nothing but its like."""
     if path.exists():
         try:
-            from_json(path.read_bytes())
+            from_json(read_file(path, MAX_FILE))
         except BadConversation as error:
             raise ValueError(f"{path} is there, and no saved conversation; {error}") from error
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-MAX_BYTES = 20 * 1024 * 1024
+from dripline.bounded_read import MIB, read_file
+
+MAX_BYTES = 20 * MIB
 # What Ollama takes, by the first bytes.
 _KINDS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff", "WebP": b"RIFF"}
 
@@ -14,12 +16,10 @@ def read_image(path: Path) -> str:
     """Return a picture as base64.
 
     Raises:
-        ValueError: It is no picture that Ollama takes, or too large.
-        OSError: It cannot be read.
+        ValueError: It is no picture that Ollama takes.
+        OSError: It cannot be read, or is too large.
     """
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise ValueError(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are taken")
-    content = path.read_bytes()
+    content = read_file(path, MAX_BYTES)
     kind = next((kind for kind, magic in _KINDS.items() if content.startswith(magic)), "")
     if not kind or (kind == "WebP" and content[8:12] != b"WEBP"):
         raise ValueError(f"{path} is no picture of a kind that models take: {', '.join(_KINDS)}")

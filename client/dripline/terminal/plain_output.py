@@ -15,7 +15,7 @@ from dripline.events import (
     ToolResult,
 )
 from dripline.terminal import answer_lines
-from dripline.visible import visible, visible_on
+from dripline.visible import PieceWriter, visible, visible_on
 
 
 class PlainOutput:
@@ -62,15 +62,15 @@ class PlainAnswer:
     def __init__(self, output: PlainOutput) -> None:
         self.drops = 0
         self._output = output
-        self._line_is_open = False
+        self._writer = PieceWriter(sys.stdout)
 
     def show(self, event: Event) -> None:
         """See `AnswerView`."""
         match event:
             case TextMessage(content):
-                self._write(content)
+                self._writer.write(content)
             case Thinking(content) if self._output.unfold:
-                self._write(content)
+                self._writer.write(content)
             case ChangeTheme():
                 self._line(answer_lines.theme_line(event))
             case ToolCall():
@@ -95,15 +95,11 @@ class PlainAnswer:
 
     def close(self) -> None:
         """See `AnswerView`."""
-        write("\n\n" if self._line_is_open else "\n")
+        self._writer.close()
+        write("\n\n" if self._writer.line_is_open else "\n")
 
     def _line(self, text: str) -> None:
-        self._write(("\n" if self._line_is_open else "") + text + "\n")
-
-    def _write(self, text: str) -> None:
-        if text:
-            write(text)
-            self._line_is_open = not text.endswith("\n")
+        self._writer.write(("\n" if self._writer.line_is_open else "") + text + "\n")
 
 
 def write(text: str) -> None:

@@ -18,9 +18,13 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.styles import Style
 
+from dripline.bounded_read import MIB
+from dripline.errors import RequestError
+
 Complete = Callable[[Document, CompleteEvent], AsyncGenerator[Completion, None]]
 _STYLE = Style.from_dict({"bottom-toolbar": "noreverse ansibrightblack"})
 _QUOTES = '"""'
+_MAX_LINE = 64 * MIB
 
 
 class Questions(Protocol):
@@ -30,6 +34,7 @@ class Questions(Protocol):
         """Return the next message; `default` is put into the prompt, to be edited.
 
         Raises:
+            RequestError: It is too long.
             EOFError: There is no more.
             KeyboardInterrupt: Ctrl-C.
         """
@@ -50,9 +55,11 @@ class PipedQuestions:
         return "\n".join(lines).strip("\n")
 
     async def _line(self) -> str:
-        line: bytes = await asyncio.to_thread(sys.stdin.buffer.readline)
+        line: bytes = await asyncio.to_thread(sys.stdin.buffer.readline, _MAX_LINE)
         if not line:
             raise EOFError
+        if len(line) == _MAX_LINE:
+            raise RequestError(f"a line of {_MAX_LINE // MIB} MiB or more was piped in")
         return line.decode("utf-8", "replace").rstrip("\r\n")
 
 
@@ -118,7 +125,10 @@ def _bindings(show_thinking: Callable[[], None]) -> KeyBindings:
 
     @bindings.add("enter")
     def _(event: KeyPressEvent) -> None:
-        event.current_buffer.validate_and_handle()
+        typed = event.current_buffer
+        # A byte that is no UTF-8 could not be sent, nor be kept in the history.
+        typed.text = typed.text.encode("utf-8", "replace").decode()
+        typed.validate_and_handle()
 
     @bindings.add("escape", "enter")
     @bindings.add("c-j")

@@ -1,0 +1,64 @@
+"""What a caller hands over, as the JSON body of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from dripline.errors import RequestError
+
+# Of the way to what is wrong: what is nested in itself has no end.
+_MOST_NAMED = 8
+
+
+def json_body(fields: Mapping[str, Any]) -> bytes:
+    """Return a request's body.
+
+    Raises:
+        RequestError: Something in it cannot be JSON; names it, such as `messages.0.content`.
+    """
+    try:
+        return _dumps(fields)
+    except orjson.JSONEncodeError as error:
+        named = ".".join(islice(_way_to_fault(fields), _MOST_NAMED)) or "the body"
+        raise RequestError(f"{named}: cannot be JSON: {error}") from error
+
+
+def _dumps(value: object) -> bytes:
+    return orjson.dumps(value, default=_plain)
+
+
+def _plain(value: object) -> object:
+    """Return what orjson takes in place of what only behaves like it."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError
+
+
+def _way_to_fault(value: object) -> Iterable[str]:
+    """Give the names that lead to the innermost value that is no JSON."""
+    while True:
+        for name, inner in _items(value):
+            if not _is_json(inner):
+                yield str(name)
+                value = inner
+                break
+        else:
+            return
+
+
+def _items(value: object) -> Iterable[tuple[object, object]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
+
+
+def _is_json(value: object) -> bool:
+    try:
+        _dumps(value)
+    except orjson.JSONEncodeError:
+        return False
+    return True
