@@ -21,10 +21,11 @@ async def command(
     stdin: int = DEVNULL,
     stderr: int | None = PIPE,
     environment: Mapping[str, str] = EMPTY,
+    folder: Path | None = None,
 ) -> AsyncIterator[Process]:
-    """Start one of the project's commands; it is killed if it still runs at the end.
+    """Start one of the project's commands, or any by its path; it is killed if it is still there.
 
-    With `stderr=None` what it logs is shown where the test fails.
+    It runs in `folder`. With `stderr=None` what it logs is shown where the test fails.
     """
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("DRIPLINE_", "OLLAMA_"))}
     process = await asyncio.create_subprocess_exec(
@@ -34,6 +35,7 @@ async def command(
         stdout=PIPE,
         stderr=stderr,
         env={**clean, **environment},
+        cwd=folder,
     )
     try:
         yield process
@@ -44,10 +46,16 @@ async def command(
 
 
 async def run(
-    name: str, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] = EMPTY
+    name: str,
+    *arguments: str,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] = EMPTY,
+    folder: Path | None = None,
 ) -> tuple[int | None, str, str]:
     """Run a command to its end; return its exit code, standard output and standard error."""
-    async with command(name, *arguments, stdin=PIPE, environment=environment) as process:
+    async with command(
+        name, *arguments, stdin=PIPE, environment=environment, folder=folder
+    ) as process:
         out, err = await process.communicate(stdin)
         return process.returncode, out.decode(), err.decode()
 

@@ -18,6 +18,10 @@ PROGRAMS = {
     "redis-server": (("redis-server",), "redis-server"),
     "nginx": (("nginx",), "nginx-light"),
     "tmux": (("tmux",), "tmux"),
+    "bash": (("bash",), "bash"),
+    "make": (("make",), "make"),
+    "curl": (("curl",), "curl"),
+    "jq": (("jq",), "jq"),
 }
 
 

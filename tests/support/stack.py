@@ -10,9 +10,10 @@ from typing import Any
 import aiohttp
 
 from dripline import ChatClient
+from dripline.chat import DEFAULT_URL
 from dripline_server.app import Server, serve
 from dripline_server.fake_ollama import FakeOllama, Script
-from dripline_server.settings import Settings
+from dripline_server.settings import DEFAULT_OLLAMA_URL, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +61,8 @@ async def stack(
 def user(text: str) -> list[dict[str, str]]:
     """A conversation of one message."""
     return [{"role": "user", "content": text}]
+
+
+def at(s: Stack, text: str) -> str:
+    """Return a text with this stack's addresses for the usual ones of dripline and Ollama."""
+    return text.replace(DEFAULT_URL, s.url).replace(DEFAULT_OLLAMA_URL, s.ollama.url)

@@ -1,0 +1,36 @@
+"""Every code block of the README works as it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.readme import pages, python, shell, wire
+from tests.readme.blocks import BLOCKS, README, Block
+
+# What tries the blocks of each kind; it gets a folder of its own.
+TRIED_BY: dict[str, Callable[[Block, Path], Awaitable[None]]] = {
+    "json": wire.send_request,
+    "jsx": pages.use_page,
+    "py": python.run_tests,
+    "python": python.run_program,
+    "sh": shell.run_lines,
+    "sse": wire.compare_answer,
+    "text": wire.cut_in_two,
+}
+
+
+def test_no_block_is_overlooked() -> None:
+    """Whatever fence somebody writes, it is one of a block that is tried."""
+    fences = re.findall(r"^[ >*-]*(?:```|~~~)", README, re.MULTILINE)
+    assert len(fences) == 2 * len(BLOCKS)
+    assert "<pre" not in README
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.kind}-{block.line}")
+async def test_a_block_works(block: Block, tmp_path: Path) -> None:
+    """If there is nothing for its kind, write it: no block is there only to be looked at."""
+    await TRIED_BY[block.kind](block, tmp_path)
