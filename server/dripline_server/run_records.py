@@ -19,6 +19,7 @@ from aiohttp import web
 from dripline.recorder import Recorder
 from dripline.recording import Ending, Request
 from dripline.recording_writer import PartWriter, RecordingWriter
+from dripline_server.run_log import ID_SHOWN
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class RunRecords:
         if self._folder is None:
             return None
         time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        path = self._folder / f"run-{time}-{run_id[:8]}.jsonl"
+        path = self._folder / f"run-{time}-{run_id[:ID_SHOWN]}.jsonl"
         try:
             record = self._open[run_id] = RunRecord(path)
         except OSError as error:

@@ -15,7 +15,7 @@ from dripline.events import End, Error, Event, Start, Status, to_json
 from dripline_server.generation import Generation
 from dripline_server.metrics import Metrics
 from dripline_server.ollama import Ollama, UpstreamError
-from dripline_server.run_log import Batch, LogState, RunLog, RunLogUnavailable
+from dripline_server.run_log import ID_SHOWN, Batch, LogState, RunLog, RunLogUnavailable
 from dripline_server.run_request import RunRequest
 from dripline_server.tool_runner import ToolRunner
 
@@ -62,6 +62,8 @@ class Run:
         self._readers_elsewhere = 0
         self._unread: asyncio.TimerHandle | None = None
         self._generating: asyncio.Task[None] | None = None
+        # What a stream begins with, until it is in the log.
+        self._opening: Sequence[Event] = (*request.ui_controls, Start("ollama", run_id, self.model))
         self._stopped = False
         self._stopped_by: Error | None = None
         self._generation = Generation(
@@ -80,7 +82,7 @@ class Run:
         Nothing keeps the request once it is answered: it may hold megabytes of images.
         """
         self._log = log
-        name = self.id[:8]
+        name = self.id[:ID_SHOWN]
         # Stopping cancels the generation; what ends the log is not cancelled with it.
         self._generating = asyncio.create_task(self._generate(request), name=f"generate {name}")
         self._loading = asyncio.create_task(self._say_loading(), name=f"loading {name}")
@@ -141,7 +143,8 @@ class Run:
             self._unread = loop.call_later(self._grace, self.stop)
 
     async def _generate(self, request: RunRequest) -> None:
-        await self._write(*request.ui_controls, Start("ollama", self.id, self.model))
+        opening, self._opening = self._opening, ()
+        await self._write(*opening)
         await self._generation.run(request)
 
     def _stop_loading(self) -> None:
@@ -161,26 +164,37 @@ class Run:
 
     def _begin_end(self, generating: asyncio.Task[None], on_end: Callable[[], None]) -> None:
         # Only now: a task that waits all the while costs each run 2 KB.
-        self._ending = asyncio.create_task(self._end(generating), name=f"end {self.id[:8]}")
+        self._ending = asyncio.create_task(self._end(generating), name=f"end {self.id[:ID_SHOWN]}")
         self._ending.add_done_callback(lambda _: on_end())
 
     async def _end(self, generating: asyncio.Task[None]) -> None:
         self._loading.cancel()
         await asyncio.wait({self._loading})
+        # Whatever goes wrong here: without a last event readers wait for ever.
         try:
-            error, end = self._outcome(generating)
-            last = [to_json(event) for event in (error, end) if event]
-        except Exception as fault:  # noqa: BLE001 (without a last event readers wait for ever)
-            error, end = self._fault(fault), End("failed")
-            last = [to_json(error), to_json(end)]
-        self.end = end
+            error, self.end = self._outcome(generating)
+            last = self._last(error, self.end)
+        except Exception as fault:  # noqa: BLE001 (it is logged)
+            error, self.end = self._fault(fault), End("failed")
+            last = self._last(error, self.end)
         self._watch_readers()
-        await self._log.finish(last)
+        try:
+            await self._log.finish(last)
+        except Exception as fault:  # noqa: BLE001 (it is logged)
+            error, self.end = self._fault(fault), End("failed")
+            self._log.finish_here(self._last(error, self.end))
+        self._report(error, self.end)
+
+    def _last(self, error: Error | None, end: End) -> list[bytes]:
+        """Return the last events; they are all of them where it was stopped before its start."""
+        return [to_json(event) for event in (*self._opening, error, end) if event]
+
+    def _report(self, error: Error | None, end: End) -> None:
         self._metrics.run_ended(end, error)
         logger.info(
             "run ended",
             extra={
-                "run": self.id[:8],
+                "run": self.id[:ID_SHOWN],
                 "model": self.model,
                 "status": end.status,
                 "code": error.code if error else "",
@@ -215,7 +229,7 @@ class Run:
                 return self._fault(fault)
 
     def _fault(self, fault: BaseException) -> Error:
-        logger.error("run %s failed by a fault in dripline", self.id[:8], exc_info=fault)
+        logger.error("run %s failed by a fault in dripline", self.id[:ID_SHOWN], exc_info=fault)
         code = ErrorCode.INTERNAL_ERROR
         return Error(code, "A fault in dripline ended the answer; its log says more.")
 

@@ -125,3 +125,18 @@ async def test_a_reader_elsewhere_that_is_further_than_its_owner(client: Redis) 
         async with asyncio.timeout(20):
             await writer
         assert (await log.state()).first > 1
+
+
+async def test_an_end_that_was_told_here_alone(client: Redis) -> None:
+    """It comes to Redis later."""
+    async with owned(client) as log:
+        await log.append(events(1, 2))
+        log.finish_here([END])
+        async with log.follow(0) as batches:
+            assert [p async for batch in batches for p in batch.payloads] == [*events(1, 2), END]
+        assert log.to_mend
+        await log.mend()
+        other = Pipe(client, timeout=60)
+        ((newest,),) = await other.call(stream.newest(RUN))
+        await other.close()
+        assert stream.parse(newest) == (3, [END], True)

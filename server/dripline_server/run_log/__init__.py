@@ -148,6 +148,10 @@ class RunLog(ReadableLog, Protocol):
         """
         ...
 
+    def finish_here(self, payloads: Sequence[bytes]) -> None:
+        """Add the last events for the readers of this process, where `finish` has raised."""
+        ...
+
 
 class LogOwner(Protocol):
     """What a log may ask of the run that owns it, on behalf of other processes."""

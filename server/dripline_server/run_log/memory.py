@@ -79,6 +79,10 @@ class MemoryRunLog:
         """See `RunLog.finish`."""
         self.add(payloads, last=True)
 
+    def finish_here(self, payloads: Sequence[bytes]) -> None:
+        """See `RunLog.finish_here`."""
+        self.add(payloads, last=True)
+
     def add(self, payloads: Sequence[bytes], *, last: bool = False) -> None:
         """Add events, and wake the readers; `last` says that no more will come."""
         self._finished = last

@@ -112,6 +112,13 @@ class RedisRunLog:
         else:
             await self._add(payloads, last=True)
 
+    def finish_here(self, payloads: Sequence[bytes]) -> None:
+        """See `RunLog.finish_here`; Redis is told later, by `mend`."""
+        self._finished = True
+        self._lost = self._lost or RunLogUnavailable("the run's end could not be written")
+        self._add_to_memory(payloads, last=True)
+        self._settled.set()
+
     async def _turn(self) -> None:
         """Wait for the entry on its way: where it fails, no later one may get into Redis."""
         while not self._settled.is_set():
