@@ -350,6 +350,7 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "no state": (parts({"type": "tool-f"}, role="assistant"), "messages.0.parts.0.state"),
     "an option": ({"tempo": 1}, "tempo"),
     "a long id": ({"messages": [text("Hi") | {"id": "x" * 257}]}, "messages.0.id"),
+    "a long chat id": ({"id": "x" * 257}, "id"),
     "a whole answer": ({"stream": False}, "stream"),
 }
 

@@ -115,6 +115,27 @@ async def test_a_run_that_was_forgotten_while_redis_was_away(redis: RedisServer)
     await logs.close()
 
 
+async def test_what_is_known_by_a_name_goes_with_its_run(redis: RedisServer, client: Redis) -> None:
+    """A run has one, however many names it had; the newest run that took a name has it."""
+    logs = RedisRunLogs(redis.url, BOUND, Budget(BOUND), keep_time=60, lease_time=10)
+    for run_id in ("one", "two"):
+        await logs.create(run_id, "m", Owner())
+        for n in range(3):
+            await logs.remember(f"{run_id}-{n}", run_id, b"x" * 1000)
+        await logs.remember("chat", run_id, run_id.encode())
+    assert await logs.recall("chat") == b"two"
+    logs.forget("one")
+    assert await logs.recall("one-0") == b""
+    assert await logs.recall("chat") == b"two"
+    assert await client.keys("dripline:about:*") == [b"dripline:about:two"]
+    assert 0 < await client.pttl("dripline:about:two") < 200_000
+    assert await client.get("dripline:name:chat") == b"two"
+    assert 0 < await client.pttl("dripline:name:chat") <= stream.NAME_TIME
+    await logs.remember("chat", "", b"")
+    assert await logs.recall("chat") == b""
+    await logs.close()
+
+
 async def test_a_reader_elsewhere_that_is_further_than_its_owner(client: Redis) -> None:
     """It read what Redis has taken before the owner heard so: nobody waits for it."""
     async with owned(client) as log:

@@ -32,7 +32,7 @@ class UiChatRequest(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
     messages: Annotated[list[UiMessage], Field(min_length=1)]
     trigger: str | None = None
     messageId: str | None = None  # noqa: N815  (the SDK's name)

@@ -111,12 +111,22 @@ class RedisRunLogs:
         return self._remote.setdefault(run_id, found)
 
     async def remember(self, name: str, run_id: str, about: bytes) -> None:
-        """See `RunLogs.remember`; how long the run will be there is not known, so it is a day."""
-        await self._link.pipe.call(("SET", stream.name_key(name), about, "PX", stream.NAME_TIME))
+        """See `RunLogs.remember`."""
+        link, key = self._link, stream.name_key(name)
+        if about:
+            await link.pipe.call(
+                ("SET", stream.about_key(run_id), about, "PX", link.lifetime),
+                ("SET", key, run_id, "PX", stream.NAME_TIME),
+            )
+        else:
+            await link.pipe.call(("UNLINK", key))
 
     async def recall(self, name: str) -> bytes:
         """See `RunLogs.recall`."""
-        (about,) = await self._link.pipe.call(("GET", stream.name_key(name)))
+        (run_id,) = await self._link.pipe.call(("GET", stream.name_key(name)))
+        if run_id is None:
+            return b""
+        (about,) = await self._link.pipe.call(("GET", stream.about_key(run_id.decode())))
         return bytes(about or b"")
 
     async def check(self) -> None:

@@ -19,7 +19,7 @@ Command = tuple[Argument, ...]
 # As redis-py gives one: its ID, its fields.
 RawEntry = tuple[bytes, Mapping[bytes, bytes]]
 
-# Milliseconds for which a name is kept.
+# Milliseconds for which a name leads to a run: what is known of the run goes with the run.
 NAME_TIME = 24 * 60 * 60 * 1000
 
 _EVENTS, _LAST = "events", "last"
@@ -51,9 +51,18 @@ def stop_key(run_id: str) -> str:
     return f"dripline:stop:{run_id}"
 
 
+def about_key(run_id: str) -> str:
+    """Return the key of what a client is to find of a run by a name of its own."""
+    return f"dripline:about:{run_id}"
+
+
 def name_key(name: str) -> str:
-    """Return the key of what a client finds by a name of its own."""
+    """Return the key that says which run a client's own name stands for."""
     return f"dripline:name:{name}"
+
+
+# What goes when its run goes.
+_KEYS = run_key, log_key, about_key
 
 
 def lease_key(process: str) -> str:
@@ -142,12 +151,12 @@ def newest(run_id: str, upto: int | None = None) -> Command:
 
 def expire(run_id: str, milliseconds: int) -> list[Command]:
     """Let the run's keys go after a time."""
-    return [("PEXPIRE", key(run_id), milliseconds) for key in (run_key, log_key)]
+    return [("PEXPIRE", key(run_id), milliseconds) for key in _KEYS]
 
 
 def unlink(run_id: str) -> Command:
     """Let the run's keys go now."""
-    return "UNLINK", run_key(run_id), log_key(run_id)
+    return "UNLINK", *(key(run_id) for key in _KEYS)
 
 
 def tell(process: str, *words: Argument) -> Command:
