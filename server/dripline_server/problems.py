@@ -68,11 +68,15 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         if code is None:
             raise
         return _answer(_of_aiohttp(error, code, request))
-    except (ConnectionError, TimeoutError):
-        raise  # The client has gone; there is nobody to answer.
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and _has_left(request):
+            raise  # There is nobody to answer.
         logger.exception("a fault in dripline: %s %s", request.method, route_of(request))
         return _answer(Problem(500, ErrorCode.INTERNAL_ERROR, "A fault in dripline; see its log."))
+
+
+def _has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 def _of_aiohttp(error: web.HTTPException, code: ErrorCode, request: web.Request) -> Problem:

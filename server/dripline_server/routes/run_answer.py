@@ -20,7 +20,14 @@ from dripline_server.json_response import json_response
 from dripline_server.logs import access_logger
 from dripline_server.problems import RETRY_AFTER, Problem
 from dripline_server.routes.json_body import bad_field
-from dripline_server.run_log import ID_SHOWN, Batch, FoundRun, PositionGone, PositionUnknown
+from dripline_server.run_log import (
+    ID_SHOWN,
+    Batch,
+    FoundRun,
+    PositionGone,
+    PositionUnknown,
+    ReaderOvertaken,
+)
 from dripline_server.state import STATE
 
 logger = logging.getLogger(__name__)
@@ -90,16 +97,18 @@ async def _attached(run: FoundRun, dialect: Dialect) -> AsyncIterator[AsyncItera
         async with run.follow(dialect.read_after) as batches:
             yield batches
     except PositionGone as gone:
-        message = (
-            f"The events up to {gone.first - 1} have been dropped; the first one there is"
-            f" {gone.first}."
-        )
-        if not isinstance(dialect, NativeDialect):
-            message += " This dialect cannot go on without them; the native one can, from there."
-        first = {"X-First-Event-Id": str(gone.first)}
-        raise Problem(410, ErrorCode.POSITION_GONE, message, first) from gone
+        raise _position_gone(gone.first, dialect) from gone
+    except ReaderOvertaken as overtaken:
+        raise _position_gone((await run.log_state()).first, dialect) from overtaken
     except PositionUnknown as unknown:
         raise position_unknown(Position(dialect.read_after), unknown.last) from unknown
+
+
+def _position_gone(first: int, dialect: Dialect) -> Problem:
+    message = f"The events up to {first - 1} have been dropped; the first one there is {first}."
+    if not isinstance(dialect, NativeDialect):
+        message += " This dialect cannot go on without them; the native one can, from there."
+    return Problem(410, ErrorCode.POSITION_GONE, message, {"X-First-Event-Id": str(first)})
 
 
 def position_unknown(after: Position, last: int) -> Problem:
@@ -112,8 +121,9 @@ async def answer_whole(run: FoundRun, *, max_bytes: int) -> web.Response:
     """Wait for the run's end, and answer with one JSON object.
 
     Raises:
-        Problem: The answer is larger than `max_bytes` (502), and the run is stopped; or the run was
-            there before, and its beginning has been dropped (410).
+        Problem: The answer is larger than `max_bytes` (502), and the run is stopped; or what is to
+            come next has been dropped (410), because the run was there before, or is another
+            process's.
     """
     answer, size = Answer(), 0
     async with _attached(run, NativeDialect()) as batches:
