@@ -46,6 +46,7 @@ BAD_FIELDS: dict[str, tuple[Any, str]] = {
     "tool calls": ({"messages": [{**MESSAGE, "tool_calls": [1]}]}, "messages.0.tool_calls.0: "),
     "unknown in message": ({"messages": [{**MESSAGE, "colour": 1}]}, "messages.0.colour: "),
     "model is a number": (body(model=7), "model: "),
+    "a long model": (body(model="m" * 601), "model: "),
     "options is a list": (body(options=[]), "options: "),
     "think": (body(think="very hard"), "think"),
     "keep_alive": (body(keep_alive=[]), "keep_alive"),

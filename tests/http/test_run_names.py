@@ -7,6 +7,7 @@ from typing import Any
 
 from dripline_server.app import serve
 from dripline_server.fake_ollama import Fault, Pace, Script
+from dripline_server.run_log import FoundRun
 from tests.support.redis_server import redis_server
 from tests.support.stack import Stack, stack, user
 
@@ -70,6 +71,25 @@ async def test_a_named_run_can_be_stopped_by_its_name() -> None:
         async with s.http.delete(f"{s.url}/runs/{NAME}") as response:
             assert response.status == 202
         assert b'"status":"cancelled"' in (await asking)[2]
+
+
+async def test_a_whole_answer_that_has_a_name_can_be_come_back_to() -> None:
+    """Its run has its grace time like any other."""
+    async with stack(Script(["One", " two"], fault=Fault.stall(at_token=1))) as s:
+        asking = asyncio.create_task(post(s, stream=False))
+        await s.ollama.wait_for_request()
+        run = await s.server.state.runs.find(NAME)
+        assert run
+        await wait_readers(run, 1)
+        asking.cancel()
+        await wait_readers(run, 0)
+        async with s.http.get(f"{s.url}/runs/{NAME}") as response:
+            assert (await response.json())["status"] == "running"
+
+
+async def wait_readers(run: FoundRun, count: int) -> None:
+    while run.readers != count:  # noqa: ASYNC110
+        await asyncio.sleep(0)
 
 
 async def test_names_that_could_be_guessed_are_refused() -> None:

@@ -18,6 +18,8 @@ from dripline_server.tools import Tool
 from dripline_server.ui_tools import UI_TOOLS
 
 MAX_MESSAGES = 10_000
+# Ollama's own limits: 350 for the host; 80 for namespace, model and tag each; what is between.
+MAX_MODEL = 600
 
 
 class ChatMessage(BaseModel):
@@ -40,7 +42,7 @@ class ChatRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
-    model: str = ""
+    model: str = Field("", max_length=MAX_MODEL)
     # What is inside of these is JSON by now, and Ollama's to check.
     options: dict[str, Any] | None = None
     format: Any = None
@@ -87,7 +89,7 @@ def run_request(
     if controls:
         note = {"role": "system", "content": ui_control.describe(controls)}
         body["messages"].insert(-1, note)
-    if not chat.stream:
+    if not (chat.stream or chat.run_id):
         grace = 0  # its id is told at the end alone, so nobody could come back to it
     return RunRequest(
         model,
