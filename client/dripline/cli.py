@@ -14,6 +14,7 @@ from importlib.metadata import version
 import aiohttp
 import orjson
 
+from dripline import help_texts
 from dripline.bounded_read import MIB, read_rest
 from dripline.chat import DEFAULT_URL, ChatClient, ChatFields, Messages, ModelInfo
 from dripline.errors import (
@@ -24,28 +25,13 @@ from dripline.errors import (
     TransportError,
 )
 from dripline.events import Event, Status, TextMessage, Thinking, to_json
-from dripline.recording_cli import CommandParser
+from dripline.recording_cli import CommandParser, Subparsers
 from dripline.recording_cli import add_commands as add_recording_commands
 from dripline.settings import load
 from dripline.visible import PieceWriter, visible, visible_on
 
 # Of what is piped in; servers take 32 MiB, unless they are told otherwise.
 MAX_PIPED = 64 * MIB
-
-EXIT_CODES = """\
-exit codes:
-  0    the answer is complete
-  1    the run failed: Ollama or the model could not answer
-  2    the command was used wrongly, or the server refused the request
-  3    no server answers
-  4    the stream broke, or the output: what was printed is not the whole answer
-  130  Ctrl-C: the answer was stopped (143 after SIGTERM, 129 after SIGHUP)
-"""
-ENVIRONMENT = """\
-environment:
-  DRIPLINE_SERVER  the server's address; --server goes before it
-  DRIPLINE_TOKEN   the token that the server asks for
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,40 +103,60 @@ def _exit_code(error: DriplineError) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dripline",
-        description="Chat with Ollama through a dripline server.",
-        epilog=f"{EXIT_CODES}\n{ENVIRONMENT}",
+        description="Chat with Ollama through a dripline server, record streams, replay them.",
+        epilog=f"{help_texts.EXAMPLES}\n{help_texts.EXIT_CODES}\n{help_texts.ENVIRONMENT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"dripline {version('dripline')}")
+    _add_server(parser, load().server)
+    commands = parser.add_subparsers(
+        required=True,
+        title="commands",
+        description="dripline COMMAND --help says more about one.",
+        metavar="COMMAND",
+        parser_class=CommandParser,
+    )
+    _add_ask(commands)
+    _add_chat(commands)
+    _add_models(commands)
+    add_recording_commands(commands, _run_recorded)
+    parser.set_defaults(middlewares=())
+    return parser
+
+
+def _add_server(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add `--server`: it may stand before the command, and after one that asks the server."""
     parser.add_argument(
         "--server",
         metavar="URL",
-        default=load().server,
+        default=default,
         help=f"the server [DRIPLINE_SERVER, else {DEFAULT_URL}]",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
 
+
+def _add_ask(commands: Subparsers) -> None:
     ask = commands.add_parser(
         "ask",
         help="ask once and print the answer as it comes",
-        description="Ask once and print the answer as it comes. What is piped in is added to the"
-        " prompt: cat notes.txt | dripline ask 'Summarise'.",
-        epilog=f"{EXIT_CODES}\n{ENVIRONMENT}",
+        description=help_texts.ASK,
+        epilog=f"{help_texts.ASK_EXAMPLES}\n{help_texts.EXIT_CODES}\n{help_texts.ENVIRONMENT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     ask.add_argument("prompt", nargs="?", default="", help="what to ask")
     ask.add_argument("--model", metavar="NAME", help="the model [the server's default]")
     ask.add_argument("--system", metavar="TEXT", help="instructions that go before the prompt")
-    ask.add_argument("--json", action="store_true", help="print one event a line, as JSON")
     ask.add_argument("--thinking", action="store_true", help="print the reasoning too, to stderr")
+    ask.add_argument("--json", action="store_true", help="print one event a line, as JSON")
+    _add_server(ask, argparse.SUPPRESS)
     ask.set_defaults(run=_ask)
 
+
+def _add_chat(commands: Subparsers) -> None:
     chat = commands.add_parser(
         "chat",
         help="chat in the terminal",
-        description="Chat in the terminal; /help lists the commands. What is piped in is asked line"
-        ' by line; a message of several lines stands between """ and """.',
-        epilog=f"{EXIT_CODES}\n{ENVIRONMENT}",
+        description=help_texts.CHAT,
+        epilog=f"{help_texts.CHAT_EXAMPLES}\n{help_texts.EXIT_CODES}\n{help_texts.ENVIRONMENT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     chat.add_argument(
@@ -159,14 +165,21 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument(
         "--system", metavar="TEXT", default="", help="instructions that go before the conversation"
     )
+    _add_server(chat, argparse.SUPPRESS)
     chat.set_defaults(run=_chat)
 
-    models = commands.add_parser("models", help="list the models that the server can use")
+
+def _add_models(commands: Subparsers) -> None:
+    models = commands.add_parser(
+        "models",
+        help="list the models that the server can use",
+        description=help_texts.MODELS,
+        epilog=f"{help_texts.MODELS_EXAMPLES}\n{help_texts.ENVIRONMENT}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     models.add_argument("--json", action="store_true", help="print one model a line, as JSON")
+    _add_server(models, argparse.SUPPRESS)
     models.set_defaults(run=_models)
-    add_recording_commands(commands, _run_recorded)
-    parser.set_defaults(middlewares=())
-    return parser
 
 
 def _run_recorded(arguments: list[str], recorder: aiohttp.ClientMiddlewareType) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 
+from dripline import help_texts
 from dripline.arguments import header, host, port, seconds, speed, split, unicode_text
 from dripline.bounded_read import MIB, read_file
 from dripline.http_request import why_not_sent
@@ -71,14 +72,26 @@ def _add_record(commands: Subparsers, run_recorded: RunRecorded) -> None:
     record = commands.add_parser(
         "record",
         help="record a stream into a file",
-        usage="%(prog)s [options] file (--url URL | -- COMMAND ...)",
-        description="Record a stream into a file that can be replayed: of a dripline command, as in"
-        " `dripline record out.jsonl -- ask Hi`, or of any URL, as in `dripline record out.jsonl"
-        " --url http://127.0.0.1:11434/api/chat --data @chat.json`. What comes is printed too."
-        " Authorization, cookies and API keys stay out of the file.",
+        usage="%(prog)s [options] FILE (-- COMMAND ... | --url URL)",
+        description=help_texts.RECORD,
+        epilog=help_texts.RECORD_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    record.add_argument("file", help="the file to make")
-    record.add_argument("--force", action="store_true", help="replace the file if it is there")
+    record.add_argument("file", metavar="FILE", help="the file to make")
+    record.add_argument("--url", help="what to get")
+    record.add_argument("--data", help="a body to POST; @FILE takes it from a file")
+    record.add_argument("--method", help="GET, POST ... [POST with --data, else GET]")
+    record.add_argument(
+        *("--header", "-H"),
+        metavar="'NAME: VALUE'",
+        action="append",
+        default=[],
+        type=header,
+        help="a header to send; for several, say it again",
+    )
+    record.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, help="how long nothing may come [for ever]"
+    )
     record.add_argument(
         "--about",
         metavar="TEXT",
@@ -86,15 +99,7 @@ def _add_record(commands: Subparsers, run_recorded: RunRecorded) -> None:
         type=unicode_text,
         help="what it shows, for the file",
     )
-    record.add_argument("--url", help="what to get")
-    record.add_argument("--data", help="a body to POST; @FILE takes it from a file")
-    record.add_argument("--method", help="[GET, or POST with --data]")
-    record.add_argument(
-        "--header", "-H", metavar="'NAME: VALUE'", action="append", default=[], type=header
-    )
-    record.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, help="how long nothing may come [for ever]"
-    )
+    record.add_argument("--force", action="store_true", help="replace the file if it is there")
     record.takes_command = True
     record.set_defaults(run=lambda options: _checked("record", _record, options, run_recorded))
 
@@ -103,21 +108,35 @@ def _add_replay(commands: Subparsers) -> None:
     replay = commands.add_parser(
         "replay",
         help="serve a recording over HTTP",
-        description="Answer every request as the recorded server did, until Ctrl-C.",
+        description=help_texts.REPLAY,
+        epilog=help_texts.REPLAY_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    replay.add_argument("file", help="the recording")
+    replay.add_argument("file", metavar="FILE", help="the recording")
     replay.add_argument("--part", metavar="NAME", help="which exchange, where the file has several")
-    replay.add_argument("--host", type=host, default="127.0.0.1", help="[127.0.0.1]")
-    replay.add_argument("--port", type=port, default=DEFAULT_PORT, help=f"[{DEFAULT_PORT}]; 0: any")
     replay.add_argument(
-        "--speed", type=speed, default=1.0, help="10 is ten times as fast, inf without pauses [1]"
+        "--speed",
+        metavar="TIMES",
+        type=speed,
+        default=1.0,
+        help="10 is ten times as fast, inf without pauses [1]",
     )
     replay.add_argument(
         "--split",
+        metavar="PLAN",
         type=split,
         default="as_recorded",
         help="how to cut the bytes: whole, every_byte, inside_characters, 'fixed(7)', 'seeded(1)',"
         " 'cut_at(17)' [as_recorded]",
+    )
+    replay.add_argument(
+        "--host", type=host, default="127.0.0.1", help="address to listen on [127.0.0.1]"
+    )
+    replay.add_argument(
+        "--port",
+        type=port,
+        default=DEFAULT_PORT,
+        help=f"port to listen on; 0 takes a free one [{DEFAULT_PORT}]",
     )
     replay.set_defaults(run=lambda options: _checked("replay", _replay, options))
 
@@ -126,11 +145,12 @@ def _add_show(commands: Subparsers) -> None:
     show = commands.add_parser(
         "show",
         help="show a recording, or compare two",
-        description="Print what came and when, where each read ended, and figures. With two files,"
-        " their figures side by side.",
+        description=help_texts.SHOW,
+        epilog=help_texts.SHOW_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    show.add_argument("file", help="the recording")
-    show.add_argument("other", nargs="?", help="another one, to compare with")
+    show.add_argument("file", metavar="FILE", help="the recording")
+    show.add_argument("other", metavar="OTHER", nargs="?", help="another one, to compare with")
     show.add_argument("--part", metavar="NAME", help="show this exchange alone")
     show.add_argument("--plot", metavar="PICTURE", help="draw the tokens over time: .png, .svg ...")
     show.set_defaults(run=lambda options: _checked("show", _show, options))

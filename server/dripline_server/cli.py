@@ -18,6 +18,22 @@ from dripline_server.app import serve
 from dripline_server.fake_ollama import FakeOllama
 from dripline_server.settings import BadSetting, Settings
 
+_EPILOG = """\
+environment:
+  Each flag has a variable, and goes before it: --stall-timeout is
+  DRIPLINE_STALL_TIMEOUT. DRIPLINE_TOKEN, which has no flag, is the token that
+  requests must carry.
+
+examples:
+  dripline-server
+  dripline-server --port 8080 --ollama http://127.0.0.1:11434 --model mistral
+"""
+_FAKE_EPILOG = """\
+examples:
+  dripline-server fake-ollama --port 11435
+  dripline-server --ollama http://127.0.0.1:11435
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 1 could not listen, 2 bad usage."""
@@ -44,17 +60,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dripline-server",
+        usage="%(prog)s [options]\n       %(prog)s fake-ollama [options]",
         description="Serve Ollama's chats over Server-Sent Events, with a page at /.",
-        epilog="Each flag has an environment variable: --stall-timeout is DRIPLINE_STALL_TIMEOUT.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"dripline {version('dripline')}")
     options.add_flags(parser)
-    commands = parser.add_subparsers(dest="command", metavar="[COMMAND]")
+    _add_fake(parser)
+    return parser
+
+
+def _add_fake(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="instead of serving", dest="command", metavar="COMMAND")
     fake = commands.add_parser(
-        "fake-ollama", help="run the built-in fake Ollama alone, with its demo models"
+        "fake-ollama",
+        help="run the built-in fake Ollama alone",
+        prog="dripline-server fake-ollama",
+        description="Run the built-in fake Ollama alone, with its demo models, until Ctrl-C.",
+        epilog=_FAKE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     fake.add_argument(
-        "--host", dest="fake_host", metavar="HOST", default="127.0.0.1", help="[127.0.0.1]"
+        "--host",
+        dest="fake_host",
+        metavar="HOST",
+        default="127.0.0.1",
+        help="Address to listen on. [127.0.0.1]",
     )
     fake.add_argument(
         "--port",
@@ -62,9 +94,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PORT",
         type=options.port_number,
         default=11435,
-        help="[11435]",
+        help="Port to listen on; 0 takes a free one. [11435]",
     )
-    return parser
 
 
 def _run(main: Coroutine[Any, Any, None]) -> int:

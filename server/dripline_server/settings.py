@@ -19,6 +19,17 @@ from yarl import URL
 MIB = 1024 * 1024
 DEFAULT_OLLAMA_URL = "http://127.0.0.1:11434"
 
+# The options from the one named on belong together, under this heading.
+GROUPS = {
+    "host": "address and access",
+    "ollama": "Ollama",
+    "tools": "tools that models may call",
+    "grace": "chats",
+    "heartbeat": "readers of chats",
+    "max_runs": "limits",
+    "record": "what is written down",
+}
+
 
 class BadSetting(ValueError):
     """An option has a value that cannot be; the message names the option."""
@@ -192,6 +203,12 @@ class Settings:
         variable="OLLAMA_HOST",
     )
     model: str = option("", "Model for requests that name none.", metavar="NAME")
+    stall_timeout: float = option(
+        600.0,
+        "Seconds that Ollama may be silent; loading a model counts. 0: no limit.",
+        parse=_number,
+        metavar="SECONDS",
+    )
     tools: str = option(
         "",
         "Python modules whose public functions models may call, such as package.module; several"
@@ -217,30 +234,6 @@ class Settings:
         parse=_count,
         metavar="NUMBER",
     )
-    stall_timeout: float = option(
-        600.0,
-        "Seconds that Ollama may be silent; loading a model counts. 0: no limit.",
-        parse=_number,
-        metavar="SECONDS",
-    )
-    heartbeat: float = option(
-        15.0,
-        "Seconds of silence before readers get a heartbeat comment. 0: none.",
-        parse=_number,
-        metavar="SECONDS",
-    )
-    reader_timeout: float = option(
-        60.0,
-        "Seconds for which a reader may take nothing of what waits for it. 0: no limit.",
-        parse=_number,
-        metavar="SECONDS",
-    )
-    loading_after: float = option(
-        1.0,
-        "Seconds of silence before readers are told that the model is loading.",
-        parse=_number,
-        metavar="SECONDS",
-    )
     grace: float = option(
         30.0,
         "Seconds for which a chat goes on without a reader. 0: it stops at once.",
@@ -255,23 +248,6 @@ class Settings:
     )
     keep_runs: int = option(
         1000, "Ended chats that can be read again.", parse=_count, metavar="NUMBER"
-    )
-    max_runs: int = option(10_000, "Chats that go on at once.", parse=_count, metavar="NUMBER")
-    max_readers: int = option(100, "Readers of one chat.", parse=_count, metavar="NUMBER")
-    log_bytes: int = option(
-        8 * MIB,
-        "What can be read again of one chat, in bytes; older events are dropped.",
-        parse=_count,
-        metavar="BYTES",
-    )
-    total_log_bytes: int = option(
-        512 * MIB, "The same, of all chats together.", parse=_count, metavar="BYTES"
-    )
-    record: str = option(
-        "",
-        "Folder for recordings, one file a chat: Ollama's bytes, and what was sent to each reader."
-        " They hold what people write. None by default.",
-        metavar="DIR",
     )
     run_log: str = option(
         "memory",
@@ -291,6 +267,35 @@ class Settings:
         parse=_number,
         metavar="SECONDS",
     )
+    heartbeat: float = option(
+        15.0,
+        "Seconds of silence before readers get a heartbeat comment. 0: none.",
+        parse=_number,
+        metavar="SECONDS",
+    )
+    loading_after: float = option(
+        1.0,
+        "Seconds of silence before readers are told that the model is loading.",
+        parse=_number,
+        metavar="SECONDS",
+    )
+    reader_timeout: float = option(
+        60.0,
+        "Seconds for which a reader may take nothing of what waits for it. 0: no limit.",
+        parse=_number,
+        metavar="SECONDS",
+    )
+    max_readers: int = option(100, "Readers of one chat.", parse=_count, metavar="NUMBER")
+    max_runs: int = option(10_000, "Chats that go on at once.", parse=_count, metavar="NUMBER")
+    log_bytes: int = option(
+        8 * MIB,
+        "What can be read again of one chat, in bytes; older events are dropped.",
+        parse=_count,
+        metavar="BYTES",
+    )
+    total_log_bytes: int = option(
+        512 * MIB, "The same, of all chats together.", parse=_count, metavar="BYTES"
+    )
     max_body: int = option(
         32 * MIB, "Largest request body, in bytes.", parse=_count, metavar="BYTES"
     )
@@ -305,6 +310,12 @@ class Settings:
     )
     max_upstream_line: int = option(
         16 * MIB, "Largest line taken from Ollama, in bytes.", parse=_count, metavar="BYTES"
+    )
+    record: str = option(
+        "",
+        "Folder for recordings, one file a chat: Ollama's bytes, and what was sent to each reader."
+        " They hold what people write. None by default.",
+        metavar="DIR",
     )
     log_level: str = option(
         "info", "How much to log: debug, info, warning, error.", parse=_level, metavar="LEVEL"
@@ -340,23 +351,28 @@ def variable_of(declared: Field[Any]) -> str:
 
 def default_of(declared: Field[Any]) -> str:
     """Return the option's default as one would write it; "" where it is nothing."""
-    return "" if declared.default in (None, "", ()) else str(declared.default)
+    default = declared.default
+    if default is False or default in (None, "", ()):
+        return ""
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` every flag; what is not given stays out of its result."""
+    """Give `parser` every flag, in groups; what is not given stays out of its result."""
     for declared in fields(Settings):
+        if declared.name in GROUPS:
+            group = parser.add_argument_group(GROUPS[declared.name])
         flag = flag_of(declared)
         if flag is None:
             continue
         meaning = declared.metadata["meaning"]
         if declared.default is False:
-            parser.add_argument(
+            group.add_argument(
                 flag, action="store_const", const="true", default=argparse.SUPPRESS, help=meaning
             )
             continue
         default = f" [{text}]" if (text := default_of(declared)) else ""
-        parser.add_argument(
+        group.add_argument(
             flag,
             metavar=declared.metadata["metavar"],
             default=argparse.SUPPRESS,

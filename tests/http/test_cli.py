@@ -22,6 +22,18 @@ async def test_ask_prints_the_answer() -> None:
     assert (code, out, err) == (0, "Grüezi mitenand\n", "")
 
 
+async def test_the_server_may_be_named_after_the_command() -> None:
+    """It goes before what is named in front of it."""
+    async with stack(Script("Hi")) as s:
+        for arguments in (["ask", "Hi"], ["models", "--json"], ["chat"]):
+            code, out, err = await run(
+                *("dripline", "--server", "http://127.0.0.1:1", *arguments, "--server", s.url),
+                stdin=b"Hi\n",
+            )
+            assert (code, err) == (0, "")
+            assert out
+
+
 async def test_ask_prints_tokens_as_they_come() -> None:
     """The first token is there while the model is silent; Ctrl-C then stops the generation."""
     async with (

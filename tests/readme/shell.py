@@ -28,30 +28,29 @@ FILES = {
     ".curlrc": "fail-with-body\nsilent\nshow-error\n",
 }
 RECORDINGS = {"before.jsonl": "chat-plain.jsonl", "after.jsonl": "chat-thinking.jsonl"}
+RECORDED = "sky.jsonl"  # by the lines themselves, or else there too
 TYPED = b"Hi\n"
 SERVES = ("dripline replay", "dripline-server")
 
 
 async def run_lines(block: Block, folder: Path) -> None:
     """Run each against a server whose Ollama has "mistral"; none fails, and each says something."""
-    await run_all(_lines(block.text), folder)
-
-
-async def run_all(lines: list[str], folder: Path) -> None:
-    """Run lines in a folder, with the files and the server that they need."""
     for name, text in FILES.items():
         (folder / name).write_text(text)
     for name, recording in RECORDINGS.items():
         shutil.copy(ROOT / "tests/recordings" / recording, folder / name)
+    if f"record {RECORDED}" not in block.text:
+        shutil.copy(folder / "before.jsonl", folder / RECORDED)
     async with stack({"mistral": Script(["Blue", "."])}, model="mistral") as s:
         environment = _environment(s, folder)
-        for text in lines:
+        for text in _lines(block.text):
             await _run_line(re.sub(r"--port \d+", "--port 0", at(s, text)), folder, environment)
 
 
 def _lines(text: str) -> list[str]:
     """The lines without their comments; one that ends with a backslash goes on in the next."""
-    return [re.sub(r" +# .*", "", line) for line in text.replace("\\\n", "").splitlines()]
+    lines = text.replace("\\\n", "").splitlines()
+    return [re.sub(r" +# .*", "", line).strip() for line in lines]
 
 
 def _environment(s: Stack, folder: Path) -> dict[str, str]:
