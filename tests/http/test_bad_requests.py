@@ -141,14 +141,18 @@ async def test_no_model_is_named(aiohttp_client: AiohttpClient) -> None:
     assert (await response.json())["error"]["message"].startswith("model: ")
 
 
-async def test_a_body_that_is_not_encoded_as_it_says(client: Client) -> None:
-    """A 400, and no fault of ours."""
+async def test_a_body_that_is_not_encoded_as_it_says(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 400, and no fault of ours in the log."""
     headers = {"Content-Type": JSON, "Content-Encoding": "gzip"}
     async with client.post("/chat", data=b"hello", headers=headers) as response:
         assert response.status == 400
         error = (await response.json())["error"]
     assert error["code"] == "bad_json"
     assert "encoded" in error["message"]
+    await client.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_headers_that_are_no_utf_8(client: Client) -> None:

@@ -48,6 +48,7 @@ async def read_json(request: web.Request, model: type[M]) -> M:
             {"Connection": "close"},
         ) from error
     except web.RequestPayloadError as error:
+        request.content.feed_eof()  # or aiohttp reads on, and logs this as a fault of the server's
         message = "The body cannot be read: it is not encoded as its headers say."
         raise Problem(400, ErrorCode.BAD_JSON, message, {"Connection": "close"}) from error
     return parse_json(body, model)
