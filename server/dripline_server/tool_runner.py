@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import logging
@@ -111,7 +112,7 @@ class ToolRunner:
                 outcome, take = context.run(tool.function, **arguments), future.set_result
             except BaseException as error:  # noqa: BLE001 (told to whoever waits)
                 outcome, take = _as_exception(error), future.set_exception
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop may be closed; nobody waits then
                 loop.call_soon_threadsafe(settle, take, outcome)
 
         threading.Thread(target=work, name=f"tool {tool.name}", daemon=True).start()
