@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from dripline_server.loop_time import loop_time
+
 logger = logging.getLogger(__name__)
 
 # Seconds for which what is known is taken for true; then it is asked for again, in the background.
@@ -15,6 +17,8 @@ FRESH = 60.0
 PATIENCE = 1.0
 # Names come from requests, so what is kept of them is bounded.
 MAX_NAMES = 1000
+# Models listed about which Ollama is asked at once.
+MAX_SHOWS = 4
 
 Show = Callable[[str], Awaitable[Sequence[str]]]
 
@@ -35,6 +39,7 @@ class Capabilities:
 
     def __init__(self, show: Show) -> None:
         self._show = show
+        self._turns = asyncio.Semaphore(MAX_SHOWS)
         self._known: dict[str, _Known] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
 
@@ -52,7 +57,7 @@ class Capabilities:
         Only the first question for a model waits, for `PATIENCE` at most.
         """
         known = self._known.get(name)
-        if known is None or known.until < _now():
+        if known is None or known.until < loop_time():
             asked = self._ask(name)
             if known is None:
                 await asyncio.wait({asked}, timeout=PATIENCE)
@@ -68,7 +73,8 @@ class Capabilities:
         """
         known = self._known.get(name)
         if known is None or known.digest != digest:
-            known = self._learn(name, await self._show(name), digest)
+            async with self._turns:
+                known = self._learn(name, await self._show(name), digest)
         return known.capabilities
 
     def forget(self, name: str) -> None:
@@ -96,9 +102,5 @@ class Capabilities:
         self._known.pop(name, None)
         while len(self._known) >= MAX_NAMES:
             del self._known[next(iter(self._known))]
-        known = self._known[name] = _Known(capabilities, digest, _now() + fresh)
+        known = self._known[name] = _Known(capabilities, digest, loop_time() + fresh)
         return known
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

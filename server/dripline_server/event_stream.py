@@ -11,6 +11,7 @@ from contextlib import suppress
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from dripline_server.loop_time import loop_time
 from dripline_server.run_records import ReaderRecord
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class EventStream(web.StreamResponse):
             }
         )
         self._transport = request.transport
-        self._last_sent = asyncio.get_running_loop().time()
+        self._last_sent = loop_time()
         self._unsent = 0
         self._unsent_since = 0.0
         self._finished = False
@@ -62,7 +63,7 @@ class EventStream(web.StreamResponse):
 
         Safe to cancel: the frames are on their way before any wait.
         """
-        self._last_sent = asyncio.get_running_loop().time()
+        self._last_sent = loop_time()
         if self._record:
             self._record.sent(frames)
         await self.write(frames)

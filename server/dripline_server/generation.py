@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -15,12 +14,13 @@ from aiohttp import ClientMiddlewareType
 from dripline.errors import ErrorCode
 from dripline.events import Event, ToolCall, ToolResult
 from dripline.transcript import Transcript
+from dripline_server.loop_time import loop_time
 from dripline_server.metrics import Metrics
 from dripline_server.ollama import Ollama, UpstreamError
 from dripline_server.ollama_events import OllamaAnswer
 from dripline_server.run_request import RunRequest
 from dripline_server.tool_runner import ToolRunner
-from dripline_server.tools import Tool, ToolError
+from dripline_server.tools import Tool, ToolError, tool_names
 from dripline_server.ui_tools import UiTool
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Generation:
         on_answer: Callable[[], object],
         middlewares: Sequence[ClientMiddlewareType] = (),
     ) -> None:
-        self.answer = OllamaAnswer(_now())
+        self.answer = OllamaAnswer(loop_time())
         self._upstream = upstream
         self._runner = runner
         self._max_rounds = max_rounds
@@ -84,7 +84,7 @@ class Generation:
         async with aclosing(self._upstream.chat(model, body, self._middlewares)) as stream:
             async for chunks in stream:
                 self._on_answer()
-                events = self.answer.events(chunks, _now())
+                events = self.answer.events(chunks, loop_time())
                 self._metrics.tokens.inc(len(events))
                 if turn:
                     events = turn.take(events)
@@ -105,7 +105,7 @@ class Generation:
             if not turn.calls or not await self._answer_calls(turn, conversation):
                 return
             turn = await self._ask_for_turn(conversation, request.tools if left else ())
-        self._give_up(turn)
+        self._give_up()
         await self._answer_calls(turn, conversation)
 
     async def _ask_for_turn(self, conversation: _Conversation, tools: Sequence[Tool]) -> _Turn:
@@ -125,7 +125,7 @@ class Generation:
                 await self._write(result)
         return not turn.calls_client
 
-    def _give_up(self, turn: _Turn) -> None:
+    def _give_up(self) -> None:
         logger.warning("a model called tools %d times without an answer", self._max_rounds)
         if self.answer.reason in ("", "stop"):
             self.answer.reason = TOOL_ROUNDS
@@ -215,17 +215,5 @@ class _Turn:
         return _failed(call, f"There is no such tool; there are: {', '.join(self._tools)}.")
 
 
-def tool_names(tools: Iterable[dict[str, Any]]) -> Iterable[str]:
-    """Give the names of tools as Ollama's `tools` has them."""
-    for tool in tools:
-        function = tool.get("function")
-        if isinstance(function, dict):
-            yield str(function.get("name", ""))
-
-
 def _failed(call: ToolCall, why: str) -> ToolResult:
     return ToolResult(call.id, call.name, why, failed=True)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

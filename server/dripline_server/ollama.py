@@ -22,6 +22,7 @@ from yarl import URL
 from dripline.errors import ErrorCode
 from dripline.response_body import BodyBroken, Break
 from dripline_server.capabilities import Capabilities
+from dripline_server.loop_time import loop_time
 from dripline_server.ndjson import LineSplitter, LineTooLong
 from dripline_server.nesting import SAFE_LENGTH, too_deep
 from dripline_server.upstream_http import Answer, NotHttp, SessionAnswer, post_json
@@ -261,7 +262,7 @@ class Ollama:
         Raises:
             UpstreamError: Ollama does not answer.
         """
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         old = now - self._loaded_at > LOADED_AGE
         if self._loaded is None or (old and self._loaded.done()):
             self._loaded, self._loaded_at = asyncio.create_task(self._list_loaded()), now
@@ -283,19 +284,21 @@ class Ollama:
         """
         try:
             listed, loaded = (await self._package.list()).models, await self._list_loaded()
-            found = [
+            capabilities = await asyncio.gather(
+                *[self._capabilities_listed(one.model or "", one.digest or "") for one in listed]
+            )
+            return [
                 Model(
                     name=(name := entry.model or ""),
                     size=int(entry.size or 0),
                     family=(entry.details.family if entry.details else None) or "",
-                    capabilities=await self._capabilities_listed(name, entry.digest or ""),
+                    capabilities=known,
                     loaded=name in loaded,
                 )
-                for entry in listed
+                for entry, known in zip(listed, capabilities, strict=True)
             ]
         except _PACKAGE_ERRORS as error:
             raise self._unlisted(error) from error
-        return found
 
     async def _capabilities_listed(self, name: str, digest: str) -> list[str]:
         try:

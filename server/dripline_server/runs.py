@@ -13,6 +13,7 @@ from aiohttp import ClientMiddlewareType
 from dripline.errors import ErrorCode
 from dripline.events import End, Error, Event, Start, Status, to_json
 from dripline_server.generation import Generation
+from dripline_server.loop_time import loop_time
 from dripline_server.metrics import Metrics
 from dripline_server.ollama import Ollama, UpstreamError
 from dripline_server.run_log import ID_SHOWN, Batch, LogState, RunLog, RunLogUnavailable
@@ -205,7 +206,7 @@ class Run:
 
     def _outcome(self, generating: asyncio.Task[None]) -> tuple[Error | None, End]:
         """Return what the run ends with, and the error before it if it failed."""
-        usage = self._generation.answer.usage(_now())
+        usage = self._generation.answer.usage(loop_time())
         if error := self._failure(generating):
             return error, End("failed", usage=usage)
         if generating.cancelled():
@@ -232,7 +233,3 @@ class Run:
         logger.error("run %s failed by a fault in dripline", self.id[:ID_SHOWN], exc_info=fault)
         code = ErrorCode.INTERNAL_ERROR
         return Error(code, "A fault in dripline ended the answer; its log says more.")
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

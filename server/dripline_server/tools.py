@@ -216,3 +216,11 @@ def _untitled(schema: Any) -> Any:
         for key, value in schema.items()
         if not (key == "title" and isinstance(value, str))
     }
+
+
+def tool_names(tools: Iterable[dict[str, Any]]) -> Iterable[str]:
+    """Give the names of tools as Ollama's `tools` has them."""
+    for tool in tools:
+        function = tool.get("function")
+        if isinstance(function, dict):
+            yield str(function.get("name", ""))

@@ -58,4 +58,4 @@ def add_button(label: str, message: str = "") -> AddButton:
     return AddButton(words, sent)
 
 
-UI_TOOLS = (UiTool(change_theme), UiTool(add_button))
+PAGE_TOOLS = (UiTool(change_theme), UiTool(add_button))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from dripline import ModelInfo, RequestRefused
 from dripline_server.app import serve
-from dripline_server.fake_ollama import Pace, Reply, Script
+from dripline_server.capabilities import MAX_SHOWS
+from dripline_server.fake_ollama import FakeOllama, Pace, Reply, Script
+from dripline_server.ollama import Ollama
 from dripline_server.settings import Settings
 from tests.support.stack import stack, user
 
@@ -44,6 +48,34 @@ async def test_models_are_listed_with_what_they_can_do() -> None:
         await s.ollama.close()
         with pytest.raises(RequestRefused, match="ollama_unreachable"):
             await s.client.models()
+
+
+class CountingOllama(Ollama):
+    """Counts how many models it asks about at once."""
+
+    asking = most = 0
+
+    async def _show(self, name: str) -> Sequence[str]:
+        self.asking += 1
+        self.most = max(self.most, self.asking)
+        try:
+            return await super()._show(name)
+        finally:
+            self.asking -= 1
+
+
+async def test_many_models_are_asked_about_a_few_at_once() -> None:
+    """Not one after the other, and not all."""
+    names = [f"m{n}:latest" for n in range(3 * MAX_SHOWS)]
+    async with FakeOllama({name: Script() for name in names}) as fake:
+        upstream = CountingOllama(fake.url, stall_timeout=5, max_line=1000)
+        try:
+            models = await upstream.models()
+        finally:
+            await upstream.close()
+    assert [model.name for model in models] == names
+    assert all(model.capabilities == ["completion"] for model in models)
+    assert upstream.most == MAX_SHOWS
 
 
 async def test_the_root_is_a_page_for_browsers_and_json_for_programs() -> None:

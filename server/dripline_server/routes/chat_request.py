@@ -11,11 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dripline.events import UiControl
 from dripline_server import ui_control
-from dripline_server.generation import tool_names
 from dripline_server.routes.json_body import bad_field
 from dripline_server.run_request import RunRequest
-from dripline_server.tools import Tool
-from dripline_server.ui_tools import UI_TOOLS
+from dripline_server.tools import Tool, tool_names
+from dripline_server.ui_tools import PAGE_TOOLS
 
 MAX_MESSAGES = 10_000
 # Ollama's own limits: 350 for the host; 80 for namespace, model and tag each; what is between.
@@ -114,7 +113,7 @@ def _offered(chat: ChatRequest, tools: Sequence[Tool], *, ruled: bool) -> list[T
         chat.ui_control == "auto" and not ruled and not chat.tools
     )
     own = set(tool_names(chat.tools or ()))
-    offered = [*tools, *UI_TOOLS] if with_page else tools
+    offered = [*tools, *PAGE_TOOLS] if with_page else tools
     return [tool for tool in offered if tool.name not in own]
 
 
