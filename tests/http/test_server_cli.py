@@ -9,7 +9,7 @@ import aiohttp
 import ollama
 import pytest
 
-from tests.support.processes import command, line, run
+from tests.support.processes import command, line, run, run_python
 from tests.support.stack import user
 
 
@@ -38,6 +38,18 @@ async def test_an_explicit_ollama_is_never_replaced() -> None:
             body = {"messages": user("Hi"), "model": "demo"}
             text = await (await http.post(f"{url}/chat", json=body)).text()
         assert '"code":"ollama_unreachable"' in text
+
+
+async def test_it_says_what_to_install() -> None:
+    """Where the client alone is."""
+    code, _, err = await run_python(
+        "import sys; sys.modules['prometheus_client'] = None\n"
+        "from dripline_server.start_cli import main; sys.exit(main())"
+    )
+    assert (code, err) == (
+        2,
+        "dripline-server needs prometheus_client: pip install 'dripline[server]'\n",
+    )
 
 
 async def test_a_taken_port_is_said() -> None:

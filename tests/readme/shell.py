@@ -70,7 +70,7 @@ def _environment(s: Stack, folder: Path) -> dict[str, str]:
 async def _run_line(text: str, folder: Path, environment: Mapping[str, str]) -> None:
     words = shlex.split(text)
     if words[:2] == ["pip", "install"]:
-        _check_extras(words[2:])
+        check_extras(words[2:])
     elif words[0] == "make":
         await _check_targets(words[1:])
     elif text.startswith(SERVES):
@@ -96,7 +96,7 @@ async def _check_targets(targets: list[str]) -> None:
     assert "Nothing to be done" not in out  # as for the name of a folder
 
 
-def _check_extras(packages: list[str]) -> None:
+def check_extras(packages: list[str]) -> None:
     """They are dripline, with extras that it has."""
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")

@@ -30,6 +30,13 @@ def test_no_block_is_overlooked() -> None:
     assert "<pre" not in README
 
 
+def test_the_parts_to_install_exist() -> None:
+    """Also those that are named between blocks."""
+    named = re.findall(r"pip install '(.*?)'", README)
+    assert len(named) > 5
+    shell.check_extras(named)
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.kind}-{block.line}")
 async def test_a_block_works(block: Block, tmp_path: Path) -> None:
     """If there is nothing for its kind, write it: no block is there only to be looked at."""

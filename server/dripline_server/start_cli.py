@@ -1,0 +1,18 @@
+"""Where `dripline-server` begins: whoever has installed dripline without the server is told how."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command and return its exit code; 2 too where the server is not installed."""
+    try:
+        from dripline_server.cli import main as run
+    except ModuleNotFoundError as missing:
+        package = (missing.name or "").split(".")[0]
+        if package == "dripline_server":
+            raise
+        sys.stderr.write(f"dripline-server needs {package}: pip install 'dripline[server]'\n")
+        return 2
+    return run()
