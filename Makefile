@@ -10,7 +10,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 PAGE_LIBRARIES := static/node_modules/.package-lock.json
 TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
-.PHONY: run test soak fuzz check fix bench wheel screenshots clean try-page try-tests
+.PHONY: run test coverage soak fuzz check fix bench wheel screenshots clean try-page try-tests
 
 run: $(VENV)/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
@@ -20,6 +20,12 @@ WORKERS ?= 2
 
 test: $(VENV)/dev.installed try-page try-tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+# Which lines and branches of the Python code no test takes.
+coverage: $(VENV)/dev.installed try-page try-tests
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 # How long the soak's mixed load lasts, how many runs are counted out before it, and what the faults
 # of both are drawn from.

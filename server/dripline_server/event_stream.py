@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import HttpVersion11
 
-from dripline_server.loop_time import loop_time
 from dripline_server.run_records import ReaderRecord
 
 logger = logging.getLogger(__name__)
@@ -41,15 +41,19 @@ class EventStream(web.StreamResponse):
             }
         )
         self._transport = request.transport
-        self._last_sent = loop_time()
+        self._time = asyncio.get_running_loop().time
+        self._last_sent = self._time()
         self._unsent = 0
         self._unsent_since = 0.0
         self._finished = False
         self._record = record
+        self._sent_now = 0
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send the headers."""
         was_prepared = self.prepared
+        if not was_prepared and request.version >= HttpVersion11:
+            self.enable_chunked_encoding()
         writer = await super().prepare(request)
         if self._transport and (found := self._transport.get_extra_info("socket")):
             # The kernel would take megabytes for a reader that takes nothing.
@@ -63,10 +67,39 @@ class EventStream(web.StreamResponse):
 
         Safe to cancel: the frames are on their way before any wait.
         """
-        self._last_sent = loop_time()
+        self._last_sent = self._time()
         if self._record:
             self._record.sent(frames)
         await self.write(frames)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether frames can be sent without waiting: all are sent, and the reader is there."""
+        transport = self._transport
+        return (
+            transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        )
+
+    def send_now(self, frames: bytes) -> None:
+        """Write whole frames; only while `is_free`.
+
+        They go to the transport as `StreamResponse.write` would write them, but without its five
+        calls, which are a sixth of what a token costs that comes alone.
+        """
+        self._last_sent = self._time()
+        if self._record:
+            self._record.sent(frames)
+        if self._transport:
+            chunk = b"%x\r\n%b\r\n" % (len(frames), frames) if self.chunked else frames
+            self._transport.write(chunk)
+            self._sent_now += len(chunk)
+
+    @property
+    def body_length(self) -> int:
+        """The bytes sent, as aiohttp counts them: head and chunked encoding included."""
+        return super().body_length + self._sent_now
 
     async def finish(self) -> None:
         """End the body. What is still unsent then goes out in the background, or is cut."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from aiohttp import ClientMiddlewareType
@@ -14,9 +15,8 @@ from aiohttp import ClientMiddlewareType
 from dripline.errors import ErrorCode
 from dripline.events import Event, ToolCall, ToolResult
 from dripline.transcript import Transcript
-from dripline_server.loop_time import loop_time
 from dripline_server.metrics import Metrics
-from dripline_server.ollama import Ollama, UpstreamError
+from dripline_server.ollama import Chunk, Ollama, UpstreamError
 from dripline_server.ollama_events import OllamaAnswer
 from dripline_server.run_request import RunRequest
 from dripline_server.tool_runner import ToolRunner
@@ -29,6 +29,23 @@ logger = logging.getLogger(__name__)
 MAX_CALLS = 64
 # The end's `reason` where the model was told to answer without further tools.
 TOOL_ROUNDS = "tool_rounds"
+
+
+class Output(Protocol):
+    """Where a generation's events go."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether events can be written without waiting."""
+        ...
+
+    def write_now(self, events: Sequence[Event]) -> None:
+        """Tell events to the run's readers; only while `is_free`."""
+        ...
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """Tell events to the run's readers; waits while they are far behind."""
+        ...
 
 
 class Generation:
@@ -44,8 +61,8 @@ class Generation:
         runner: Calls the server's tools.
         max_rounds: How many times it may be asked with the server's tools.
         metrics: Where pieces are counted.
-        write: Tells events to the run's readers; waits while they are far behind.
-        on_answer: Called whenever something has come from the model.
+        output: Where events go.
+        on_answer: Called once the first thing has come from the model.
         middlewares: What goes around each HTTP request to Ollama.
     """
 
@@ -56,17 +73,20 @@ class Generation:
         *,
         max_rounds: int,
         metrics: Metrics,
-        write: Callable[..., Awaitable[None]],
+        output: Output,
         on_answer: Callable[[], object],
         middlewares: Sequence[ClientMiddlewareType] = (),
     ) -> None:
-        self.answer = OllamaAnswer(loop_time())
+        # One call, which is not looked up anew for each token.
+        self._now = asyncio.get_running_loop().time
+        self.answer = OllamaAnswer(self._now())
         self._upstream = upstream
         self._runner = runner
         self._max_rounds = max_rounds
         self._metrics = metrics
-        self._write = write
+        self._output = output
         self._on_answer = on_answer
+        self._answered = False
         self._middlewares = middlewares
 
     async def run(self, request: RunRequest) -> None:
@@ -81,14 +101,25 @@ class Generation:
             await self._ask(request.model, request.body)
 
     async def _ask(self, model: str, body: bytes, turn: _Turn | None = None) -> None:
-        async with aclosing(self._upstream.chat(model, body, self._middlewares)) as stream:
+        def take(chunks: list[Chunk]) -> bool:
+            if self._output.is_free:
+                self._output.write_now(self._events(chunks, turn))
+                return True
+            return False
+
+        chat = self._upstream.chat(model, body, self._middlewares, take)
+        async with aclosing(chat) as stream:
             async for chunks in stream:
-                self._on_answer()
-                events = self.answer.events(chunks, loop_time())
-                self._metrics.tokens.inc(len(events))
-                if turn:
-                    events = turn.take(events)
-                await self._write(*events)
+                await self._output.write(self._events(chunks, turn))
+
+    def _events(self, chunks: list[Chunk], turn: _Turn | None) -> list[Event]:
+        """Return what readers see of the chunks."""
+        if not self._answered:
+            self._answered = True
+            self._on_answer()
+        events = self.answer.events(chunks, self._now())
+        self._metrics.tokens += len(events)
+        return turn.take(events) if turn else events
 
     async def _ask_with_tools(self, request: RunRequest) -> None:
         conversation = _Conversation(request)
@@ -122,7 +153,7 @@ class Generation:
                 result = made.answer
             conversation.transcript.add(result)
             if made.shown:
-                await self._write(result)
+                await self._output.write([result])
         return not turn.calls_client
 
     def _give_up(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from dripline.events import End, Error
 
@@ -14,11 +16,16 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class Metrics:
-    """The figures of one server, in a registry of their own."""
+    """The figures of one server, in a registry of their own.
+
+    Attributes:
+        tokens: How many pieces of answers Ollama has sent.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.tokens = self._counter("dripline_tokens", "Pieces of answers that Ollama sent.")
+        self.tokens = 0
+        self._registry.register(_Tokens(self))
         self._runs = self._counter("dripline_runs", "Runs that have ended.", "status")
         self._errors = self._counter("dripline_run_errors", "Runs that failed.", "code")
         self._tool_calls = self._counter(
@@ -64,3 +71,15 @@ class Metrics:
     def text(self) -> bytes:
         """Return all figures in Prometheus's text format."""
         return generate_latest(self._registry)
+
+
+class _Tokens(Collector):
+    """Shows the tokens; a `Counter`, with its lock, costs 1 µs for each time that it is told."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Give the figure as it is."""
+        meaning = "Pieces of answers that Ollama sent."
+        yield CounterMetricFamily("dripline_tokens", meaning, value=self._metrics.tokens)

@@ -8,7 +8,7 @@ connections at most. The package serves the calls that are not a stream, but for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -126,8 +126,12 @@ class Ollama:
         model: str,
         body: bytes,
         middlewares: Sequence[aiohttp.ClientMiddlewareType] = (),
+        take: Callable[[list[Chunk]], bool] = lambda _: False,
     ) -> AsyncGenerator[list[Chunk]]:
         """Stream an answer: each item holds the chunks that one read completed.
+
+        Chunks are offered to `take` before whoever waits here is woken for them. Where it returns
+        True it has dealt with them, and they are no item. The last ones always are one.
 
         Ends after the chunk that says `done`. Closing the generator, or cancelling whoever waits
         in it, closes the socket at once, whatever Ollama is doing: that is what frees its GPU.
@@ -136,23 +140,24 @@ class Ollama:
             model: The model's name, for messages.
             body: The request as `/api/chat` takes it, streaming, as JSON.
             middlewares: What goes around the HTTP request, such as a recorder.
+            take: Called with chunks, in the midst of the event loop's call that brought them.
 
         Raises:
             UpstreamError: Any way in which Ollama can fail.
+            Exception: What `take` raised.
         """
         answer = await self._post_chat(body, middlewares)
-        splitter = LineSplitter(self._max_line)
+        lines = _ChunkReader(self._max_line, take)
         try:
             if answer.status != 200:
                 raise await _refusal(answer, model)
-            while data := await answer.read():
-                chunks, failure = _parse(splitter, data)
-                if chunks:
-                    yield chunks
-                    if chunks[-1].get("done"):
-                        return
-                if failure:
-                    raise failure
+            while await answer.pump(lines.feed):
+                if lines.chunks:
+                    yield lines.chunks
+                if lines.done:
+                    return
+                if lines.failure:
+                    raise lines.failure
             raise UpstreamError(
                 ErrorCode.UPSTREAM_TRUNCATED,
                 "Ollama's answer stopped before its end. Its log says more. Try again.",
@@ -323,6 +328,33 @@ def _full_name(model: str) -> str:
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
+class _ChunkReader:
+    """Reads a body's bytes as chunks.
+
+    Args:
+        max_line: The longest line taken, in bytes.
+        take: Is offered the chunks of each read but the last.
+
+    Attributes:
+        chunks: Those of the last read, unless `take` has dealt with them.
+        done: Whether they are the last ones of all.
+        failure: What came after them instead.
+    """
+
+    def __init__(self, max_line: int, take: Callable[[list[Chunk]], bool]) -> None:
+        self.chunks: list[Chunk] = []
+        self.done = False
+        self.failure: UpstreamError | None = None
+        self._splitter = LineSplitter(max_line)
+        self._take = take
+
+    def feed(self, data: bytes) -> bool:
+        """Read on; returns False where somebody has to look at what there is now."""
+        self.chunks, self.failure = chunks, failure = _parse(self._splitter, data)
+        self.done = bool(chunks and chunks[-1].get("done"))
+        return not (self.done or failure) and (not chunks or self._take(chunks))
+
+
 def _parse(splitter: LineSplitter, data: bytes) -> tuple[list[Chunk], UpstreamError | None]:
     """Return the chunks that `data` completes, up to `done` or to the failure that follows them."""
     chunks: list[Chunk] = []
@@ -374,10 +406,14 @@ async def _read_start(answer: Answer) -> bytes:
     Raises:
         BodyBroken: It did not come to its end.
     """
-    body = b""
-    while len(body) <= MAX_SHORT_BODY and (piece := await answer.read()):
-        body += piece
-    return body
+    body = bytearray()
+
+    def take(piece: bytes) -> bool:
+        body.extend(piece)
+        return len(body) <= MAX_SHORT_BODY
+
+    await answer.pump(take)
+    return bytes(body)
 
 
 async def _error_text(answer: Answer) -> str:

@@ -16,7 +16,7 @@ from dripline_server.generation import Generation
 from dripline_server.loop_time import loop_time
 from dripline_server.metrics import Metrics
 from dripline_server.ollama import Ollama, UpstreamError
-from dripline_server.run_log import ID_SHOWN, Batch, LogState, RunLog, RunLogUnavailable
+from dripline_server.run_log import ID_SHOWN, Batch, LogState, RunLog, RunLogUnavailable, leave
 from dripline_server.run_request import RunRequest
 from dripline_server.tool_runner import ToolRunner
 
@@ -72,7 +72,7 @@ class Run:
             runner,
             max_rounds=max_tool_rounds,
             metrics=metrics,
-            write=self._write,
+            output=self,
             on_answer=self._stop_loading,
             middlewares=middlewares,
         )
@@ -109,12 +109,18 @@ class Run:
             self._stopped, self._stopped_by = True, because
             self._generating.cancel()
 
+    def log_lost(self) -> None:
+        """See `LogOwner.log_lost`."""
+        self.stop(_log_lost())
+
     async def request_stop(self) -> None:
         """End the run now, as cancelled."""
         self.stop()
 
     @asynccontextmanager
-    async def follow(self, after: int) -> AsyncIterator[AsyncIterator[Batch]]:
+    async def follow(
+        self, after: int, take: Callable[[Batch], bool] = leave
+    ) -> AsyncIterator[AsyncIterator[Batch]]:
         """Attach a reader to the log; see `ReadableLog.follow`.
 
         When the last reader goes, the run is stopped after its grace time.
@@ -122,7 +128,7 @@ class Run:
         self._readers += 1
         self._watch_readers()
         try:
-            async with self._log.follow(after) as batches:
+            async with self._log.follow(after, take) as batches:
                 yield batches
         finally:
             self._readers -= 1
@@ -145,7 +151,7 @@ class Run:
 
     async def _generate(self, request: RunRequest) -> None:
         opening, self._opening = self._opening, ()
-        await self._write(*opening)
+        await self.write(opening)
         await self._generation.run(request)
 
     def _stop_loading(self) -> None:
@@ -157,11 +163,20 @@ class Run:
             loaded = await self._upstream.is_loaded(self.model)
             await asyncio.sleep(self._loading_after)
             if not loaded:
-                await self._write(Status("loading", self.model))
+                await self.write([Status("loading", self.model)])
 
-    async def _write(self, *events: Event) -> None:
-        if events:
-            await self._log.append([to_json(event) for event in events])
+    @property
+    def is_free(self) -> bool:
+        """See `Output`."""
+        return self._log.is_free
+
+    def write_now(self, events: Sequence[Event]) -> None:
+        """See `Output`."""
+        self._log.add([to_json(event) for event in events])
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """See `Output`."""
+        await self._log.append([to_json(event) for event in events])
 
     def _begin_end(self, generating: asyncio.Task[None], on_end: Callable[[], None]) -> None:
         # Only now: a task that waits all the while costs each run 2 KB.
@@ -223,9 +238,7 @@ class Run:
             case UpstreamError(code=code, message=message):
                 return Error(code, message, code.retryable)
             case RunLogUnavailable():
-                code = ErrorCode.RUN_LOG_LOST
-                message = "The server's run log, Redis, cannot be reached. Try again later."
-                return Error(code, message, code.retryable)
+                return _log_lost()
             case fault:
                 return self._fault(fault)
 
@@ -233,3 +246,9 @@ class Run:
         logger.error("run %s failed by a fault in dripline", self.id[:ID_SHOWN], exc_info=fault)
         code = ErrorCode.INTERNAL_ERROR
         return Error(code, "A fault in dripline ended the answer; its log says more.")
+
+
+def _log_lost() -> Error:
+    code = ErrorCode.RUN_LOG_LOST
+    message = "The server's run log, Redis, cannot be reached. Try again later."
+    return Error(code, message, code.retryable)

@@ -2,13 +2,15 @@
 
 Ollama sends each token in an HTTP chunk of its own. aiohttp's client makes four Python calls for
 each chunk and a timer for each read: a third of all that a token cost. Here the parser hands its
-pieces straight to a list, and one timer a request looks when something last came.
+pieces straight to a list, and one timer a request looks when something last came. What comes while
+somebody waits for it is handed on at once, and no task is woken for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import aiohttp
@@ -38,14 +40,16 @@ class Answer(Protocol):
 
     status: int
 
-    async def read(self) -> bytes:
-        """Return what has come of the body, and wait where that is nothing; b"" at its end.
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand the body to `take` as it comes, until that returns False; or to the body's end.
 
-        Every byte that arrived comes before it raises. Safe to cancel.
+        Returns whether `take` returned False. Every byte that arrived is handed on, once, before
+        this raises. Safe to cancel: what was not handed on is there for the next call.
 
         Raises:
             BodyBroken: The body did not come to its end.
             NotHttp: It is no HTTP.
+            Exception: What `take` raised.
         """
         ...
 
@@ -62,9 +66,12 @@ class SessionAnswer:
         self._response = response
         self._pieces = body_chunks(response)
 
-    async def read(self) -> bytes:
-        """See `Answer.read`."""
-        return await anext(self._pieces, b"")
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """See `Answer.pump`."""
+        while piece := await anext(self._pieces, b""):
+            if not take(piece):
+                return True
+        return False
 
     async def close(self) -> None:
         """See `Answer.close`."""
@@ -129,6 +136,9 @@ class _Answer(asyncio.Protocol):
         self._ended = False
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        # Where the body goes, while somebody waits for it.
+        self._take: Callable[[bytes], bool] | None = None
+        self._refused = False
         self._stall_timeout = stall_timeout
         self._last = self._loop.time()
         self._stall: asyncio.TimerHandle | None = None
@@ -154,9 +164,25 @@ class _Answer(asyncio.Protocol):
         self._held += len(data)
         if not self.status and self._held > MAX_HEAD:
             self._end(NotHttp("its head is too long"))
+        if self._take is None:
+            self._wake()
+        elif self._pieces:
+            self._hand_on(self._take)
         if self._held > HIGH_WATER and not self._paused:
             self._paused = True
             self.transport.pause_reading()
+
+    def _hand_on(self, take: Callable[[bytes], bool]) -> None:
+        """Give what has come to `take`, and have `pump` end where that wants no more."""
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        self._held = 0
+        try:
+            if take(body):
+                return
+            self._take, self._refused = None, True
+        except Exception as error:  # noqa: BLE001 (`pump` raises it)
+            self._ended, self._failure = True, error
         self._wake()
 
     def eof_received(self) -> None:
@@ -206,21 +232,22 @@ class _Answer(asyncio.Protocol):
                 raise self._failure
             await self._wait()
 
-    async def read(self) -> bytes:
-        """See `Answer.read`."""
-        while not self._pieces:
-            if self._failure:
-                raise self._failure
-            if self._ended:
-                return b""
-            await self._wait()
-        body = b"".join(self._pieces)
-        self._pieces.clear()
-        self._held = 0
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """See `Answer.pump`."""
+        self._take, self._refused = take, False
+        if self._pieces:
+            self._hand_on(take)
         if self._paused:
             self._paused, self._last = False, self._loop.time()
             self.transport.resume_reading()
-        return body
+        try:
+            while not (self._refused or self._ended):
+                await self._wait()
+        finally:
+            self._take = None
+        if self._failure and not self._refused:
+            raise self._failure
+        return self._refused
 
     async def close(self) -> None:
         """See `Answer.close`."""

@@ -158,7 +158,8 @@ class SourceProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        while self._flat and not self._paused:
+        # A transport that is lost takes what it is given, and never asks for a pause.
+        while self._flat and not self._paused and not self.transport.is_closing():
             self.transport.write(PIECE)
             self._source.sent += PIECE_TOKENS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
@@ -57,9 +58,14 @@ async def own(url: str) -> Answer:
 async def read_all(answer: Answer) -> tuple[int, bytes, str]:
     """Return the status, the body, and how it broke."""
     body = b""
+
+    def take(piece: bytes) -> bool:
+        nonlocal body
+        body += piece
+        return True
+
     try:
-        while piece := await answer.read():
-            body += piece
+        assert not await answer.pump(take)
     except BodyBroken as error:
         return answer.status, body, error.how
     finally:
@@ -152,3 +158,45 @@ async def test_an_address_with_a_user_is_served_by_aiohttps_client() -> None:
             await upstream.close()
     assert found == [{"message": {"content": "Hi"}, "done": True}]
     assert server.asked[0].headers["authorization"].startswith(b"Basic ")
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_what_is_refused_is_not_lost(seed: int) -> None:
+    """Every byte is handed on once and in order, wherever the taker wants no more for a while."""
+    draw = random.Random(seed)
+    body = draw.randbytes(3000)
+    got = bytearray()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"Content-Length: %d\r\n\r\n" % len(body))
+        sent = 0
+        while sent < len(body):
+            size = draw.randrange(1, 200)
+            writer.write(body[sent : sent + size])
+            sent += size
+            await asyncio.sleep(0)
+
+    def take(piece: bytes) -> bool:
+        got.extend(piece)
+        return draw.random() < 0.5
+
+    async with server_of(answer) as server:
+        reading = await own(server.url)
+        while await reading.pump(take):
+            for _ in range(draw.randrange(4)):
+                await asyncio.sleep(0)
+        await reading.close()
+    assert bytes(got) == body
+
+
+async def test_a_fault_of_the_taker_is_raised() -> None:
+    """Also where the body ends with the piece."""
+
+    def take(piece: bytes) -> bool:
+        raise ValueError(piece)
+
+    async with ScriptedServer(Say(OK + b"Content-Length: 2\r\n\r\nHi")) as server:
+        reading = await own(server.url)
+        with pytest.raises(ValueError, match="Hi"):
+            await reading.pump(take)
+        await reading.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from dripline_server.run_log import (
     ReaderOvertaken,
     RunLog,
     RunLogs,
+    leave,
 )
 from dripline_server.run_log.budget import Budget
 from dripline_server.run_log.memory import MemoryRunLogs
@@ -55,6 +56,9 @@ class Owner:
 
     def stop(self) -> None:
         raise AssertionError("nobody asked for that")
+
+    def log_lost(self) -> None:
+        raise AssertionError("it is there")
 
     def readers_elsewhere(self, count: int) -> None:
         self.elsewhere = count
@@ -98,8 +102,11 @@ class Bench:
         """Whether the readers are those of another process."""
         return self._elsewhere is not None
 
-    def follow(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
-        return self._found.follow(after) if self.remote else self._readable.follow(after)
+    def follow(
+        self, after: int, take: Callable[[Batch], bool] = leave
+    ) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
+        readable = self._found if self.remote else self._readable
+        return readable.follow(after, take)
 
     def forget(self) -> None:
         self._logs.forget(self.run_id)
@@ -378,6 +385,73 @@ async def test_a_hole_is_never_read_over(redis: RedisServer) -> None:
         assert await b.read(6, until=9) == numbered(events(7, 9), first=7)
 
 
+@pytest.mark.parametrize("seed", range(10))
+async def test_what_is_taken_and_what_is_given(kind: str, redis: RedisServer, seed: int) -> None:
+    """Together they are every event in order, whatever is refused; the end is always given."""
+    draw = random.Random(seed)
+    got: list[tuple[int, bytes]] = []
+    taken = 0
+
+    def note(batch: Batch) -> None:
+        got.extend(enumerate(batch.payloads, start=batch.first))
+
+    def take(batch: Batch) -> bool:
+        nonlocal taken
+        if draw.random() < 0.3:
+            return False
+        note(batch)
+        taken += 1
+        return True
+
+    async def read(b: Bench) -> None:
+        async with b.follow(0, take) as batches:
+            async for batch in batches:
+                note(batch)
+                if draw.random() < 0.3:
+                    await asyncio.sleep(0)
+
+    async with bench(kind, redis, 2000) as b, asyncio.timeout(PATIENCE):
+        reading = asyncio.create_task(read(b))
+        await b.wait_heard()
+        written: list[bytes] = []
+        for _ in range(200):
+            payloads = events(len(written) + 1, len(written) + draw.randrange(1, 4), size=20)
+            written += payloads
+            if b.log.is_free:
+                b.log.add(payloads)
+            else:
+                await b.log.append(payloads)
+            for _ in range(draw.randrange(4)):
+                await asyncio.sleep(0)
+        await b.log.finish([END])
+        await reading
+    assert got == list(enumerate([*written, END], start=1))
+    assert bool(taken) is not b.remote
+
+
+async def test_a_fault_in_one_reader_s_take_is_its_own(kind: str, redis: RedisServer) -> None:
+    """Neither the run nor another reader sees it."""
+    if kind == "redis, read elsewhere":
+        pytest.skip("nothing is offered there")
+
+    def take(batch: Batch) -> bool:
+        raise ValueError(f"event {batch.first}")
+
+    async with (
+        bench(kind, redis) as b,
+        asyncio.timeout(PATIENCE),
+        b.follow(0, take) as batches,
+        b.follow(0) as others,
+    ):
+        reading = asyncio.ensure_future(anext(batches))
+        other = asyncio.ensure_future(anext(others))
+        await asyncio.sleep(0)  # both wait now
+        await b.log.append(events(1, 1))
+        with pytest.raises(ValueError, match="event 1"):
+            await reading
+        assert (await other).payloads == events(1, 1)
+
+
 class LogMachine(RuleBasedStateMachine):
     """Appends, readers and the end in any order; the model is the list of what was appended."""
 
@@ -577,7 +651,7 @@ class ModelReader:
             return []
         assert batch.first == self.next_seq
         assert batch.payloads
-        return batch.payloads
+        return list(batch.payloads)
 
     async def leave(self) -> None:
         await self._stack.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar, cast
 
@@ -73,7 +73,11 @@ class ScriptedUpstream:
         return self.loaded
 
     async def chat(
-        self, model: str, body: bytes, middlewares: object = ()
+        self,
+        model: str,
+        body: bytes,
+        middlewares: object = (),
+        take: Callable[[list[Chunk]], bool] = lambda _: False,
     ) -> AsyncGenerator[list[Chunk]]:
         answer = self.answers[body.decode()] = Answer()
         try:
@@ -81,8 +85,10 @@ class ScriptedUpstream:
                 said = await answer.to_say.get()
                 if isinstance(said, UpstreamError):
                     raise said
-                yield said
-                if said[-1].get("done"):
+                done = said[-1].get("done")
+                if done or not take(said):
+                    yield said
+                if done:
                     return
         finally:
             answer.open = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
@@ -27,6 +27,7 @@ from dripline_server.run_log import (
     PositionGone,
     PositionUnknown,
     ReaderOvertaken,
+    leave,
 )
 from dripline_server.state import STATE
 
@@ -65,7 +66,16 @@ async def stream_run(
             f"This run has {run.readers} readers, as many as it may have (--max-readers).",
             {"Retry-After": str(RETRY_AFTER)},
         )
-    async with _attached(run, dialect) as batches:
+    stream: EventStream | None = None
+
+    def take(batch: Batch) -> bool:
+        if stream is None or not stream.is_free:
+            return False
+        if frames := dialect.frames(batch):
+            stream.send_now(frames)
+        return True
+
+    async with _attached(run, dialect, take) as batches:
         record = state.records.find(run.id)
         reader = await record.reader(request) if record else None
         headers = {"X-Run-Id": run.id, **dialect.headers, **headers}
@@ -91,10 +101,12 @@ async def stream_run(
 
 
 @asynccontextmanager
-async def _attached(run: FoundRun, dialect: Dialect) -> AsyncIterator[AsyncIterator[Batch]]:
+async def _attached(
+    run: FoundRun, dialect: Dialect, take: Callable[[Batch], bool] = leave
+) -> AsyncIterator[AsyncIterator[Batch]]:
     """Follow the run, and say as an HTTP status why that cannot be."""
     try:
-        async with run.follow(dialect.read_after) as batches:
+        async with run.follow(dialect.read_after, take) as batches:
             yield batches
     except PositionGone as gone:
         raise _position_gone(gone.first, dialect) from gone

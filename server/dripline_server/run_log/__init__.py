@@ -6,7 +6,7 @@ HTTP, of dialects, or of what the events mean.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -24,7 +24,12 @@ class Batch(NamedTuple):
     """
 
     first: int
-    payloads: list[bytes]
+    payloads: Sequence[bytes]
+
+
+def leave(_: Batch) -> bool:
+    """Take nothing before the iteration gives it; see `ReadableLog.follow`."""
+    return False
 
 
 class PositionGone(LookupError):
@@ -106,11 +111,20 @@ class ReadableLog(Protocol):
         """
         ...
 
-    def follow(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
+    def follow(
+        self, after: int, take: Callable[[Batch], bool] = leave
+    ) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """Give every event with a `seq` beyond `after`, then those to come, to the last.
 
         The reader counts as attached until the context is left: nothing that it has yet to take
         is dropped. Entering, and each step of the iteration, are safe to cancel.
+
+        Args:
+            after: The `seq` of the last event that the reader has.
+            take: May be offered what comes while the iteration waits, in the midst of what adds it
+                to the log, so that no task has to be woken. Where it returns True, it has dealt
+                with the batch, and the iteration does not give it. The last events are always
+                given. What it raises is raised by the iteration.
 
         Raises:
             PositionGone: Such events have been dropped already.
@@ -124,6 +138,15 @@ class ReadableLog(Protocol):
 
 class RunLog(ReadableLog, Protocol):
     """What a run, its only writer, needs of its log."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether events can be added without waiting for anything."""
+        ...
+
+    def add(self, payloads: Sequence[bytes]) -> None:
+        """Add events at once; only while `is_free`. See `append`."""
+        ...
 
     async def append(self, payloads: Sequence[bytes]) -> None:
         """Add events, and wait until the log is within its bound again.
@@ -160,6 +183,10 @@ class LogOwner(Protocol):
         """End the run as cancelled."""
         ...
 
+    def log_lost(self) -> None:
+        """End the run as failed: its log cannot be written any more."""
+        ...
+
     def readers_elsewhere(self, count: int) -> None:
         """Hear how many processes have readers attached."""
         ...
@@ -187,7 +214,9 @@ class FoundRun(Protocol):
         """See `ReadableLog.state`."""
         ...
 
-    def follow(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
+    def follow(
+        self, after: int, take: Callable[[Batch], bool] = leave
+    ) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """See `ReadableLog.follow`."""
         ...
 

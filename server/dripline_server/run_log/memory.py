@@ -13,6 +13,7 @@ from dripline_server.run_log import (
     LogState,
     PositionGone,
     PositionUnknown,
+    leave,
 )
 from dripline_server.run_log.budget import Budget
 
@@ -26,13 +27,20 @@ RESUME_MARGIN = 512 * 1024
 
 
 class LogReader:
-    """One reader's place: the next `seq` it is to get, and what wakes it."""
+    """One reader's place: the next `seq` it is to get, and what it waits with.
 
-    __slots__ = ("next_seq", "wake")
+    Attributes:
+        next_seq: The next `seq` that it is to get.
+        take: Is offered what comes while it waits; see `ReadableLog.follow`.
+        news: What it waits for; None while it does not.
+    """
 
-    def __init__(self, next_seq: int) -> None:
+    __slots__ = ("news", "next_seq", "take")
+
+    def __init__(self, next_seq: int, take: Callable[[Batch], bool] = leave) -> None:
         self.next_seq = next_seq
-        self.wake: asyncio.Future[None] | None = None
+        self.take = take
+        self.news: asyncio.Future[None] | None = None
 
 
 class MemoryRunLog:
@@ -41,9 +49,13 @@ class MemoryRunLog:
     Args:
         max_bytes: The bound; one append, and the last events, may go beyond it for a moment.
         budget: What this log and all others may hold together.
+
+    Attributes:
+        is_free: See `RunLog.is_free`; whether it was within its bound after what was added last.
     """
 
     def __init__(self, max_bytes: int, budget: Budget) -> None:
+        self.is_free = True
         self._max_bytes = max_bytes
         self._budget = budget
         self._payloads: list[bytes] = []
@@ -72,7 +84,8 @@ class MemoryRunLog:
 
     async def append(self, payloads: Sequence[bytes]) -> None:
         """See `RunLog.append`."""
-        self.add(payloads)
+        if payloads:
+            self.add(payloads)
         await self.wait_for_room()
 
     async def finish(self, payloads: Sequence[bytes]) -> None:
@@ -86,12 +99,29 @@ class MemoryRunLog:
     def add(self, payloads: Sequence[bytes], *, last: bool = False) -> None:
         """Add events, and wake the readers; `last` says that no more will come."""
         self._finished = last
+        batch = Batch(self._next_seq, payloads)
         self._payloads.extend(payloads)
         self._next_seq += len(payloads)
-        self._count(_cost(payloads))
+        cost = _cost(payloads)
+        self._count(cost)
+        self.is_free = not self._beyond()
         for reader in self._readers:
-            if reader.wake and not reader.wake.done():
-                reader.wake.set_result(None)
+            if (news := reader.news) and not news.done():
+                # It has all that came before.
+                if last or cost > BATCH_BYTES:
+                    news.set_result(None)
+                else:
+                    self._offer(batch, reader, news)
+
+    def _offer(self, batch: Batch, reader: LogReader, news: asyncio.Future[None]) -> None:
+        """Have a reader take a batch, or wake it for that."""
+        try:
+            if reader.take(batch):
+                reader.next_seq = self._next_seq
+            else:
+                news.set_result(None)
+        except Exception as error:  # noqa: BLE001 (its own iteration raises it)
+            news.set_exception(error)
 
     async def wait_for_room(self, waiting: Callable[[], None] = lambda: None) -> None:
         """Wait until the log is within its bound, dropping what no reader needs. Safe to cancel.
@@ -104,15 +134,18 @@ class MemoryRunLog:
                 self._room = asyncio.Event()
             waiting()
             await self._room.wait()
+        self.is_free = True
 
     @asynccontextmanager
-    async def follow(self, after: int) -> AsyncIterator[AsyncIterator[Batch]]:
+    async def follow(
+        self, after: int, take: Callable[[Batch], bool] = leave
+    ) -> AsyncIterator[AsyncIterator[Batch]]:
         """See `ReadableLog.follow`."""
         if after + 1 < self.first_seq:
             raise PositionGone(self.first_seq)
         if after >= self._next_seq:
             raise PositionUnknown(self._next_seq - 1)
-        reader = LogReader(after + 1)
+        reader = LogReader(after + 1, take)
         self.attach(reader)
         try:
             yield self._batches(reader)
@@ -150,8 +183,8 @@ class MemoryRunLog:
             elif self._finished:
                 return
             else:
-                reader.wake = asyncio.get_running_loop().create_future()
-                await reader.wake
+                reader.news = asyncio.get_running_loop().create_future()
+                await reader.news
 
     def _take(self, reader: LogReader) -> Batch:
         """Return what comes next for a reader, and move it on."""

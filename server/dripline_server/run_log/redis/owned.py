@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from dripline_server.run_log import (
     PositionUnknown,
     RunLogUnavailable,
     RunTakenOver,
+    leave,
 )
 from dripline_server.run_log.memory import LogReader, MemoryRunLog
 from dripline_server.run_log.redis import stream
@@ -83,10 +84,12 @@ class RedisRunLog:
         return await self._memory.state()
 
     @asynccontextmanager
-    async def follow(self, after: int) -> AsyncIterator[AsyncIterator[Batch]]:
+    async def follow(
+        self, after: int, take: Callable[[Batch], bool] = leave
+    ) -> AsyncIterator[AsyncIterator[Batch]]:
         """See `ReadableLog.follow`."""
         await self._come_to(after)
-        async with self._memory.follow(after) as batches:
+        async with self._memory.follow(after, take) as batches:
             yield batches
 
     async def _come_to(self, seen: int) -> None:
@@ -94,12 +97,22 @@ class RedisRunLog:
         if seen >= self._memory.next_seq:
             await self._settled.wait()
 
+    @property
+    def is_free(self) -> bool:
+        """See `RunLog.is_free`."""
+        return self._settled.is_set() and not self._lost and self._memory.is_free
+
+    def add(self, payloads: Sequence[bytes]) -> None:
+        """See `RunLog.add`; should Redis not take it, the owner hears of it."""
+        self._send(payloads)
+
     async def append(self, payloads: Sequence[bytes]) -> None:
         """See `RunLog.append`."""
         if payloads:
             await self._turn()
             if not self._lost:
-                await self._add(payloads)
+                self._send(payloads)
+                await self._settled.wait()
             if self._lost:
                 raise self._lost
         await self._memory.wait_for_room(self._ask_where)
@@ -111,7 +124,8 @@ class RedisRunLog:
         if self._lost:
             self._add_to_memory(payloads, last=True)
         else:
-            await self._add(payloads, last=True)
+            self._send(payloads, last=True)
+            await self._settled.wait()
 
     def finish_here(self, payloads: Sequence[bytes]) -> None:
         """See `RunLog.finish_here`; Redis is told later, by `mend`."""
@@ -125,8 +139,8 @@ class RedisRunLog:
         while not self._settled.is_set():
             await self._settled.wait()
 
-    async def _add(self, payloads: Sequence[bytes], *, last: bool = False) -> None:
-        """Add an entry, to Redis first. If this is cancelled, it is added all the same."""
+    def _send(self, payloads: Sequence[bytes], *, last: bool = False) -> None:
+        """Add an entry: to Redis, and once that has it to memory. Then it is settled."""
         pipe, first = self._link.pipe, self._memory.next_seq
         keep_from = self._trim(first, payloads)
         self._settled.clear()
@@ -139,7 +153,6 @@ class RedisRunLog:
         if last:
             for command in stream.expire(self._run_id, self._link.keep):
                 pipe.send(*command)
-        await self._settled.wait()
 
     def _added(self, reply: object, payloads: Sequence[bytes], *, last: bool) -> None:
         """Take Redis's reply. What it refused because the run has ended is not ours to say."""
@@ -155,6 +168,8 @@ class RedisRunLog:
         if last or not isinstance(self._lost, RunTakenOver):
             self._add_to_memory(payloads, last=last)
         self._settled.set()
+        if self._lost and not last:
+            self._owner.log_lost()
 
     def _add_to_memory(self, payloads: Sequence[bytes], *, last: bool) -> None:
         if last and isinstance(self._lost, RunTakenOver):

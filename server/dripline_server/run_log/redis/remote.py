@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from dripline_server.run_log import (
     PositionUnknown,
     ReaderOvertaken,
     RunLogUnavailable,
+    leave,
 )
 from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.link import LOOKS, Link
@@ -76,23 +77,19 @@ class RemoteRun:
     async def log_state(self, seen: int = 0) -> LogState:
         """See `ReadableLog.state`; a run whose owner has died has ended.
 
-        Redis has whatever a reader was given anywhere. Only where it was away, it has some of that
-        when the owner has made up for it, which takes a few looks.
+        It is Redis that is asked, which has whatever a reader was given anywhere.
         """
         state, _ = await self._look()
-        for _ in range(LOOKS):
-            if seen <= state.last or state.finished:
-                break
-            await asyncio.sleep(self._link.period)
-            state, _ = await self._look()
         if not state.finished and await self._owner_is_dead():
             await self.give_up()
             state, _ = await self._look()
         return state
 
     @asynccontextmanager
-    async def follow(self, after: int) -> AsyncIterator[AsyncIterator[Batch]]:
-        """See `ReadableLog.follow`."""
+    async def follow(
+        self, after: int, take: Callable[[Batch], bool] = leave
+    ) -> AsyncIterator[AsyncIterator[Batch]]:
+        """See `ReadableLog.follow`; `take` is offered nothing, since readers have to ask Redis."""
         reader = _Reader(after + 1)
         self._readers.add(reader)
         self.report()

@@ -1,0 +1,108 @@
+"""Event streams by themselves: how frames go out, and what looks after the open ones."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from dripline_server.event_stream import EventStream, Pulse
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[int]:
+    """Answer every GET with the handler; gives the port."""
+    app = web.Application()
+    app.router.add_get("/{name}", handler)
+    runner = web.AppRunner(app, handler_cancellation=True)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def unchunked(body: bytes) -> bytes:
+    """Take the chunked encoding off (RFC 9112, section 7.1); it has to be exact."""
+    whole = b""
+    while True:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size, 16)
+        assert rest[length : length + 2] == b"\r\n"
+        if not length:
+            assert rest == b"\r\n"
+            return whole
+        whole, body = whole + rest[:length], rest[length + 2 :]
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("seed", range(5))
+async def test_both_ways_to_send_are_one_stream(version: str, seed: int) -> None:
+    """Frames come whole and in order, and are counted, whichever way each went."""
+    draw = random.Random(seed)
+    frames = [b"data: %b\n\n" % (b"x" * draw.choice([0, 1, 15, 16, 5000])) for _ in range(200)]
+    streams: list[EventStream] = []
+    at_once = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal at_once
+        stream = EventStream(request)
+        streams.append(stream)
+        await stream.prepare(request)
+        for frame in frames:
+            if stream.is_free and draw.random() < 0.7:
+                stream.send_now(frame)
+                at_once += 1
+            else:
+                await stream.send(frame)
+            await asyncio.sleep(0)
+        await stream.finish()
+        return stream
+
+    async with serving(answer) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET /a HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert (b"chunked" in head) is (version == "1.1")
+    assert (unchunked(body) if version == "1.1" else body) == b"".join(frames)
+    assert streams[0].body_length == len(head) + 4 + len(body)
+    assert at_once
+
+
+class Broken(EventStream):
+    """A stream that nobody can look after; no real one does that, and none must."""
+
+    async def look_after(self, now: float, *, heartbeat: float, reader_timeout: float) -> bool:
+        raise RuntimeError("broken")
+
+
+async def test_a_fault_of_one_stream_is_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    """It is cut and logged; the others still get their heartbeats."""
+    pulse = Pulse(heartbeat=0.05, reader_timeout=0)
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = (Broken if request.path == "/broken" else EventStream)(request)
+        await response.prepare(request)
+        pulse.add(response)
+        await asyncio.Event().wait()
+        return response
+
+    async with serving(stream) as port, aiohttp.ClientSession() as http:
+        url = f"http://127.0.0.1:{port}"
+        async with http.get(f"{url}/broken") as broken:
+            with pytest.raises(aiohttp.ClientError):
+                await broken.read()
+        async with http.get(f"{url}/whole") as whole:
+            assert await whole.content.readline() == b": ping\n"
+    await pulse.close()
+    assert "a stream is cut" in caplog.text
