@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import signal
+import sys
 from collections.abc import Mapping
 from configparser import ConfigParser
 from pathlib import Path
@@ -39,6 +40,7 @@ async def run_lines(block: Block, folder: Path) -> None:
         (folder / name).write_text(text)
     for name, recording in RECORDINGS.items():
         shutil.copy(ROOT / "tests/recordings" / recording, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
     if f"record {RECORDED}" not in block.text:
         shutil.copy(folder / "before.jsonl", folder / RECORDED)
     async with stack({"mistral": Script(["Blue", "."])}, model="mistral") as s:
@@ -99,7 +101,7 @@ def check_extras(packages: list[str]) -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     for package in packages:
-        found = re.fullmatch(r"dripline(?:\[(.+)\])?", package)
+        found = re.fullmatch(r"(?:dripline|\.)(?:\[(.+)\])?", package)
         assert found, package
         for extra in (found[1] or "").split(","):
             assert not extra or extra in setup["options.extras_require"]
