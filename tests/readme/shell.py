@@ -109,7 +109,9 @@ def check_extras(packages: list[str]) -> None:
 
 async def _serve(text: str, folder: Path, environment: Mapping[str, str]) -> None:
     """Start it, see it answer, and end it with Ctrl-C."""
-    async with command(*_bash(f"exec {text}"), environment=environment, folder=folder) as it:
+    async with command(
+        *_bash(f"exec {text}"), stderr=None, environment=environment, folder=folder
+    ) as it:
         url = (await line(it)).rpartition(" ")[2]
         async with aiohttp.ClientSession() as http, http.get(url) as response:
             assert response.status == 200
