@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
-from yarl import URL
 
 from dripline.clock import Clock, SystemClock, forever
+from dripline.listener import Listener
 from dripline.piecewise import PiecewiseResponse, write_through
 from dripline.recording import Ending, Recording
 from dripline.redaction import Headers
@@ -18,7 +18,6 @@ from dripline.splits import SplitPlan, as_recorded
 
 # How HTTP frames the body on one connection: made anew on another.
 _OF_THE_CONNECTION = frozenset(("connection", "keep-alive", "transfer-encoding", "trailer"))
-_CLOSE_SECONDS = 1.0  # for a request that comes in at the very moment of closing
 
 
 class ReplayServer:
@@ -59,11 +58,9 @@ class ReplayServer:
         self._recording = recording
         self._split = split
         self._speed = speed
-        self._host = host
-        self._port = port
         self._clock = clock or SystemClock()
+        self._listener = Listener("the replay server", host, port)
         self._server: web.Server | None = None
-        self._runner: web.ServerRunner | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -84,9 +81,7 @@ class ReplayServer:
         Raises:
             RuntimeError: The server is not running.
         """
-        if self._runner is None:
-            raise RuntimeError("the replay server is not running; use it with `async with`")
-        return str(URL.build(scheme="http", host=self._host, port=self._port)).rstrip("/")
+        return self._listener.url
 
     async def start(self) -> None:
         """Listen.
@@ -95,26 +90,15 @@ class ReplayServer:
             OSError: The address cannot be had, for example because the port is taken.
             RuntimeError: The server is running already.
         """
-        if self._runner is not None:
-            raise RuntimeError("the replay server is running already")
-        self._server = _Server(self._answer, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(self._server, shutdown_timeout=_CLOSE_SECONDS)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._host, self._port).start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._port = runner.addresses[0][1]
-        self._runner = runner
+        server = _Server(self._answer, handler_cancellation=True, access_log=None)
+        await self._listener.start(server)
+        self._server = server
 
     async def close(self) -> None:
         """Stop listening and break off every answer. A second call does nothing."""
-        if self._runner is None or self._server is None:
+        runner = await self._listener.stop()
+        if runner is None or self._server is None:
             return
-        runner, self._runner = self._runner, None
-        for site in list(runner.sites):
-            await site.stop()
         for connection in self._server.connections:
             if connection.transport:
                 connection.transport.abort()

@@ -11,9 +11,9 @@ from types import TracebackType
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
-from yarl import URL
 
 from dripline.clock import Clock, SystemClock, forever
+from dripline.listener import Listener
 from dripline.piecewise import write_through
 from dripline_server.fake_ollama import wire
 from dripline_server.fake_ollama.chat import Answer
@@ -34,7 +34,6 @@ _log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 11435  # one above Ollama's own
 MAX_BODY = 64 * 1024 * 1024  # bytes; images come in the body, as base64
-_CLOSE_SECONDS = 1.0  # for a request that comes in at the very moment of closing
 
 Handler = Callable[[web.BaseRequest, ReceivedRequest], Awaitable[web.StreamResponse]]
 
@@ -72,15 +71,13 @@ class FakeOllama:
         """
         self.models = dict(demo_models() if models is None else models)
         self.requests: deque[ReceivedRequest] = deque(maxlen=max_requests)
-        self._host = host
-        self._port = port
+        self._listener = Listener("the fake Ollama", host, port)
         self._version = version
         self._clock = clock or SystemClock()
         self._memory = Memory(self._clock)
         self._struck: WeakKeyDictionary[Fault, int] = WeakKeyDictionary()
         self._arrived = asyncio.Event()
         self._connections: dict[web.RequestHandler, Connection] = {}
-        self._runner: web.ServerRunner | None = None
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._root, "HEAD": self._root},
             "/api/version": {"GET": self._get_version, "HEAD": self._get_version},
@@ -109,9 +106,7 @@ class FakeOllama:
         Raises:
             RuntimeError: The server is not running.
         """
-        if self._runner is None:
-            raise RuntimeError("the fake Ollama is not running; use it with `async with`")
-        return str(URL.build(scheme="http", host=self._host, port=self._port)).rstrip("/")
+        return self._listener.url
 
     @property
     def chats(self) -> list[ReceivedRequest]:
@@ -133,25 +128,16 @@ class FakeOllama:
             OSError: The address cannot be had, for example because the port is taken.
             RuntimeError: The server is running already.
         """
-        if self._runner is not None:
-            raise RuntimeError("the fake Ollama is running already")
-        self._memory = Memory(self._clock)
-        runner = web.ServerRunner(_Server(self), shutdown_timeout=_CLOSE_SECONDS)
-        await runner.setup()
-        await web.TCPSite(runner, self._host, self._port).start()
-        self._port = runner.addresses[0][1]
-        self._runner = runner
+        await self._listener.start(_Server(self))
 
     async def close(self) -> None:
         """Stop listening, break off every answer, and close every connection.
 
         A second call does nothing. When it returns, no task and no socket of the server is left.
         """
-        if self._runner is None:
+        runner = await self._listener.stop()
+        if runner is None:
             return
-        runner, self._runner = self._runner, None
-        for site in list(runner.sites):
-            await site.stop()
         connections = list(self._connections.values())
         for connection in connections:
             if connection.current:
@@ -160,6 +146,7 @@ class FakeOllama:
         for connection in connections:
             await connection.closed.wait()
         await runner.cleanup()
+        self._memory = Memory(self._clock)  # another start is another process
 
     # What follows is called by `_Server`.
 
