@@ -12,7 +12,6 @@ from dripline.errors import (
     ErrorCode,
     EventsDropped,
     EventTooLarge,
-    FormatMismatch,
     MalformedEvent,
     NotAnEventStream,
     RequestError,
@@ -44,6 +43,7 @@ from dripline.recorder import Recorder
 from dripline.recording import BadRecording, Recording
 from dripline.replay_server import ReplayServer
 from dripline.sse import EventDecoder, ServerSentEvent
+from dripline.structured import FormatMismatch
 
 __all__ = [
     "AddButton",

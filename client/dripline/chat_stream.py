@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
+from typing import Any, Literal, NoReturn, Protocol, Self
 from urllib.parse import quote
 
 import aiohttp
 
 from dripline.answer import Answer
-from dripline.backoff import Attempts, may_pass
+from dripline.backoff import Attempts, Backoff, may_pass
 from dripline.errors import (
     DriplineError,
     EventsDropped,
@@ -32,15 +32,37 @@ from dripline.events import End, Error, Event, from_json
 from dripline.http_request import check_event_stream, retry_after
 from dripline.sse import ServerSentEvent
 
-if TYPE_CHECKING:
-    from dripline.chat import ChatClient
-
 logger = logging.getLogger(__name__)
 
 # For stopping a run that is left: a dead server must not keep a cancelled task for longer.
 LEAVE_TIMEOUT = 3.0
 
 OnLeave = Literal["stop", "detach"]
+
+
+class Requester(Protocol):
+    """What a stream needs of the client that made it; see `dripline.chat.ChatClient`."""
+
+    backoff: Backoff
+    closed: bool
+    max_event_size: int
+    on_drop: Callable[[TransportError], None]
+    silence_timeout: float
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> aiohttp.ClientResponse:
+        """Send a request and return its response, which the caller closes."""
+        ...
+
+    async def stop(self, run_id: str) -> None:
+        """Stop a run."""
+        ...
 
 
 class ChatStream:
@@ -66,7 +88,7 @@ class ChatStream:
 
     def __init__(
         self,
-        client: ChatClient,
+        client: Requester,
         *,
         messages: Sequence[Mapping[str, Any]] = (),
         fields: Mapping[str, Any] | None = None,

@@ -6,7 +6,7 @@
     ├── RequestError                 we asked for something the server does not do
     │   └── RequestRefused           it answered with an HTTP error status
     ├── RunFailed                    the run ended in an `error` event; `code` says which
-    ├── FormatMismatch               (ValueError) the answer does not fit the `format` asked for
+    ├── FormatMismatch               (ValueError) an answer does not fit; see `dripline.structured`
     ├── BadRecording                 (ValueError) a file is no recording; see `dripline.recording`
     └── TransportError               the bytes did not come as they should
         ├── ServerUnreachable        (ConnectionError) no connection could be made
@@ -25,10 +25,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from dripline.answer import Answer
 
 
 class ErrorCode(StrEnum):
@@ -139,25 +135,6 @@ class RunFailed(DriplineError):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
-
-
-class FormatMismatch(DriplineError, ValueError):
-    """The answer does not fit the `format` that was asked for.
-
-    Attributes:
-        answer: The answer, as it came.
-        problem: What does not fit.
-    """
-
-    def __init__(self, answer: Answer, problem: str) -> None:
-        super().__init__(answer, problem)
-        self.answer = answer
-        self.problem = problem
-
-    def __str__(self) -> str:
-        end = self.answer.end
-        cut = " (it was cut off at its limit of tokens)" if end and end.reason == "length" else ""
-        return f"the answer does not fit the format{cut}: {self.problem}"
 
 
 class TransportError(DriplineError):

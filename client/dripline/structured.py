@@ -8,7 +8,26 @@ from typing import Any, Protocol, Self, TypeVar
 import orjson
 
 from dripline.answer import Answer
-from dripline.errors import FormatMismatch
+from dripline.errors import DriplineError
+
+
+class FormatMismatch(DriplineError, ValueError):
+    """The answer does not fit the `format` that was asked for.
+
+    Attributes:
+        answer: The answer, as it came.
+        problem: What does not fit.
+    """
+
+    def __init__(self, answer: Answer, problem: str) -> None:
+        super().__init__(answer, problem)
+        self.answer = answer
+        self.problem = problem
+
+    def __str__(self) -> str:
+        end = self.answer.end
+        cut = " (it was cut off at its limit of tokens)" if end and end.reason == "length" else ""
+        return f"the answer does not fit the format{cut}: {self.problem}"
 
 
 class FormatModel(Protocol):

@@ -7,17 +7,20 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from dripline.backoff import Attempts
-from dripline.chat_stream import LEAVE_TIMEOUT, ChatStream, OnLeave, despite_cancellation
+from dripline.chat_stream import (
+    LEAVE_TIMEOUT,
+    ChatStream,
+    OnLeave,
+    Requester,
+    despite_cancellation,
+)
 from dripline.events import End, Event, Start, ToolCall, ToolResult, Usage
 from dripline.sse import ServerSentEvent
 from dripline.tools import ClientTool
 from dripline.transcript import Transcript
-
-if TYPE_CHECKING:
-    from dripline.chat import ChatClient
 
 T = TypeVar("T")
 
@@ -46,7 +49,7 @@ class ToolChatStream(ChatStream):
 
     def __init__(
         self,
-        client: ChatClient,
+        client: Requester,
         *,
         messages: Sequence[Mapping[str, Any]],
         fields: Mapping[str, Any],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 
@@ -46,20 +45,11 @@ def modules() -> dict[str, ast.Module]:
     }
 
 
-def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All that runs: without what is there for type checkers alone."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            continue
-        yield node
-        yield from nodes(node)
-
-
 @cache
 def imported(module: str) -> frozenset[str]:
     """The names of the modules that a module imports, also within its functions."""
     found = set()
-    for node in nodes(modules()[module]):
+    for node in ast.walk(modules()[module]):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
@@ -87,7 +77,7 @@ def within(name: str, package: str) -> bool:
 
 
 def test_nothing_imports_in_a_circle() -> None:
-    """Not within functions either."""
+    """Not within functions either, nor for type checkers alone."""
     graph = {name: imported(name) & modules().keys() - {name} for name in modules()}
     try:
         TopologicalSorter(graph).prepare()
@@ -112,7 +102,7 @@ def test_what_few_may_do(used: str) -> None:
     users = {
         module
         for module, tree in modules().items()
-        for node in nodes(tree)
+        for node in ast.walk(tree)
         if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) == used
     }
     assert [module for module in users if not module.endswith(ONLY[used])] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -24,10 +23,8 @@ from dripline.terminal import answer_lines
 from dripline.terminal.live_screen import LiveScreen
 from dripline.terminal.markdown_blocks import Block, BlockSplitter
 from dripline.terminal.markdown_lines import draw, lines_of
+from dripline.terminal.output import Output
 from dripline.visible import visible
-
-if TYPE_CHECKING:
-    from dripline.terminal.rich_output import RichOutput
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _FOLDED_LINES = 4
@@ -43,7 +40,7 @@ class LiveAnswer:
     """
 
     def __init__(
-        self, console: Console, output: RichOutput, model: str, *, clock: Callable[[], float]
+        self, console: Console, output: Output, model: str, *, clock: Callable[[], float]
     ) -> None:
         self.drops = 0
         self._console = console
