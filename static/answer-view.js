@@ -29,7 +29,7 @@ export class AnswerView {
     this.element = fromTemplate("answer-template");
     this.#body = new AnswerBody(this.#part(".body"), answer);
     this.#thinking = new ThinkingView(this.#part(".thinking"), answer);
-    this.#paint();
+    this.#paint(0); // before it is on the page, nobody knows what laying it out takes
   }
 
   /**
@@ -60,7 +60,7 @@ export class AnswerView {
     this.#frame ||= requestAnimationFrame(() => this.#paint());
   }
 
-  /** Draw the rest: nothing more will come. A page in the background has no frames. */
+  /** Draw the rest: nothing more will come. What takes longer than a frame waits until it is seen. */
   finish() {
     cancelAnimationFrame(this.#frame);
     this.#over = true;
@@ -68,22 +68,14 @@ export class AnswerView {
     this.#paint();
   }
 
-  #paint() {
+  #paint(slice = SLICE) {
     this.#frame = 0;
-    const until = performance.now() + SLICE;
+    const until = performance.now() + slice;
     const isDrawn = this.#thinking.paint(until) && this.#body.paint(until);
     if (!isDrawn) {
-      this.#paintLater();
+      this.changed();
     } else if (this.#over) {
       this.#paintEnd();
-    }
-  }
-
-  #paintLater() {
-    if (this.#over) {
-      setTimeout(() => this.#paint());
-    } else {
-      this.changed();
     }
   }
 

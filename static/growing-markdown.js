@@ -2,6 +2,7 @@
 
 import { redraw } from "./markdown-drawing.js";
 import { MarkdownTail } from "./markdown-tail.js";
+import { beginning, sizeOf } from "./text-size.js";
 
 /**
  * @typedef {import("markdown-it").MarkdownIt} MarkdownIt
@@ -10,11 +11,22 @@ import { MarkdownTail } from "./markdown-tail.js";
 
 /** Blocks, items and rows stand together in so many, so that the browser lays out anew only the last. */
 const SECTION = 24;
+/**
+ * So much of a text is drawn as Markdown, what comes after as it stands: some 70,000 tokens of an answer
+ * as models write them, or 15,000 items of one letter. See text-size.js.
+ */
+const MAX_MARKDOWN = 524_288;
 
 /** A text that grows, in an element of its own. */
 export class GrowingMarkdown {
   #element;
+  #markdown;
+  /** What comes behind the Markdown. @type {MarkdownTail | null} */
+  #plain = null;
+  /** Which of both is drawn. */
   #tail;
+  /** How much more may be Markdown. */
+  #left = MAX_MARKDOWN;
   /** The blocks, or parts of the first, that may change. @type {Drawn[]} */
   #drawn = [];
   /** @type {HTMLElement | null} */
@@ -30,7 +42,8 @@ export class GrowingMarkdown {
    */
   constructor(element, parser) {
     this.#element = element;
-    this.#tail = new MarkdownTail(parser);
+    this.#markdown = new MarkdownTail(parser);
+    this.#tail = this.#markdown;
   }
 
   /**
@@ -39,7 +52,15 @@ export class GrowingMarkdown {
    * @param {string} text
    */
   add(text) {
-    this.#tail.add(text);
+    const markdown = beginning(text, this.#left);
+    this.#left -= sizeOf(markdown);
+    this.#markdown.add(markdown);
+    if (markdown !== text) {
+      this.#left = 0;
+      this.#markdown.end();
+      this.#plain ??= new MarkdownTail(null);
+      this.#plain.add(text.slice(markdown.length));
+    }
     this.#isStale ||= text !== "";
   }
 
@@ -47,7 +68,8 @@ export class GrowingMarkdown {
   end() {
     this.#isStale ||= !this.#ended;
     this.#ended = true;
-    this.#tail.end();
+    this.#markdown.end();
+    this.#plain?.end();
   }
 
   /**
@@ -58,6 +80,9 @@ export class GrowingMarkdown {
   paint(until) {
     while (this.#isStale) {
       this.#isStale = !this.#drawStep();
+      if (this.#isStale) {
+        this.#element.getBoundingClientRect(); // laying it out takes time as well
+      }
       if (performance.now() >= until) {
         break;
       }
@@ -72,14 +97,27 @@ export class GrowingMarkdown {
       redraw(this.#open(), this.#drawn, blocks);
     }
     for (const { dom } of this.#drawn.splice(0, over)) {
-      this.#open().append(dom);
-      this.#filled += sizeOf(dom);
+      this.#place(dom);
+      this.#filled += blocksIn(dom);
     }
-    if (this.#drawn.length > 0) {
-      this.#open().append(...this.#drawn.map(({ dom }) => dom));
+    for (const { dom } of this.#drawn) {
+      this.#place(dom);
     }
     forgetParts(this.#drawn[0], parts);
+    if (isLast && this.#plain && this.#tail !== this.#plain) {
+      this.#tail = this.#plain;
+      return false;
+    }
     return isLast;
+  }
+
+  /** @param {ChildNode} block What stands behind all others, or is to. */
+  #place(block) {
+    const section = this.#open();
+    // What is put where it is already is laid out anew.
+    if (block.parentNode !== section) {
+      section.append(block);
+    }
   }
 
   /** Return where the next block goes. */
@@ -95,8 +133,8 @@ export class GrowingMarkdown {
 }
 
 /** @param {ChildNode} block */
-function sizeOf(block) {
-  return 1 + (block instanceof Element ? block.querySelectorAll("li, tr").length : 0);
+function blocksIn(block) {
+  return 1 + (block instanceof Element ? block.querySelectorAll("li, tr, .verbatim > span").length : 0);
 }
 
 /**

@@ -6,7 +6,8 @@
  * it was cut, and is what parsing all of it at once gives.
  */
 
-import { languageOf, parseBlocks, verbatim, wholeCharacters } from "./markdown-tree.js";
+import { languageOf, parseBlocks, verbatim } from "./markdown-tree.js";
+import { beginning } from "./text-size.js";
 
 /**
  * @typedef {import("markdown-it").MarkdownIt} MarkdownIt
@@ -23,21 +24,21 @@ import { languageOf, parseBlocks, verbatim, wholeCharacters } from "./markdown-t
  * @property {(text: string) => MarkdownNode} node
  */
 
-/** A block, item or row that is longer ends here: what is parsed again has a bound, in characters. */
-const MAX_BLOCK = 32_768;
+/** A block, item or row that is larger ends here: what is parsed again has a bound. See text-size.js. */
+const MAX_BLOCK = 16_384;
 /**
- * A list or table that has more items or rows goes on in another: what the browser lays out anew has a
- * bound. A table's next piece has the head again.
+ * A list, table or plain text that has more items, rows or pieces goes on in another: what the browser
+ * lays out anew has a bound. A table's next piece has the head again.
  */
-export const MAX_PARTS = 200;
+export const MAX_PARTS = 100;
 /** With how much to begin where a lot has come. */
-const FIRST_ROOM = 4096;
+const FIRST_ROOM = 2048;
 
 /** A last line that is only markers shows when it is known what they mean. */
 const MARKERS = /^[ \t>]*(?:[-+*_=#~`|:]+|\d{1,9}[.)])[ \t]*$/;
 
 /** @type {Verbatim} */
-const PLAIN_TEXT = { close: /(?!)/, node: (text) => verbatim("div", { class: "plain" }, text) };
+const PLAIN_TEXT = { close: /(?!)/, node: (text) => verbatim("div", { class: "verbatim" }, text) };
 
 /** A text that grows, and is taken step by step. */
 export class MarkdownTail {
@@ -82,14 +83,14 @@ export class MarkdownTail {
    * @returns {Step}
    */
   step() {
-    for (let size = FIRST_ROOM; ; size *= 2) {
-      const isAll = this.#text.length <= size && this.#text.length < MAX_BLOCK;
-      const room = isAll ? this.#text : this.#text.slice(0, wholeCharacters(this.#text, size));
+    // What stands as it is takes no parsing.
+    for (let size = this.#verbatim ? MAX_BLOCK : FIRST_ROOM; ; size *= 2) {
+      const room = beginning(this.#text, size);
       const step = this.#settle(room);
       if (step) {
         return step;
       }
-      if (isAll) {
+      if (room === this.#text) {
         return this.#rest();
       }
       if (size >= MAX_BLOCK) {
@@ -108,7 +109,7 @@ export class MarkdownTail {
   /**
    * End a block that is too long.
    *
-   * @param {string} room The text's first `MAX_BLOCK` characters.
+   * @param {string} room The text's beginning, as large as a block may be.
    * @returns {Step}
    */
   #cut(room) {
@@ -232,13 +233,21 @@ export class MarkdownTail {
    * @returns {Step | null}
    */
   #settlePieces(text) {
-    const blocks = this.#parse(text);
-    const over = blocks[0]?.children.slice(0, -1) ?? [];
-    if (over.length === 0) {
+    const [block] = this.#parse(text);
+    const isPlain = this.#verbatim === PLAIN_TEXT;
+    const left = isPlain ? MAX_PARTS - this.#parts : Infinity;
+    const over = block?.children.slice(0, -1).slice(0, left) ?? [];
+    if (!block || over.length === 0) {
       return null;
     }
     this.#forget(over.reduce((length, piece) => length + (piece.children[0]?.text.length ?? 0), 0));
-    return { blocks, over: 0, parts: over.length, isLast: false };
+    if (over.length < left) {
+      this.#parts += isPlain ? over.length : 0;
+      return { blocks: [block], over: 0, parts: over.length, isLast: false };
+    }
+    block.children = over;
+    this.#parts = 0;
+    return { blocks: [block], over: 1, parts: 0, isLast: false };
   }
 
   /** @param {string} text What the tail begins with. */

@@ -16,10 +16,11 @@ import { isSafeLink } from "./links.js";
 
 /** Elements may be so deep in each other. Browsers lay out by recursion. */
 const MAX_DEPTH = 60;
-/** Text as it stands is laid out in pieces: whole lines of so many characters together ... */
+/** Text as it stands is laid out in pieces: whole lines of so many characters together, or so many ... */
 const PIECE = 2048;
+const PIECE_LINES = 256;
 /** ... unless a line is longer than this. */
-const MAX_LINE = 16_384;
+const MAX_LINE = 8192;
 /** What stands on a block of code, in characters. */
 const MAX_LANGUAGE = 40;
 
@@ -76,11 +77,15 @@ export function verbatim(tag, attributes, text) {
  */
 function pieceEnd(text, start) {
   const longest = start + MAX_LINE;
-  const lineEnd = text.indexOf("\n", start + PIECE) + 1;
-  if (lineEnd > 0 && lineEnd <= longest) {
-    return lineEnd;
+  let end = start;
+  for (let lines = 0; lines < PIECE_LINES && end < start + PIECE; lines += 1) {
+    const lineEnd = text.indexOf("\n", end) + 1;
+    if (lineEnd === 0 || lineEnd > longest) {
+      return text.length <= longest ? text.length : wholeCharacters(text, longest);
+    }
+    end = lineEnd;
   }
-  return text.length <= longest ? text.length : wholeCharacters(text, longest);
+  return end;
 }
 
 /**

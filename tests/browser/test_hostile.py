@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from dripline_server.fake_ollama import Fault, Reply, Script
+from dripline_server.fake_ollama import Ending, Fault, Reply, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import chat_server
 
@@ -87,3 +87,22 @@ async def test_one_huge_token_does_not_widen_the_page(opener: Opener) -> None:
         sideways = "e => e.scrollWidth - e.clientWidth"
         assert await chat.page.locator("main").evaluate(sideways) == 0
         assert await chat.page.locator(":root").evaluate(sideways) == 0
+
+
+async def test_the_page_is_usable_while_a_huge_answer_is_drawn(opener: Opener) -> None:
+    """What is typed appears, one can scroll away, and Stop stops, before all is drawn."""
+    tokens = ["- a\n" * 2**18] * 8
+    async with chat_server(Script(tokens, fault=Fault.stall(at_token=8))) as (ollama, server):
+        chat = await opener(server.url)
+        await chat.ask("Much")
+        await chat.wait_for("document.querySelectorAll('.answer li').length > 1000")
+        await chat.message.press_sequentially("Meanwhile")
+        await expect(chat.message).to_have_value("Meanwhile")
+        await chat.page.locator("main").hover()
+        await chat.page.mouse.wheel(0, -2000)
+        await expect(chat.page.get_by_role("button", name="To the end")).to_be_visible()
+        await chat.stop.click()
+        assert await (await ollama.wait_for_request()).wait_ended() is Ending.CLIENT_LEFT
+        await expect(chat.stop).to_be_hidden()
+        shown = await chat.text.evaluate("text => text.textContent.length")
+        assert 0 < shown < sum(map(len, tokens)) / 2

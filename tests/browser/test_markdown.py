@@ -276,7 +276,7 @@ async def test_a_frame_takes_as_long_at_the_end_as_at_the_beginning(page: Page) 
 async def test_long_lists_go_on_in_pieces(page: Page, item: str) -> None:
     """Where a list or table goes on in another depends on the text, not on how it came."""
     head = "|h|i|\n|-|-|\n" if item.startswith("|") else ""
-    text = f"Before\n\n{head}{item * 450}\nAfter\n"
+    text = f"Before\n\n{head}{item * 250}\nAfter\n"
     both = "([text]) => [drawPieces(text.split(/(?<=\\n)/)), drawPieces([text])]"
     grown, whole = await page.evaluate(both, [text])
     assert grown == whole
@@ -289,9 +289,59 @@ async def test_long_lists_go_on_in_pieces(page: Page, item: str) -> None:
             e.getAttribute("start") ?? e.querySelectorAll("th").length,
         ]);
     }"""
-    starts = ["1", "201", "401"] if item.startswith("1") else [2, 2, 2] if head else [0, 0, 0]
-    wanted = [list(pair) for pair in zip([200, 200, 50], starts, strict=True)]
+    starts = ["1", "101", "201"] if item.startswith("1") else [2, 2, 2] if head else [0, 0, 0]
+    wanted = [list(pair) for pair in zip([100, 100, 50], starts, strict=True)]
     assert await page.evaluate(shape, [whole]) == wanted
+
+
+async def test_beyond_a_bound_text_is_plain(page: Page) -> None:
+    """All of an endless list appears, its end as it stands, however it was cut."""
+    text = "- a\n" * 100_000
+    shape = """([pieces]) => {
+        const element = document.createElement("div");
+        element.innerHTML = drawPieces(pieces);
+        return {
+            items: element.querySelectorAll("li").length,
+            plain: [...element.querySelectorAll(".verbatim")].map((e) => e.textContent.length),
+        };
+    }"""
+    whole = await page.evaluate(shape, [[text]])
+    assert sum(whole["plain"]) == len(text) - whole["items"] * len("- a\n")
+    assert 10_000 < whole["items"] < 20_000
+    assert len(whole["plain"]) > 1  # what is laid out anew is but a part of it
+    cut = [text[at : at + 17_001] for at in range(0, len(text), 17_001)]
+    assert await page.evaluate(shape, [cut]) == whole
+
+
+@pytest.mark.parametrize("lines", ["x\n" * 5000, "y" * 50_000])
+async def test_long_code_is_one_block(page: Page, lines: str) -> None:
+    """However short or long its lines are."""
+    count = """([text]) => {
+        const element = document.createElement("div");
+        element.innerHTML = drawPieces([text]);
+        return element.querySelectorAll("pre").length;
+    }"""
+    assert await page.evaluate(count, [f"```\n{lines}\n```\n"]) == 1
+
+
+@pytest.mark.parametrize("line", ["    code\n", "- a\n", "| a | b |\n"])
+async def test_what_is_drawn_stays_where_it_is(page: Page, line: str) -> None:
+    """What comes behind takes nothing off the page, not even for a moment."""
+    removed = await page.evaluate(
+        """async ([lines]) => {
+            const element = document.createElement("div");
+            const markdown = new Growing(element);
+            const observer = new MutationObserver(() => {});
+            observer.observe(element, { childList: true, subtree: true });
+            for (const line of lines) {
+                markdown.add(line);
+                markdown.paint(Infinity);
+            }
+            return observer.takeRecords().flatMap((record) => [...record.removedNodes]).length;
+        }""",
+        [["| a | b |\n|---|---|\n"] * line.startswith("|") + [line] * 50],
+    )
+    assert removed == 0
 
 
 @pytest.mark.parametrize("item", ["- a\n", "|a|b|\n"])
