@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -59,10 +60,15 @@ async def run(options: Options) -> Section:
         section.notes.append("Not measured: there is no Chromium here.")
         return section
     tokens = long_answer(TOKENS // 50 if options.quick else TOKENS)
-    script = Script(tokens, Pace(tokens_per_second=RATE))
+    size = 2**20 // 50 if options.quick else 2**20
+    models = {
+        "story": Script(tokens, Pace(tokens_per_second=RATE)),
+        "mixed-markdown": Script(["".join(long_answer(size))[:size]]),
+        "list-items": Script(["- a\n" * (size // 4)]),
+    }
     async with (
         chromium() as browser,
-        chat_server(script) as (ollama, server),
+        chat_server(models, model="story") as (ollama, server),
         open_page(browser, server.url) as chat,
     ):
         devtools = await chat.page.context.new_cdp_session(chat.page)
@@ -71,13 +77,13 @@ async def run(options: Options) -> Section:
         await browser.start_tracing(page=chat.page, categories=["toplevel"])
         times = await _show(chat, ollama, devtools, "TaskDuration", len(tokens))
         longest = await _longest_task(browser)
-        long: list[float] = await chat.page.evaluate("window.longTasks")
+        section.notes.append(f"Long tasks in the first answer: {await _long_tasks(chat)}.")
         heap = await _show(chat, ollama, devtools, "JSHeapUsedSize", len(tokens))
+        for name in [*models][1:]:
+            section.notes.append(f"{size:,} characters in one token, {await _at_once(chat, name)}.")
         anew = [await _parse_anew(chat, tokens, quarter) for quarter in range(4)]
     _report(section, len(tokens), times, heap, anew)
     section.verdicts.append(Verdict(WORK, "longest task, CPU ms", longest, 50))
-    said = f"{len(long)}, the longest {max(long):.0f} ms" if long else "none"
-    section.notes.append(f"Long tasks in the first answer: {said}.")
     return section
 
 
@@ -113,6 +119,24 @@ async def _longest_task(browser: Browser) -> float:
         and "tdur" in event
     )
     return max(tasks) / 1000
+
+
+async def _at_once(chat: ChatPage, model: str) -> str:
+    """Say how long an answer that comes as a whole takes until it is drawn."""
+    await _long_tasks(chat)  # of what was before
+    await chat.model.select_option(f"{model}:latest")
+    answers = await chat.answers.count()
+    began = time.perf_counter()
+    await chat.ask("All at once")
+    await chat.wait_answered(answers + 1)
+    took = time.perf_counter() - began
+    return f"{model}: drawn in {took:.1f} s; long tasks: {await _long_tasks(chat)}"
+
+
+async def _long_tasks(chat: ChatPage) -> str:
+    """Say what the page was told of since the last call."""
+    long: list[float] = await chat.page.evaluate("window.longTasks.splice(0)")
+    return f"{len(long)}, the longest {max(long):.0f} ms" if long else "none"
 
 
 async def _metric(devtools: CDPSession, name: str) -> float:

@@ -38,6 +38,8 @@ async def test_a_quick_run_measures_the_page() -> None:
     quarters = {name: cost for name, cost, *_ in rows[2:]}
     assert list(quarters) == ["| first", "| second", "| third", "| last"]
     assert all(float(cost) > 0 for cost in quarters.values())
+    assert "Long tasks in the first answer: " in out
+    assert out.count(" in one token, ") == 2
 
 
 async def test_a_quick_run_checks_what_decoders_say() -> None:
