@@ -110,8 +110,10 @@ async def terminal(
             **environment,
         }
         settings = [f"{name}={value}" for name, value in variables.items()]
+        # rich believes the last two, whatever the terminal's size is.
+        unset = ["-u", "NO_COLOR", "-u", "COLUMNS", "-u", "LINES"]
         command = shlex.join(
-            ["/usr/bin/env", "-u", "NO_COLOR", *settings, str(BIN / arguments[0]), *arguments[1:]]
+            ["/usr/bin/env", *unset, *settings, str(BIN / arguments[0]), *arguments[1:]]
         )
         size = ["-x", str(width), "-y", str(height)]
         await one.run(

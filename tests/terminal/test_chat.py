@@ -98,6 +98,24 @@ async def test_a_window_may_change_its_size() -> None:
     assert text.count("Ctrl-C stops") == 0
 
 
+@pytest.mark.parametrize("size", [(40, 12), (20, 24)], ids=str)
+async def test_a_window_may_become_much_smaller(size: tuple[int, int]) -> None:
+    """A quarter of a full screen is left: what was live is taken back all the same."""
+    words = [f"n{i} 東京 " for i in range(150)]
+    async with stack(Script(words, fault=Fault.stall(at_token=140))) as s, chat(s) as t:
+        for count in (1, 2):
+            await t.type("/help")
+            await t.wait(lambda text, count=count: text.count("press the button") == count)  # type: ignore[misc]
+        await t.type("Hi")
+        wide = NUMBERED.findall(await t.wait("n139"))
+        await t.resize(*size)
+        await t.wait(lambda text: 0 < len(NUMBERED.findall(text)) < len(wide))
+        await t.press("C-c")
+        text = await t.wait("stopped")
+    assert NUMBERED.findall(text) == [str(i) for i in range(140)]
+    assert "Ctrl-C stops" not in text
+
+
 @pytest.mark.parametrize("loading", [False, True], ids=["answering", "loading"])
 async def test_ctrl_c_stops_the_answer_and_then_the_chat(loading: bool) -> None:
     """The model really stops; the chat goes on with what had come; a second Ctrl-C leaves."""

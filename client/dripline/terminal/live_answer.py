@@ -24,7 +24,7 @@ from dripline.terminal.live_screen import LiveScreen
 from dripline.terminal.markdown_blocks import Block, BlockSplitter
 from dripline.terminal.markdown_lines import draw, lines_of
 from dripline.terminal.output import Output
-from dripline.visible import visible
+from dripline.visible import VisiblePieces, visible
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _FOLDED_LINES = 4
@@ -50,6 +50,7 @@ class LiveAnswer:
         self._answer = Answer()
         self._splitter = BlockSplitter()
         self._new_text: list[str] = []
+        self._pieces = VisiblePieces()
         self._staying: list[str] = []
         self._began = False
         self._thought = ""
@@ -104,8 +105,7 @@ class LiveAnswer:
         if now < self._paint_after:
             return
         self._take_new()
-        live = self._live_lines()[-(self._screen.height - 1) :] if self._screen.height > 1 else []
-        self._draw([*live, *lines_of(self._console, self._state_line(now))])
+        self._draw([*self._live_lines(), *lines_of(self._console, self._state_line(now))])
         self._paint_after = now + (self._clock() - now) / _PAINT_SHARE
 
     def close(self) -> None:
@@ -139,14 +139,12 @@ class LiveAnswer:
         self._add(line, joined=True)
 
     def _take_new(self, *, last: bool = False) -> None:
-        text = "".join(self._new_text)
+        text = self._pieces.feed("".join(self._new_text))
         self._new_text.clear()
-        if text.endswith("\r") and not last:
-            # The LF that makes a line end of it may come with the next token.
-            text = text[:-1]
-            self._new_text.append("\r")
+        if last:
+            text += self._pieces.close()
         if text:
-            self._add_blocks(self._splitter.feed(visible(text)))
+            self._add_blocks(self._splitter.feed(text))
         if self._output.unfold and self._thinks:
             whole = self._thought.rfind("\n") + 1
             if whole > self._thought_shown:
@@ -194,8 +192,9 @@ class LiveAnswer:
         spinner = _SPINNER[int(seconds * 10) % len(_SPINNER)]
         hint = " · Ctrl-T folds" if self._thinks and self._output.unfold else ""
         hint = " · Ctrl-T unfolds" if self._thinks and not self._output.unfold else hint
-        line = f"{spinner} {self._state} · {seconds:.0f} s{hint} · Ctrl-C stops"
-        return Text(line, "dim", no_wrap=True, overflow="ellipsis")
+        line = Text(f"{spinner} {self._state} · {seconds:.0f} s{hint} · Ctrl-C stops", "dim")
+        line.truncate(self._console.width - 1, overflow="ellipsis")
+        return line
 
 
 def _thought(text: str) -> RenderableType:

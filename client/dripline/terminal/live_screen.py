@@ -8,7 +8,9 @@ lines of what is too high, and it does not know what a new width has done to its
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, takewhile
 
+from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
@@ -27,18 +29,9 @@ class LiveScreen:
         self._live: list[str] = []
         self._width = console.width
 
-    @property
-    def height(self) -> int:
-        """How many live lines there may be.
-
-        Half of the screen: a live line that a smaller window pushes into the scrollback could not
-        be taken back.
-        """
-        return max(2, self._console.height // 2)
-
     def draw(self, staying: Sequence[str], live: Sequence[str]) -> None:
         """Write lines that stay, and the live lines anew below them; those beyond are left out."""
-        live = list(live)[-self.height :]
+        live = self._fitting(live)
         width = self._console.width
         if not staying and live == self._live and width == self._width:
             return
@@ -54,6 +47,17 @@ class LiveScreen:
         self._console.file.write("".join(parts))
         self._console.file.flush()
 
+    def _fitting(self, live: Sequence[str]) -> list[str]:
+        """Return the last of the lines: as many as a window of a quarter of this one's size holds.
+
+        A live line that a smaller window pushes into the scrollback could not be taken back. (On a
+        screen that is not full yet, tmux does that sooner: it keeps the empty rows at the bottom.)
+        """
+        width, room = self._console.width // 2, self._console.height // 2 - 1  # for the cursor
+        rows = accumulate(_rows(line, width) for line in reversed(live))
+        count = max(1, sum(1 for _ in takewhile(lambda row: row <= room, rows)))
+        return list(live)[-count:]
+
     def _unchanged(self, live: list[str]) -> int:
         """Return how many lines at the top are drawn already."""
         pairs = zip(self._live, live, strict=False)
@@ -66,6 +70,9 @@ class LiveScreen:
         """Return how many rows the live lines take, now that the terminal has broken them anew."""
         if width >= self._width:
             return len(self._live)
-        return sum(
-            max(1, -(-Text.from_ansi(line).cell_len // max(1, width))) for line in self._live
-        )
+        return sum(_rows(line, width) for line in self._live)
+
+
+def _rows(line: str, width: int) -> int:
+    """Return how many rows a terminal breaks a line into."""
+    return max(1, len(chop_cells(Text.from_ansi(line).plain, max(1, width))))
