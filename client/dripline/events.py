@@ -72,7 +72,7 @@ class Thinking:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class TextMessage:
     """A piece of the answer's text.
 
@@ -83,6 +83,15 @@ class TextMessage:
 
     content: str
     logprobs: list[dict[str, Any]] | None = None
+
+    def __init__(self, content: str, logprobs: list[dict[str, Any]] | None = None) -> None:
+        # There is one for nearly each token: 0.22 and not 0.31 µs, as a frozen class sets fields.
+        _set_content(self, content)
+        _set_logprobs(self, logprobs)
+
+
+_set_content = TextMessage.__dict__["content"].__set__
+_set_logprobs = TextMessage.__dict__["logprobs"].__set__
 
 
 @dataclass(frozen=True, slots=True)

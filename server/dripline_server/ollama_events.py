@@ -37,6 +37,14 @@ class OllamaAnswer:
         events: list[Event] = []
         for chunk in chunks:
             message = chunk.get("message") or {}
+            # Nearly all chunks have a role and a content alone: 0.3 and not 0.45 µs.
+            usual = len(message) == 2 and "role" in message and "content" in message
+            if usual and "logprobs" not in chunk:
+                if content := message["content"]:
+                    events.append(TextMessage(str(content)))
+                if chunk.get("done"):
+                    self._add_done(chunk)
+                continue
             if thinking := message.get("thinking"):
                 events.append(Thinking(str(thinking)))
             if content := message.get("content"):

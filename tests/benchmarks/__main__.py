@@ -36,7 +36,6 @@ def main() -> int:
     options = Options(asked.quick, asked.rounds or (1 if asked.quick else 3), asked.peers)
     names = asked.only or SECTIONS
     sections = uvloop.run(_run(names, options))
-    print("\n".join(map(str, sections)))
     if not asked.quick:
         print(verdicts(sections))
     if not (asked.quick or asked.only or asked.peers):
@@ -50,6 +49,7 @@ async def _run(names: Sequence[str], options: Options) -> list[Section]:
         print(f"{name} ...", file=sys.stderr)
         module = importlib.import_module(f"tests.benchmarks.{name}")
         found.append(await module.run(options))
+        print(found[-1])
     return found
 
 

@@ -102,13 +102,13 @@ class MemoryRunLog:
         batch = Batch(self._next_seq, payloads)
         self._payloads.extend(payloads)
         self._next_seq += len(payloads)
-        cost = _cost(payloads)
-        self._count(cost)
+        size = sum(map(len, payloads))
+        self._count(size + OVERHEAD * len(payloads))
         self.is_free = not self._beyond()
         for reader in self._readers:
             if (news := reader.news) and not news.done():
                 # It has all that came before.
-                if last or cost > BATCH_BYTES:
+                if last or size > BATCH_BYTES:
                     news.set_result(None)
                 else:
                     self._offer(batch, reader, news)
@@ -249,10 +249,6 @@ class MemoryRunLog:
     def _count(self, change: int) -> None:
         self._bytes += change
         self._budget.used += change
-
-
-def _cost(payloads: Sequence[bytes]) -> int:
-    return sum(map(len, payloads)) + OVERHEAD * len(payloads)
 
 
 class MemoryRunLogs:
