@@ -163,6 +163,20 @@ async def test_an_entry_in_doubt(durable: RedisServer, how: str) -> None:
         assert await (await s.attach(b, first.run_id)).read() == whole
 
 
+async def test_a_reader_that_was_cut_off_while_redis_was_away(durable: RedisServer) -> None:
+    """It knows more than Redis does, until the owner has made up for that: it is waited for."""
+    async with several(MODELS, durable, lease_time=2) as s:
+        a, b = s.servers
+        first = await s.chat(a, model="half")
+        await first.read(until=3)
+        durable.kill()
+        assert await s.stop(a, first.run_id) == 202
+        whole = await first.read()
+        durable.start()
+        assert (await s.attach(b, first.run_id, len(whole))).response.status == 204
+        assert (await s.attach(b, first.run_id, len(whole) + 1)).response.status == 400
+
+
 async def test_few_connections_and_no_storm(redis: RedisServer) -> None:
     """Two connections for each server, however much goes on; few attempts while Redis hangs."""
     async with several(MODELS, redis, lease_time=2) as s, Redis.from_url(redis.url) as client:

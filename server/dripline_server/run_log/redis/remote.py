@@ -77,9 +77,15 @@ class RemoteRun:
     async def log_state(self, seen: int = 0) -> LogState:
         """See `ReadableLog.state`; a run whose owner has died has ended.
 
-        It is Redis that is asked, which has whatever a reader was given anywhere.
+        Redis has whatever a reader was given anywhere. Only where it was away, it has some of that
+        when the owner has made up for it, which takes a few looks.
         """
         state, _ = await self._look()
+        for _ in range(LOOKS):
+            if seen <= state.last or state.finished:
+                break
+            await asyncio.sleep(self._link.period)
+            state, _ = await self._look()
         if not state.finished and await self._owner_is_dead():
             await self.give_up()
             state, _ = await self._look()
