@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -52,10 +52,13 @@ async def test_endless_headers(fill: bytes) -> None:
         answer = asyncio.ensure_future(reader.readline())
         for number in range(10_000):
             writer.write(fill % number)
-            await writer.drain()
+            with suppress(ConnectionError):
+                await writer.drain()
             if answer.done():
                 break
-        assert b" 400 " in await answer
+        # What is still on its way when the server closes makes a reset, which may overtake the 400.
+        (got,) = await asyncio.gather(answer, return_exceptions=True)
+        assert isinstance(got, ConnectionError) or (isinstance(got, bytes) and b" 400 " in got)
 
 
 async def test_too_large_without_a_length() -> None:
