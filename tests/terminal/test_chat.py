@@ -217,6 +217,17 @@ async def test_commands() -> None:
         await t.wait(lambda text: text.count("4 heard.") == 5)
 
 
+async def test_tab_completes_however_fast_one_types() -> None:
+    """Right after a letter and right before one, as when all was typed while an answer came."""
+    script = Script(["Only this"], fault=Fault.stall(at_token=1))
+    async with stack({"alpha": script, "beta": script}) as s, chat(s, "--model", "alpha") as t:
+        await t.type("Hi")
+        await t.wait("Only this")
+        await t.type("/mod\t be\t")
+        await t.press("C-c")
+        await t.wait("beta:latest answers from now on")
+
+
 async def test_a_drop_is_one_quiet_line() -> None:
     """The answer is whole, and there once."""
     text = " ".join(f"n{i}" for i in range(100))

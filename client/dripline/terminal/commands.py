@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -57,9 +57,7 @@ async def run_command(chat: Chat, line: str) -> None:
     await command.run(chat, argument)
 
 
-async def complete(
-    chat: Chat, document: Document, event: CompleteEvent
-) -> AsyncGenerator[Completion, None]:
+def complete(chat: Chat, document: Document, event: CompleteEvent) -> Iterator[Completion]:
     """Give what can stand at the cursor."""
     line = document.text_before_cursor
     if not line.startswith("/") or "\n" in line:
@@ -73,8 +71,7 @@ async def complete(
         return
     found = COMMANDS.get(_ALIASES.get(name, name))
     if found and found.takes == "path":
-        for completion in PathCompleter(expanduser=True).get_completions(Document(argument), event):
-            yield completion
+        yield from PathCompleter(expanduser=True).get_completions(Document(argument), event)
     elif found:
         for choice, meaning in _choices(chat, found.takes):
             if choice.startswith(argument):

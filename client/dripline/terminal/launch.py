@@ -6,13 +6,11 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
 import aiohttp
-from prompt_toolkit.completion import CompleteEvent, Completion
-from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
 from rich.console import Console
@@ -97,13 +95,10 @@ def _prompt(chat: Chat, keyboard: Input) -> Questions:
     if trouble:
         chat.output.note(trouble)
 
-    def completions(document: Document, event: CompleteEvent) -> AsyncGenerator[Completion, None]:
-        return complete(chat, document, event)
-
     return PromptQuestions(
         keyboard=keyboard,
         history=history,
-        complete=completions,
+        complete=partial(complete, chat),
         prompt=partial(_prompt_sign, chat),
         toolbar=partial(_toolbar, chat),
         show_thinking=partial(show_thinking, chat),

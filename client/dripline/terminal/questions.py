@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable
-from typing import Never, Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
+from prompt_toolkit.buffer import Buffer, CompletionState
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition, to_filter
@@ -21,7 +22,7 @@ from prompt_toolkit.styles import Style
 from dripline.bounded_read import MIB
 from dripline.errors import RequestError
 
-Complete = Callable[[Document, CompleteEvent], AsyncGenerator[Completion, None]]
+Complete = Callable[[Document, CompleteEvent], Iterator[Completion]]
 _STYLE = Style.from_dict({"bottom-toolbar": "noreverse ansibrightblack"})
 _QUOTES = '"""'
 _MAX_LINE = 64 * MIB
@@ -99,25 +100,33 @@ class PromptQuestions:
 
 
 class _CommandCompleter(Completer):
-    """Hands on to a generator that may wait."""
+    """What the commands know, in the form that the prompt takes."""
 
     def __init__(self, complete: Complete) -> None:
         self._complete = complete
 
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Never:
-        """Never called: the prompt asks for the other one."""
-        raise NotImplementedError
-
-    async def get_completions_async(
+    def get_completions(
         self, document: Document, complete_event: CompleteEvent
-    ) -> AsyncGenerator[Completion, None]:
+    ) -> Iterator[Completion]:
         """Give what can stand at the cursor."""
-        async for completion in self._complete(document, complete_event):
-            yield completion
+        return self._complete(document, complete_event)
 
 
 def _types_a_command() -> bool:
     return get_app().current_buffer.text.startswith("/")
+
+
+def _complete_next(typed: Buffer) -> None:
+    """Put in the first completion, or the next one.
+
+    prompt_toolkit's Tab only starts a task, and does nothing where one goes on already. It would be
+    lost whenever it comes right after a letter, or right before one.
+    """
+    if not typed.complete_state:
+        event = CompleteEvent(completion_requested=True)
+        found = list(typed.completer.get_completions(typed.document, event))
+        typed.complete_state = CompletionState(typed.document, found) if found else None
+    typed.complete_next()
 
 
 def _bindings(show_thinking: Callable[[], None]) -> KeyBindings:
@@ -129,6 +138,10 @@ def _bindings(show_thinking: Callable[[], None]) -> KeyBindings:
         # A byte that is no UTF-8 could not be sent, nor be kept in the history.
         typed.text = typed.text.encode("utf-8", "replace").decode()
         typed.validate_and_handle()
+
+    @bindings.add("tab")
+    def _(event: KeyPressEvent) -> None:
+        _complete_next(event.current_buffer)
 
     @bindings.add("escape", "enter")
     @bindings.add("c-j")
