@@ -48,6 +48,10 @@ class Terminal:
         await self.run("send-keys", "-l", text)
         await self.press(*(keys or ("Enter",)))
 
+    async def type_bytes(self, raw: bytes) -> None:
+        """Type bytes as they are, be they text or not."""
+        await self.run("send-keys", "-H", *(f"{byte:x}" for byte in raw))
+
     async def paste(self, text: str) -> None:
         """Paste, with brackets where the program asked for them."""
         await self.run("set-buffer", "--", text)
@@ -110,8 +114,7 @@ async def terminal(
             **environment,
         }
         settings = [f"{name}={value}" for name, value in variables.items()]
-        # rich believes the last two, whatever the terminal's size is.
-        unset = ["-u", "NO_COLOR", "-u", "COLUMNS", "-u", "LINES"]
+        unset = ["-u", "NO_COLOR"]
         command = shlex.join(
             ["/usr/bin/env", *unset, *settings, str(BIN / arguments[0]), *arguments[1:]]
         )

@@ -98,11 +98,15 @@ async def test_a_window_may_change_its_size() -> None:
     assert text.count("Ctrl-C stops") == 0
 
 
+@pytest.mark.parametrize("exported", [{}, {"COLUMNS": "80", "LINES": "24"}], ids=str)
 @pytest.mark.parametrize("size", [(40, 12), (20, 24)], ids=str)
-async def test_a_window_may_become_much_smaller(size: tuple[int, int]) -> None:
+async def test_a_window_may_become_much_smaller(
+    size: tuple[int, int], exported: dict[str, str]
+) -> None:
     """A quarter of a full screen is left: what was live is taken back all the same."""
     words = [f"n{i} 東京 " for i in range(150)]
-    async with stack(Script(words, fault=Fault.stall(at_token=140))) as s, chat(s) as t:
+    script = Script(words, fault=Fault.stall(at_token=140))
+    async with stack(script) as s, chat(s, environment=exported) as t:
         for count in (1, 2):
             await t.type("/help")
             await t.wait(lambda text, count=count: text.count("press the button") == count)  # type: ignore[misc]
@@ -164,6 +168,18 @@ async def test_messages_of_several_lines_and_the_history(tmp_path: Path) -> None
         async with chat(s, home=tmp_path) as t:
             await t.press("Up")
             await t.wait("four")
+
+
+async def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """They are sent, and kept in the history, as a question mark each."""
+    async with stack(Script("Yes.")) as s:
+        async with chat(s, home=tmp_path) as t:
+            await t.type_bytes("Gr\xfc\xdfe\r".encode("latin-1"))
+            await t.wait("in all")
+        assert asked(s) == ["Gr??e"]
+        async with chat(s, home=tmp_path) as t:
+            await t.press("Up")
+            await t.wait("> Gr??e")
 
 
 async def test_commands() -> None:

@@ -13,7 +13,6 @@ from functools import partial
 import aiohttp
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
-from rich.console import Console
 
 from dripline.chat import ChatClient
 from dripline.errors import DriplineError, TransportError
@@ -26,7 +25,7 @@ from dripline.terminal.keys import raw
 from dripline.terminal.output import Output
 from dripline.terminal.plain_output import PlainOutput
 from dripline.terminal.questions import PipedQuestions, PromptQuestions, Questions
-from dripline.terminal.rich_output import RichOutput
+from dripline.terminal.rich_output import RichOutput, TerminalConsole
 from dripline.visible import visible
 
 
@@ -56,7 +55,7 @@ async def _run(
     def dropped(_lost: TransportError) -> None:
         chat.dropped()
 
-    console = Console(highlight=False)
+    console = TerminalConsole(highlight=False)
     can_draw = console.is_terminal and not console.is_dumb_terminal
     output: Output = RichOutput(console) if can_draw else PlainOutput()
     keyboard = create_input() if can_draw and sys.stdin.isatty() else None

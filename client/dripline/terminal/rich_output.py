@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,22 @@ from dripline.terminal.live_answer import LiveAnswer
 from dripline.terminal.markdown_blocks import BlockSplitter
 from dripline.terminal.markdown_lines import draw, lines_of
 from dripline.visible import visible
+
+
+class TerminalConsole(Console):
+    """A console of its terminal's size.
+
+    rich's own takes COLUMNS and LINES where they are exported, and sees no new size then.
+    """
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def size(self) -> ConsoleDimensions:
+        """The terminal's size now; what rich believes where there is none that knows it."""
+        try:
+            size = os.get_terminal_size(self.file.fileno())
+        except OSError:
+            return super().size
+        return ConsoleDimensions(*size) if all(size) else super().size
 
 
 class RichOutput:
