@@ -219,6 +219,27 @@ async def test_a_position_that_cannot_be(position: str) -> None:
     assert message.startswith("Last-Event-ID: ")
 
 
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ({"dialect": "morse"}, "dialect"),
+        ({"dialect": "agui", "runId": "r"}, "threadId"),
+        ({"dialect": "agui", "threadId": "x" * 257, "runId": "r"}, "threadId"),
+        ({"dialect": "ui-message"}, "messageId"),
+    ],
+    ids=str,
+)
+async def test_a_dialect_that_cannot_be(query: dict[str, str], named: str) -> None:
+    """400, which names the field."""
+    async with stack(TOLD) as s:
+        first = await start(s)
+        await first.read()
+        url = URL(f"{s.url}/runs/{first.run_id}/events").with_query(query)
+        status, code, message = await refusal(Reader(await s.http.get(url)))
+    assert (status, code) == (400, "bad_field")
+    assert message.startswith(f"{named}: ")
+
+
 async def test_a_position_that_has_been_dropped() -> None:
     """410, with the first event that is there: a loss is said."""
     async with stack(Script(["word "] * 100), log_bytes=2000) as s:

@@ -121,3 +121,48 @@ async def test_what_is_no_unicode_can_still_be_told(raises: bool) -> None:
 
     result = await ClientTool(listing).call(ToolCall("1", "listing", {}))
     assert result == ToolResult("1", "listing", "OSError: ?.txt" if raises else "?.txt", raises)
+
+
+def fit(
+    whole: int,
+    real: float,
+    one_of: Literal["C", 3],
+    items: list[int | None],
+    named: dict[str, list[bool]],
+    whatever: Any,
+) -> str:
+    return "called"
+
+
+FITS: dict[str, Any] = {
+    "whole": 1,
+    "real": 1,
+    "one_of": 3,
+    "items": [1, None],
+    "named": {"a": [True], "b": []},
+    "whatever": {"x": [None]},
+}
+MISFITS: list[tuple[str, Any]] = [
+    ("whole", 1.0),
+    ("whole", True),
+    ("real", "1"),
+    ("real", False),
+    ("one_of", "F"),
+    ("one_of", 3.0),
+    ("items", [1, "2"]),
+    ("items", {"0": 1}),
+    ("named", {"a": [1]}),
+    ("named", [True]),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), [("", None), *MISFITS], ids=str)
+async def test_arguments_are_checked_before_the_call(name: str, value: Any) -> None:
+    """Each against its type hint; what does not fit is told to the model, with what would."""
+    arguments = {**FITS, name: value} if name else FITS
+    result = await ClientTool(fit).call(ToolCall("1", "fit", arguments))
+    assert result.failed is bool(name)
+    if name:
+        assert result.content.startswith(f"{name}: should be {{")
+    else:
+        assert result.content == "called"

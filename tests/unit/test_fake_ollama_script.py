@@ -20,6 +20,7 @@ from dripline_server.fake_ollama import (
     Script,
     ToolCall,
     VirtualClock,
+    in_rounds,
 )
 from dripline_server.fake_ollama.script import Part, tokens
 
@@ -79,6 +80,7 @@ def test_pace_takes_no_time_by_default() -> None:
         (lambda: Fault.long_line(-1), "size"),
         (lambda: Script(Reply(thinking="Hm"), capabilities=["completion"]), "thinking"),
         (lambda: Script(REPLY, capabilities=["completion", "thinking"]), "tools"),
+        (in_rounds, "at least one reply"),
     ],
 )
 def test_a_wrong_value_is_named(make: Callable[[], object], named: str) -> None:
