@@ -21,6 +21,7 @@ from dripline_server.run_log.budget import Budget
 OVERHEAD = 48
 # A reader far behind gets at most about this many bytes at once, so that its buffers stay small.
 BATCH_BYTES = 64 * 1024
+BATCH_EVENTS = 1024
 # What may be between a reader's place here and what it has received: a batch, aiohttp's buffer and
 # the kernel's.
 RESUME_MARGIN = 512 * 1024
@@ -190,12 +191,10 @@ class MemoryRunLog:
         """Return what comes next for a reader, and move it on."""
         first = reader.next_seq
         index = len(self._payloads) - (self._next_seq - first)
-        end, size = index, 0
-        while end < len(self._payloads) and size < BATCH_BYTES:
-            size += len(self._payloads[end])
-            end += 1
-        reader.next_seq += end - index
-        payloads = self._payloads[index:end]
+        payloads = self._payloads[index : index + BATCH_EVENTS]
+        while len(payloads) > 1 and sum(map(len, payloads)) > BATCH_BYTES:
+            del payloads[len(payloads) // 2 :]
+        reader.next_seq += len(payloads)
         self.moved()
         return Batch(first, payloads)
 
