@@ -81,8 +81,8 @@ class ChatClient:
         url: The server's address.
         token: The bearer token that the server asks for, its DRIPLINE_TOKEN; it goes with every
             request, and is shown nowhere.
-        silence_timeout: Seconds without a byte, heartbeats counted, after which a connection
-            counts as lost; more than the server's `--heartbeat`.
+        silence_timeout: Seconds of waiting without a byte, heartbeats counted, after which a
+            connection counts as lost; more than the server's `--heartbeat`.
         max_event_size: The largest event that is taken, in bytes.
         backoff: How streams resume, and when they give up; `Backoff(attempts=0)`: never resume.
         on_drop: Called with what happened each time a stream has lost its connection, before it

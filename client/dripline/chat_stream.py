@@ -153,7 +153,7 @@ class ChatStream:
             if self._on_leave == "stop" and self.run_id and not self._over:
                 await despite_cancellation(self._stop_on_leaving())
         finally:
-            await self._disconnect()
+            self._disconnect()
 
     async def stop(self) -> None:
         """Stop the run; the stream then goes on to its `end`, "cancelled".
@@ -195,15 +195,17 @@ class ChatStream:
 
     async def _step(self) -> Event | None:
         """Go on by one event or one attempt to get more; None where no event came of it."""
-        if self._received:
-            return self._take(self._received.popleft())
-        if self._client.closed:
-            raise StreamTruncated(self.last_event_id, "the client is closed")
-        if self._reader:
-            await self._receive(self._reader)
-        else:
-            await self._resume()
-        return None
+        if not self._received:
+            if self._client.closed:
+                raise StreamTruncated(self.last_event_id, "the client is closed")
+            if self._reader is None:
+                await self._resume()
+                return None
+            try:
+                self._receive(await self._reader.read())
+            except (StreamTruncated, ServerTimeout) as lost:
+                self._lose(lost)
+        return self._take(self._received.popleft()) if self._received else None
 
     def _take(self, message: ServerSentEvent) -> Event | None:
         """Return the event, added to the answer; None where this version does not know its type."""
@@ -216,21 +218,19 @@ class ChatStream:
             self._over = isinstance(event, End)
         return event
 
-    async def _receive(self, reader: EventReader) -> None:
-        """Take what comes next, or learn that the connection is lost."""
-        try:
-            received = await reader.read()
-            if received is None:
-                raise StreamTruncated(self.last_event_id, "the body ended")
-        except (StreamTruncated, ServerTimeout) as lost:
-            self._lost = lost
-            await self._disconnect()
-            logger.info("run %s: the connection is lost: %s", self.run_id[:8], lost)
-            self._client.on_drop(lost)
-        else:
+    def _receive(self, received: list[ServerSentEvent] | None) -> None:
+        if received is None:
+            raise StreamTruncated(self.last_event_id, "the body ended")
+        if received:
             self._received.extend(received)
-            if received:
-                self._attempts.succeeded()
+            self._attempts.succeeded()
+
+    def _lose(self, lost: StreamTruncated | ServerTimeout) -> None:
+        """Note that the connection is lost."""
+        self._lost = lost
+        self._disconnect()
+        logger.info("run %s: the connection is lost: %s", self.run_id[:8], lost)
+        self._client.on_drop(lost)
 
     async def _resume(self) -> None:
         """Try once to attach again, if that can still succeed."""
@@ -287,10 +287,10 @@ class ChatStream:
             silence_timeout=self._client.silence_timeout,
         )
 
-    async def _disconnect(self) -> None:
+    def _disconnect(self) -> None:
         reader, self._reader = self._reader, None
         if reader:
-            await reader.close()
+            reader.close()
 
     async def _stop_on_leaving(self) -> None:
         try:

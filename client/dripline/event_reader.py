@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import aiohttp
 
 from dripline.errors import ServerTimeout, StreamTruncated
-from dripline.response_body import BodyBroken, chunks
+from dripline.response_body import Body, BodyBroken
 from dripline.sse import EventDecoder, ServerSentEvent
 
 MAX_EVENT_SIZE = 16 * 1024 * 1024
@@ -20,7 +18,7 @@ class EventReader:
         response: An event stream.
         last_event_id: The last event ID of the connection before.
         max_event_size: See `EventDecoder`.
-        silence_timeout: What the request was sent with, for the message.
+        silence_timeout: Seconds for which nothing may come; None: for ever.
     """
 
     def __init__(
@@ -32,7 +30,7 @@ class EventReader:
         silence_timeout: float | None,
     ) -> None:
         self._response = response
-        self._body = chunks(response)
+        self._body = Body(response, silence_timeout)
         self._decoder = EventDecoder(max_event_size, last_event_id=last_event_id)
         self._silence_timeout = silence_timeout
 
@@ -62,21 +60,16 @@ class EventReader:
             EventTooLarge: See `EventDecoder`.
         """
         try:
-            return self._decoder.feed(await anext(self._body))
-        except asyncio.CancelledError:
-            # A cancelled generator is over; what it had yet to take is still in the response.
-            self._body = chunks(self._response)
-            raise
-        except StopAsyncIteration:
-            self._decoder.feed(b"")  # Raises what it had to keep back, such as EventTooLarge.
-            return None
+            piece = await self._body.read()
         except BodyBroken as broken:
-            self._decoder.feed(b"")
+            self._decoder.feed(b"")  # Raises what it had to keep back, as below at the body's end.
             if broken.how == "timeout":
                 raise ServerTimeout(self._silence_timeout or 0.0) from broken
             raise StreamTruncated(self.last_event_id, str(broken)) from broken
+        events = self._decoder.feed(piece)
+        return events if piece else None
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the connection, unless the body has been read to its end."""
         self._response.close()
-        await self._body.aclose()
+        self._body.close()

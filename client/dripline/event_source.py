@@ -53,8 +53,8 @@ class EventSource:
             as `[DONE]`.
         reconnection_time: Seconds from a lost connection to the next, until the server's `retry`
             says otherwise.
-        silence_timeout: Seconds without a byte after which the connection counts as lost; None:
-            for ever, as servers need not send heartbeats.
+        silence_timeout: Seconds of waiting without a byte after which the connection counts as
+            lost; None: for ever, as servers need not send heartbeats.
         max_event_size: The largest event that is taken, in bytes.
         backoff: What comes on top of the reconnection time, and when to give up.
 
@@ -124,7 +124,7 @@ class EventSource:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._disconnect()
+        self._disconnect()
         if self._session and self._owns_session:
             await self._session.close()
         self._session = None
@@ -159,12 +159,12 @@ class EventSource:
         try:
             events = await reader.read()
         except TransportError as error:
-            await self._lose(error)
+            self._lose(error)
             return
         if events is not None:
             self._events.extend(events)
         elif self._may_reconnect or reader.pending:
-            await self._lose(StreamTruncated(reader.last_event_id, "the body ended"))
+            self._lose(StreamTruncated(reader.last_event_id, "the body ended"))
         else:
             self._over = True
 
@@ -191,7 +191,7 @@ class EventSource:
                 raise await refusal(response)
             check_event_stream(response)
         except DriplineError as error:
-            await self._lose(error)
+            self._lose(error)
             return
         self._attempts.connected()
         self._attempts.succeeded()
@@ -202,7 +202,7 @@ class EventSource:
             silence_timeout=self._silence_timeout,
         )
 
-    async def _lose(self, error: DriplineError) -> None:
+    def _lose(self, error: DriplineError) -> None:
         """Note why there is no connection, and whether there can be another."""
         self._lost = error
         self._may_reconnect = self._may_reconnect and may_pass(error)
@@ -210,12 +210,12 @@ class EventSource:
             self.last_event_id = reader.last_event_id
             if reader.retry is not None:
                 self.reconnection_time = reader.retry / 1000
-        await self._disconnect()
+        self._disconnect()
 
-    async def _disconnect(self) -> None:
+    def _disconnect(self) -> None:
         reader, self._reader = self._reader, None
         if reader:
-            await reader.close()
+            reader.close()
 
     def _pause(self) -> float:
         """Return the seconds that the server wants between two connections."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.client_proto import ResponseHandler
 
 from dripline.clock import Clock
 from dripline.exchange import Ending, Request
 from dripline.recording_writer import PartWriter, RecordingWriter
 from dripline.redaction import Headers, Redaction
-from dripline.response_body import BodyBroken, read_pieces
+from dripline.response_body import Body, BodyBroken
 
 # A reader's buffer while its code is slow; aiohttp's own limit.
 _READ_AHEAD = 2**16
@@ -103,25 +101,19 @@ class Recorder:
         except BaseException as error:
             part.end(_ending_of(error))
             raise
-        protocol = response.connection.protocol if response.connection else None
         decompresses = request.session.auto_decompress
         part.response(response.status, _response_headers(response, decompresses=decompresses))
-        response.content = self._relay(response.content, protocol, part)
+        response.content = self._relay(Body(response), part)
         return response
 
-    def _relay(
-        self,
-        content: aiohttp.StreamReader,
-        protocol: ResponseHandler | None,
-        part: PartWriter,
-    ) -> aiohttp.StreamReader:
-        """Return what the response's reader reads instead of `content`."""
+    def _relay(self, body: Body, part: PartWriter) -> aiohttp.StreamReader:
+        """Return what the response's reader reads instead of the body."""
         flow = _Flow()
         relayed = _Relayed(flow, _READ_AHEAD)
 
         async def relay() -> None:
             try:
-                ending, failure = await _copy(content, protocol, part, relayed, flow)
+                ending, failure = await _copy(body, part, relayed, flow)
                 part.end(ending)
             except asyncio.CancelledError:
                 relayed.finish(aiohttp.ClientConnectionError("Connection closed"))
@@ -135,27 +127,27 @@ class Recorder:
             self._tasks.discard(task)
             part.end(Ending.CANCELLED)  # unless it has ended otherwise
 
+        def broken_off(error: BaseException) -> None:
+            task.cancel()
+            if isinstance(error, TimeoutError):
+                part.end(Ending.TIMEOUT)
+
         task = asyncio.create_task(relay(), name="record")
         self._tasks.add(task)
         task.add_done_callback(ended)
-        relayed.on_close = task.cancel
+        relayed.on_close = broken_off
         return relayed
 
 
 async def _copy(
-    content: aiohttp.StreamReader,
-    protocol: ResponseHandler | None,
-    part: PartWriter,
-    relayed: _Relayed,
-    flow: _Flow,
+    body: Body, part: PartWriter, relayed: _Relayed, flow: _Flow
 ) -> tuple[Ending, BaseException | None]:
     """Record all that comes and hand it on; return how it ended."""
     try:
-        async with aclosing(read_pieces(content, protocol)) as pieces:
-            async for piece in pieces:
-                part.piece(piece)
-                relayed.feed_data(piece)
-                await flow.wait()
+        async for piece in body:
+            part.piece(piece)
+            relayed.feed_data(piece)
+            await flow.wait()
     except BodyBroken as broken:
         return Ending(broken.how), broken.__cause__
     return Ending.EOF, None
@@ -187,15 +179,15 @@ class _Flow(BaseProtocol):
 
 
 class _Relayed(aiohttp.StreamReader):
-    """What a recorded response is read from. aiohttp sets an exception on it when it is closed."""
+    """What a recorded response is read from. An exception is set on it where reading is over."""
 
     def __init__(self, flow: _Flow, limit: int) -> None:
         super().__init__(flow, limit, loop=asyncio.get_running_loop())
-        self.on_close: Callable[[], object] = lambda: None
+        self.on_close: Callable[[BaseException], object] = lambda _: None
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         super().set_exception(exc, *cause)
-        self.on_close()
+        self.on_close(exc)
 
     def finish(self, failure: BaseException | None) -> None:
         """End, in what went wrong if anything did; a response that was closed has ended already."""

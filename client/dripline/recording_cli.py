@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -22,7 +21,7 @@ from dripline.recording import BadRecording, Recording, load_parts
 from dripline.recording_plot import PlotUnavailable, plot
 from dripline.recording_view import comparison, report
 from dripline.replay_server import ReplayServer
-from dripline.response_body import BodyBroken, chunks
+from dripline.response_body import Body, BodyBroken
 from dripline.visible import visible, visible_on
 
 Subparsers = Any  # argparse has no public name for what add_subparsers returns
@@ -203,11 +202,8 @@ async def _record_url(options: argparse.Namespace, body: bytes | None, recorder:
     method = options.method or ("GET" if body is None else "POST")
     async with recorder, aiohttp.ClientSession(middlewares=[recorder], timeout=timeout) as http:
         try:
-            async with (
-                http.request(method, options.url, data=body, headers=headers) as response,
-                aclosing(chunks(response)) as pieces,
-            ):
-                async for piece in pieces:
+            async with http.request(method, options.url, data=body, headers=headers) as response:
+                async for piece in Body(response):
                     sys.stdout.buffer.write(piece)
                     sys.stdout.flush()
         except (aiohttp.NonHttpUrlClientError, ValueError) as error:

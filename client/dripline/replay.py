@@ -67,7 +67,7 @@ async def replay(
     speed: float = 1.0,
     clock: Clock | None = None,
 ) -> AsyncGenerator[bytes]:
-    """Yield the body as `dripline.response_body.chunks` did when it was recorded.
+    """Yield the body as `dripline.response_body.Body` did when it was recorded.
 
     Safe to cancel and to close early.
 

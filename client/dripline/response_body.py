@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Literal
+import asyncio
+from typing import Literal, Self
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
 
 Break = Literal["cut", "reset", "timeout"]
 
@@ -17,7 +15,7 @@ class BodyBroken(Exception):
 
     Attributes:
         how: "cut": the connection closed inside it; "reset": it was reset; "timeout": nothing came
-            for longer than the session's `sock_read`.
+            for longer than the time-out.
     """
 
     def __init__(self, how: Break) -> None:
@@ -32,46 +30,89 @@ class BodyBroken(Exception):
         }[self.how]
 
 
-async def chunks(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
-    """Yield the body in the pieces in which it is read; every byte that arrived comes.
+class Body:
+    """A response's body as it comes, to its last byte and with a clear ending.
 
-    Ends at the body's proper end. Safe to cancel and to close early; the response stays the
-    caller's to close.
-
-    Raises:
-        BodyBroken: The body did not come to its end.
-    """
-    # The protocol keeps what closed the socket; the payload's own error hides it.
-    protocol = response.connection.protocol if response.connection else None
-    async with aclosing(read_pieces(response.content, protocol)) as pieces:
-        async for piece in pieces:
-            yield piece
-
-
-async def read_pieces(
-    content: aiohttp.StreamReader, protocol: ResponseHandler | None
-) -> AsyncGenerator[bytes]:
-    """Do what `chunks` does, with a response's parts.
+    Iterating gives the pieces in which it is read. The response stays the caller's to close.
 
     Args:
-        content: The response's content.
-        protocol: Its connection's protocol; None once the connection has been given back.
-
-    Raises:
-        BodyBroken: The body did not come to its end.
+        response: A response whose body nobody else reads.
+        silence_timeout: Seconds for which a read waits at the most, in place of the request's
+            `sock_read`: one timer a connection, and not one a piece (0.9 µs). None: that stays.
     """
-    try:
-        while chunk := await content.readany():
-            yield chunk
-    except (aiohttp.ClientError, TimeoutError) as error:
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, silence_timeout: float | None = None
+    ) -> None:
+        self._content = response.content
+        # The protocol keeps what closed the socket; the payload's own error hides it.
+        self._protocol = response.connection.protocol if response.connection else None
+        self._loop = asyncio.get_running_loop()
+        self._silence_timeout = silence_timeout or 0.0
+        self._waits_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if self._silence_timeout and self._protocol:
+            self._protocol.read_timeout = None
+            self._protocol.start_timeout()  # ends the one that runs
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece; see `read`."""
+        if piece := await self.read():
+            return piece
+        raise StopAsyncIteration
+
+    async def read(self) -> bytes:
+        """Return what has come, as soon as anything has; nothing at the body's proper end.
+
+        Every byte that arrived is returned. Safe to cancel.
+
+        Raises:
+            BodyBroken: The body did not come to its end.
+        """
+        if self._silence_timeout:
+            self._waits_since = self._loop.time()
+            if self._timer is None:
+                self._look_again(self._silence_timeout)
+        try:
+            return await self._content.readany()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return self._rest(error)
+        finally:
+            self._waits_since = None
+
+    def close(self) -> None:
+        """Stop looking for silence."""
+        if self._timer:
+            self._timer.cancel()
+
+    def _look_again(self, delay: float) -> None:
+        self._timer = self._loop.call_later(delay, self._look_for_silence)
+
+    def _look_for_silence(self) -> None:
+        self._timer = None
+        if self._waits_since is None:
+            return  # The next read starts it again.
+        left = self._waits_since + self._silence_timeout - self._loop.time()
+        if left > 0:
+            self._look_again(left)
+        else:
+            self._content.set_exception(aiohttp.SocketTimeoutError("nothing came for too long"))
+
+    def _rest(self, error: Exception) -> bytes:
+        """Return what had arrived before an error, or else raise."""
+        # aiohttp raises before it hands out what had arrived; that must not be lost.
+        self._content._exception = None
+        rest = self._content.read_nowait()
+        self._content._exception = error
+        if rest:
+            return rest
         if isinstance(error, TimeoutError):
             how: Break = "timeout"
-        elif protocol is not None and isinstance(protocol.exception(), OSError):
+        elif self._protocol is not None and isinstance(self._protocol.exception(), OSError):
             how = "reset"
         else:
             how = "cut"
-        # aiohttp raises before it hands out what had arrived; that must not be lost.
-        content._exception = None
-        if rest := content.read_nowait():
-            yield rest
         raise BodyBroken(how) from error

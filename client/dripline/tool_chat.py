@@ -171,7 +171,7 @@ class ToolChatStream(ChatStream):
         self._transcript = Transcript()
         self._run += 1
         self._rounds_left -= 1
-        await self._disconnect()
+        self._disconnect()
         self._seq = 0
         self._attempts = Attempts(self._client.backoff)
         await self._send(self._last_fields if self._is_last_round else self._fields)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from dripline.piecewise import PiecewiseResponse
 from dripline.recorder import Recorder
-from dripline.response_body import BodyBroken, chunks
+from dripline.response_body import Body, BodyBroken
 
 # They are about one connection, RFC 9110, section 7.6.1, or made anew by the client.
 _NOT_FORWARDED = frozenset(
@@ -92,7 +92,7 @@ class RecordingProxy:
             passed = PiecewiseResponse(http, response.status, kept)
             try:
                 await passed.start()
-                async for piece in chunks(response):
+                async for piece in Body(response):
                     await passed.send(piece)
                 await passed.finish()
             except BodyBroken as broken:

@@ -17,8 +17,7 @@ import aiohttp
 from httptools import HttpParserError, HttpResponseParser
 from yarl import URL
 
-from dripline.response_body import BodyBroken
-from dripline.response_body import chunks as body_chunks
+from dripline.response_body import Body, BodyBroken
 
 # Bytes unread here, at which no more are taken from the socket.
 HIGH_WATER = 128 * 1024
@@ -64,11 +63,11 @@ class SessionAnswer:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.status = response.status
         self._response = response
-        self._pieces = body_chunks(response)
+        self._body = Body(response)
 
     async def pump(self, take: Callable[[bytes], bool]) -> bool:
         """See `Answer.pump`."""
-        while piece := await anext(self._pieces, b""):
+        while piece := await self._body.read():
             if not take(piece):
                 return True
         return False
@@ -76,7 +75,6 @@ class SessionAnswer:
     async def close(self) -> None:
         """See `Answer.close`."""
         self._response.close()
-        await self._pieces.aclose()
 
 
 async def post_json(

@@ -14,15 +14,17 @@ import orjson
 import pytest
 from aiohttp import web
 
+from dripline.errors import ServerTimeout
 from dripline.event_source import EventSource
 from dripline.recorder import Recorder
 from dripline.recording import Ending, Recording, load_parts
 from dripline.recording_writer import RecordingWriter
 from dripline.replay_server import ReplayServer
-from dripline.response_body import BodyBroken, chunks
+from dripline.response_body import Body, BodyBroken
 from dripline.splits import every_byte
 from dripline_server.fake_ollama import FakeOllama, Fault, Pace, Script
 from tests.support.recordings import recording_of
+from tests.support.scripted_server import ScriptedServer, stream
 from tests.support.tcp_server import TcpServer
 
 CHAT = {"model": "story", "messages": [{"role": "user", "content": "Grüezi"}]}
@@ -51,7 +53,7 @@ async def _lines(response: aiohttp.ClientResponse) -> bytes:
 
 
 async def _pieces(response: aiohttp.ClientResponse) -> bytes:
-    return b"".join([piece async for piece in chunks(response)])
+    return b"".join([piece async for piece in Body(response)])
 
 
 async def _chunked(response: aiohttp.ClientResponse) -> bytes:
@@ -103,7 +105,7 @@ async def test_how_it_ended(tmp_path: Path, script: Script, ending: Ending) -> N
         came = b""
         try:
             async with http.post(f"{ollama.url}/api/chat", json=CHAT) as response:
-                async for piece in chunks(response):
+                async for piece in Body(response):
                     came += piece
         except BodyBroken as error:
             return came, error.how
@@ -121,6 +123,22 @@ async def test_how_it_ended(tmp_path: Path, script: Script, ending: Ending) -> N
     assert recording.body == with_recorder[0]
     assert recording.body.count(b"\n") == without[0].count(b"\n")
     assert (recording.response is None) == (script.fault is not None and not script.fault.at_token)
+
+
+async def test_silence_that_an_event_source_ends(tmp_path: Path) -> None:
+    """Its own time-out is the recording's ending."""
+    path = tmp_path / "x.jsonl"
+    async with (
+        ScriptedServer(stream(b"data: a\n\n", cut=True, then="silence")) as server,
+        Recorder(path) as recorder,
+        aiohttp.ClientSession(middlewares=[recorder]) as http,
+        EventSource(server.url, session=http, reconnect=False, silence_timeout=0.05) as source,
+    ):
+        with pytest.raises(ServerTimeout):
+            [event async for event in source]
+    recording = Recording.load(path)
+    assert recording.ending is Ending.TIMEOUT
+    assert recording.body == b"data: a\n\n"
 
 
 async def test_nothing_listens(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dripline.recorder import Recorder
 from dripline.recording import Ending, Piece, Recording, Request, Response
 from dripline.replay import resumed
 from dripline.replay_server import ReplayServer
-from dripline.response_body import BodyBroken, chunks
+from dripline.response_body import Body, BodyBroken
 from dripline.splits import SplitPlan, as_recorded, every_byte, inside_characters, whole
 from dripline.sse import encode_event
 from tests.support.raw_http import End, raw_exchange
@@ -96,7 +96,7 @@ async def test_recorded_again_it_is_the_same(tmp_path: Path, ending: Ending) -> 
         http.get(server.url) as response,
     ):
         try:
-            came = [piece async for piece in chunks(response)]
+            came = [piece async for piece in Body(response)]
         except BodyBroken:
             came = []
     again = Recording.load(tmp_path / "x.jsonl")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 
-from dripline.response_body import BodyBroken, chunks
+from dripline.response_body import Body, BodyBroken
 from dripline_server.ollama import Ollama
 from tests.support.tcp_server import TcpServer
 
@@ -65,13 +65,12 @@ async def test_what_came_before_a_stall_is_not_lost_on_a_busy_reader() -> None:
     async with raw_server(answer) as url, aiohttp.ClientSession(timeout=timeout) as http:
         response = await http.get(url)
         with pytest.raises(BodyBroken, match="too long"):
-            async with aclosing(chunks(response)) as body:
-                async for piece in body:
-                    got.append(piece)
-                    gate.set()
-                    # Busy until the time-out has struck.
-                    while got == [b"a"] and response.content.exception() is None:  # noqa: ASYNC110
-                        await asyncio.sleep(0.01)
+            async for piece in Body(response):
+                got.append(piece)
+                gate.set()
+                # Busy until the time-out has struck.
+                while got == [b"a"] and response.content.exception() is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
         response.close()
         over.set()
     assert b"".join(got) == b"ab"

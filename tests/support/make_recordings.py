@@ -21,7 +21,7 @@ import aiohttp
 
 from dripline.recorder import Recorder
 from dripline.recording import Ending, Piece, Recording, Request, Response
-from dripline.response_body import BodyBroken, chunks
+from dripline.response_body import Body, BodyBroken
 from dripline.splits import inside_characters
 from dripline_server.app import serve
 from dripline_server.fake_ollama import FakeOllama, Fault, Pace, Reply, Script, ToolCall
@@ -151,7 +151,7 @@ async def record(url: str, path: str, body: object, about: str) -> Recording:
         http.post(f"{url}{path}", json=body) as response,
     ):
         try:
-            async for _ in chunks(response):
+            async for _ in Body(response):
                 pass
         except BodyBroken:
             pass  # as is meant; the recording says how
