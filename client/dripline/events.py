@@ -240,6 +240,15 @@ def from_json(payload: str | bytes) -> Event | None:
         raise MalformedEvent("data", f"not JSON: {error}") from error
     if type(record) is not dict:
         raise MalformedEvent("data", "not a JSON object")
+    data = record.get("data")
+    if (  # Nearly all are these: 0.95 and not 1.17 µs.
+        record.get("type") == "text_message"
+        and len(record) == 2
+        and type(data) is dict
+        and len(data) == 1
+        and type(content := data.get("content")) is str
+    ):
+        return TextMessage(content)
     if len(payload) > _SAFE_LENGTH and not _can_be_written(record):
         raise MalformedEvent("data", "nested too deep")
     parse = _PARSERS.get(_take(record, "type", str))

@@ -6,7 +6,7 @@ import json
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dripline import (
@@ -165,3 +165,30 @@ def test_a_kept_event_takes_the_memory_of_its_bytes() -> None:
     finally:
         tracemalloc.stop()
     assert used < 200 * len(kept)
+
+
+CONTENTS = TEXT | st.integers() | st.none() | st.lists(TEXT)
+TEXTS = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["text_message", "text_message", "status", "new", 1]),
+        "data": st.none()
+        | TEXT
+        | st.fixed_dictionaries(
+            {"content": CONTENTS}, optional={"logprobs": CONTENTS, "phase": TEXT}
+        ),
+    }
+)
+
+
+def _says(record: dict[str, object]) -> Event | str | None:
+    try:
+        return from_json(json.dumps(record))
+    except MalformedEvent as error:
+        return str(error)
+
+
+@given(TEXTS)
+@example({"type": "text_message", "data": {"content": "a", "logprobs": [{}]}})
+def test_usual_texts_are_read_as_all_others(record: dict[str, object]) -> None:
+    """They have a quick way; one more field leads to the other."""
+    assert _says(record) == _says({**record, "new": None})
