@@ -241,7 +241,7 @@ def from_json(payload: str | bytes) -> Event | None:
     if type(record) is not dict:
         raise MalformedEvent("data", "not a JSON object")
     data = record.get("data")
-    if (  # Nearly all are these: 0.95 and not 1.17 µs.
+    if (  # Nearly all are these: 0.8 and not 1.0 µs.
         record.get("type") == "text_message"
         and len(record) == 2
         and type(data) is dict
