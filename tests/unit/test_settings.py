@@ -75,7 +75,7 @@ def test_addresses_are_taken_as_ollama_takes_them(text: str, url: str) -> None:
         ("--max-body", "0"),
         ("--max-body", "1.5"),
         ("--log-level", "loud"),
-        ("--run-log", "file:///tmp/log"),
+        ("--run-log", "file:///log"),
         ("--lease-time", "0.5"),
         ("--cors-origins", "*"),
         ("--cors-origins", "https://a.example/"),
