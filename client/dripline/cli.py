@@ -140,7 +140,6 @@ def _add_ask(commands: Subparsers) -> None:
         help="ask once and print the answer as it comes",
         description=help_texts.ASK,
         epilog=f"{help_texts.ASK_EXAMPLES}\n{help_texts.EXIT_CODES}\n{help_texts.ENVIRONMENT}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     ask.add_argument("prompt", nargs="?", default="", help="what to ask")
     ask.add_argument("--model", metavar="NAME", help="the model [the server's default]")
@@ -157,7 +156,6 @@ def _add_chat(commands: Subparsers) -> None:
         help="chat in the terminal",
         description=help_texts.CHAT,
         epilog=f"{help_texts.CHAT_EXAMPLES}\n{help_texts.EXIT_CODES}\n{help_texts.ENVIRONMENT}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     chat.add_argument(
         "--model", metavar="NAME", default="", help="the model [the server's default]"
@@ -175,7 +173,6 @@ def _add_models(commands: Subparsers) -> None:
         help="list the models that the server can use",
         description=help_texts.MODELS,
         epilog=f"{help_texts.MODELS_EXAMPLES}\n{help_texts.ENVIRONMENT}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     models.add_argument("--json", action="store_true", help="print one model a line, as JSON")
     _add_server(models, argparse.SUPPRESS)

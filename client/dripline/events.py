@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import orjson
 
 from dripline.errors import MalformedEvent
+from dripline.nesting import SAFE_LENGTH, too_deep
 
 T = TypeVar("T")
 
@@ -249,22 +250,10 @@ def from_json(payload: str | bytes) -> Event | None:
         and type(content := data.get("content")) is str
     ):
         return TextMessage(content)
-    if len(payload) > _SAFE_LENGTH and not _can_be_written(record):
+    if len(payload) > SAFE_LENGTH and too_deep(payload, record, around=0):
         raise MalformedEvent("data", "nested too deep")
     parse = _PARSERS.get(_take(record, "type", str))
     return parse(_take(record, "data", dict, {})) if parse else None
-
-
-# orjson reads 1,024 levels and writes 254, and each takes two characters.
-_SAFE_LENGTH = 2 * 250
-
-
-def _can_be_written(record: dict[str, Any]) -> bool:
-    try:
-        orjson.dumps(record)
-    except orjson.JSONEncodeError:
-        return False
-    return True
 
 
 _MISSING: Any = object()

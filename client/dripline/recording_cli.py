@@ -39,6 +39,10 @@ class CommandParser(argparse.ArgumentParser):
 
     takes_command = False
 
+    def __init__(self, **options: Any) -> None:
+        """Take what `ArgumentParser` takes; descriptions and examples keep their lines."""
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
     def parse_known_args(
         self, args: Iterable[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
@@ -74,7 +78,6 @@ def _add_record(commands: Subparsers, run_recorded: RunRecorded) -> None:
         usage="%(prog)s [options] FILE (-- COMMAND ... | --url URL)",
         description=help_texts.RECORD,
         epilog=help_texts.RECORD_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     record.add_argument("file", metavar="FILE", help="the file to make")
     record.add_argument("--url", help="what to get")
@@ -109,7 +112,6 @@ def _add_replay(commands: Subparsers) -> None:
         help="serve a recording over HTTP",
         description=help_texts.REPLAY,
         epilog=help_texts.REPLAY_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     replay.add_argument("file", metavar="FILE", help="the recording")
     replay.add_argument("--part", metavar="NAME", help="which exchange, where the file has several")
@@ -146,7 +148,6 @@ def _add_show(commands: Subparsers) -> None:
         help="show a recording, or compare two",
         description=help_texts.SHOW,
         epilog=help_texts.SHOW_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     show.add_argument("file", metavar="FILE", help="the recording")
     show.add_argument("other", metavar="OTHER", nargs="?", help="another one, to compare with")

@@ -67,9 +67,7 @@ class EventStream(web.StreamResponse):
 
         Safe to cancel: the frames are on their way before any wait.
         """
-        self._last_sent = self._time()
-        if self._record:
-            self._record.sent(frames)
+        self._note(frames)
         await self.write(frames)
 
     @property
@@ -88,13 +86,17 @@ class EventStream(web.StreamResponse):
         They go to the transport as `StreamResponse.write` would write them, but without its five
         calls, which are a sixth of what a token costs that comes alone.
         """
-        self._last_sent = self._time()
-        if self._record:
-            self._record.sent(frames)
+        self._note(frames)
         if self._transport:
             chunk = b"%x\r\n%b\r\n" % (len(frames), frames) if self.chunked else frames
             self._transport.write(chunk)
             self._sent_now += len(chunk)
+
+    def _note(self, frames: bytes) -> None:
+        """Note what is being sent, and when."""
+        self._last_sent = self._time()
+        if self._record:
+            self._record.sent(frames)
 
     @property
     def body_length(self) -> int:

@@ -20,11 +20,11 @@ import orjson
 from yarl import URL
 
 from dripline.errors import ErrorCode
+from dripline.nesting import SAFE_LENGTH, too_deep
 from dripline.response_body import BodyBroken, Break
 from dripline_server.capabilities import Capabilities
 from dripline_server.loop_time import loop_time
 from dripline_server.ndjson import LineSplitter, LineTooLong
-from dripline_server.nesting import SAFE_LENGTH, too_deep
 from dripline_server.upstream_http import Answer, NotHttp, SessionAnswer, post_json
 
 Chunk = dict[str, Any]

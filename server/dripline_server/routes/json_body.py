@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from dripline.errors import ErrorCode
-from dripline_server.nesting import too_deep
+from dripline.nesting import too_deep
 from dripline_server.problems import Problem
 from dripline_server.state import STATE
 

@@ -91,7 +91,7 @@ class MemoryRunLog:
 
     async def finish(self, payloads: Sequence[bytes]) -> None:
         """See `RunLog.finish`."""
-        self.add(payloads, last=True)
+        self.finish_here(payloads)
 
     def finish_here(self, payloads: Sequence[bytes]) -> None:
         """See `RunLog.finish_here`."""

@@ -9,7 +9,7 @@ _SAFE_DEPTH = 200
 SAFE_LENGTH = 2 * _SAFE_DEPTH
 
 
-def too_deep(text: bytes, value: object, around: int) -> bool:
+def too_deep(text: str | bytes, value: object, around: int) -> bool:
     """Whether a value, read from that text, cannot be written with so many levels around it.
 
     Args:
@@ -17,7 +17,11 @@ def too_deep(text: bytes, value: object, around: int) -> bool:
         value: The value.
         around: Up to 50 levels.
     """
-    if text.count(b"[") + text.count(b"{") <= _SAFE_DEPTH:
+    if isinstance(text, str):
+        levels = text.count("[") + text.count("{")
+    else:
+        levels = text.count(b"[") + text.count(b"{")
+    if levels <= _SAFE_DEPTH:
         return False
     for _ in range(around):
         value = [value]
