@@ -31,4 +31,4 @@ async def opener(browser: Browser) -> AsyncIterator[Opener]:
             return opened[-1]
 
         yield open_one
-        assert [page.complaints for page in opened] == [[] for _ in opened]
+        assert [page.faults for page in opened] == [[] for _ in opened]

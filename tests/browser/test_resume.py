@@ -277,7 +277,9 @@ async def test_reload_while_another_chat_is_open(opener: Opener) -> None:
         await chat.ask("Quickly")
         await chat.wait_text("Quick.")
         await chat.wait_answered()
-        await chat.page.reload()
+        async with chat.page.expect_response("**/events") as attached:
+            await chat.page.reload()
+        assert (await attached.value).ok
         slowly = chat.page.locator("#chats li").filter(has_text="Slowly")
         await expect(slowly).to_have_class("busy")
         clock.let_go(2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -43,9 +42,6 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-
-
-GONE_ICON = re.compile(r"net::ERR_CONNECTION_\w+ \(.*/static/icon\.svg\)")
 
 
 @asynccontextmanager
@@ -168,6 +164,11 @@ class ChatPage:
                 f"async () => {{ while (!({condition})) await new Promise(requestAnimationFrame) }}"
             )
 
+    @property
+    def faults(self) -> list[str]:
+        """The complaints, without those about a test's server that has gone before its page."""
+        return [said for said in self.complaints if "net::ERR_CONNECTION_" not in said]
+
     def expect_complaints(self, text: str) -> None:
         """Take back the complaints that a test is about; there must be one.
 
@@ -212,8 +213,7 @@ async def open_page(
 
         def note(message: ConsoleMessage) -> None:
             said = f"{message.text} ({message.location['url']})"
-            # The browser asks for the icon when it likes, also when a test's server has gone.
-            if message.type in ("error", "warning") and not GONE_ICON.search(said):
+            if message.type in ("error", "warning"):
                 opened.complaints.append(said)
 
         opened.page.on("console", note)
