@@ -14,7 +14,7 @@ from dripline_server.event_stream import Pulse
 from dripline_server.fake_ollama import FakeOllama
 from dripline_server.logs import AccessLog, access_logger
 from dripline_server.metrics import Metrics
-from dripline_server.ollama import Ollama, UpstreamError
+from dripline_server.ollama import Ollama
 from dripline_server.problems import answer_problems
 from dripline_server.routes import agui, chat, info, metrics, runs, ui_message
 from dripline_server.routes.page import add_page
@@ -27,6 +27,7 @@ from dripline_server.settings import BadSetting, Settings
 from dripline_server.state import STATE, State
 from dripline_server.tool_runner import ToolRunner
 from dripline_server.tools import BadTool, Tool, ToolFunction, as_tools, load_tools
+from dripline_server.upstream_error import UpstreamError
 
 # Seconds that readers have for the last events once every run has ended.
 CLOSE_TIME = 5.0

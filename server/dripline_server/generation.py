@@ -15,13 +15,15 @@ from aiohttp import ClientMiddlewareType
 from dripline.errors import ErrorCode
 from dripline.events import Event, ToolCall, ToolResult
 from dripline.transcript import Transcript
+from dripline_server.chat_chunks import Chunk
 from dripline_server.metrics import Metrics
-from dripline_server.ollama import Chunk, Ollama, UpstreamError
+from dripline_server.ollama import Ollama
 from dripline_server.ollama_events import OllamaAnswer
 from dripline_server.run_request import RunRequest
 from dripline_server.tool_runner import ToolRunner
 from dripline_server.tools import Tool, ToolError, tool_names
 from dripline_server.ui_tools import UiTool
+from dripline_server.upstream_error import UpstreamError
 
 logger = logging.getLogger(__name__)
 

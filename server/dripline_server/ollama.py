@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import httpx
@@ -20,44 +19,21 @@ import orjson
 from yarl import URL
 
 from dripline.errors import ErrorCode
-from dripline.nesting import SAFE_LENGTH, too_deep
 from dripline.response_body import BodyBroken, Break
 from dripline_server.capabilities import Capabilities
+from dripline_server.chat_chunks import Chunk, ChunkReader
 from dripline_server.loop_time import loop_time
-from dripline_server.ndjson import LineSplitter, LineTooLong
+from dripline_server.upstream_error import UpstreamError
 from dripline_server.upstream_http import Answer, NotHttp, SessionAnswer, post_json
-
-Chunk = dict[str, Any]
-
-_NO_MESSAGE: dict[str, Any] = {}
 
 CONNECT_TIMEOUT = 10.0
 INFO_TIMEOUT = 10.0
 LOADED_AGE = 1.0
 MAX_SHORT_BODY = 64 * 1024
-# What goes around a tool call's arguments when a client sends them back.
-LEVELS_AROUND = 16
 
 _INFO = aiohttp.ClientTimeout(total=INFO_TIMEOUT)
 # The package lets httpx's own errors through, and ValueError where the answer is not Ollama's.
 _PACKAGE_ERRORS = (ConnectionError, ollama.ResponseError, httpx.HTTPError, ValueError, TypeError)
-
-
-class UpstreamError(Exception):
-    """Ollama could not answer, or not to the end.
-
-    Attributes:
-        code: Which of the ways.
-        message: What happened and what to do, for a person.
-    """
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +123,7 @@ class Ollama:
             Exception: What `take` raised.
         """
         answer = await self._post_chat(body, middlewares)
-        lines = _ChunkReader(self._max_line, take)
+        lines = ChunkReader(self._max_line, take)
         try:
             if answer.status != 200:
                 raise await _refusal(answer, model)
@@ -326,62 +302,6 @@ class Ollama:
 def _full_name(model: str) -> str:
     """Return the name as Ollama lists it: with a tag."""
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
-
-
-class _ChunkReader:
-    """Reads a body's bytes as chunks.
-
-    Args:
-        max_line: The longest line taken, in bytes.
-        take: Is offered the chunks of each read but the last.
-
-    Attributes:
-        chunks: Those of the last read, unless `take` has dealt with them.
-        done: Whether they are the last ones of all.
-        failure: What came after them instead.
-    """
-
-    def __init__(self, max_line: int, take: Callable[[list[Chunk]], bool]) -> None:
-        self.chunks: list[Chunk] = []
-        self.done = False
-        self.failure: UpstreamError | None = None
-        self._splitter = LineSplitter(max_line)
-        self._take = take
-
-    def feed(self, data: bytes) -> bool:
-        """Read on; returns False where somebody has to look at what there is now."""
-        self.chunks, self.failure = chunks, failure = _parse(self._splitter, data)
-        self.done = bool(chunks and chunks[-1].get("done"))
-        return not (self.done or failure) and (not chunks or self._take(chunks))
-
-
-def _parse(splitter: LineSplitter, data: bytes) -> tuple[list[Chunk], UpstreamError | None]:
-    """Return the chunks that `data` completes, up to `done` or to the failure that follows them."""
-    chunks: list[Chunk] = []
-    try:
-        for line in splitter.feed(data):
-            chunk = orjson.loads(line)
-            if type(chunk) is not dict or type(chunk.get("message", _NO_MESSAGE)) is not dict:
-                return chunks, _garbage("a line that is no chat chunk")
-            if len(line) > SAFE_LENGTH and too_deep(line, chunk, LEVELS_AROUND):
-                return chunks, _garbage("a line that is nested too deep")
-            if "error" in chunk:
-                message = f"Ollama reported an error: {chunk['error']}"
-                return chunks, UpstreamError(ErrorCode.OLLAMA_ERROR, message)
-            chunks.append(chunk)
-            if chunk.get("done"):
-                break
-    except orjson.JSONDecodeError:
-        return chunks, _garbage("a line that is not JSON")
-    except LineTooLong as error:
-        return chunks, UpstreamError(ErrorCode.UPSTREAM_LINE_TOO_LONG, f"From Ollama: {error}.")
-    return chunks, None
-
-
-def _garbage(what: str) -> UpstreamError:
-    return UpstreamError(
-        ErrorCode.UPSTREAM_GARBAGE, f"Ollama sent {what}. Is it Ollama that answers there?"
-    )
 
 
 async def _refusal(answer: Answer, model: str) -> UpstreamError:

@@ -7,7 +7,7 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from dripline.events import Event, TextMessage, Thinking, ToolCall, Usage
-from dripline_server.ollama import Chunk
+from dripline_server.chat_chunks import Chunk
 
 T = TypeVar("T")
 
@@ -36,15 +36,11 @@ class OllamaAnswer:
         """Return what the chunks say, in order; `now` is when they came, in seconds."""
         events: list[Event] = []
         for chunk in chunks:
-            message = chunk.get("message") or {}
-            # Nearly all chunks have a role and a content alone: 0.3 and not 0.45 µs.
-            usual = len(message) == 2 and "role" in message and "content" in message
-            if usual and "logprobs" not in chunk:
-                if content := message["content"]:
-                    events.append(TextMessage(str(content)))
-                if chunk.get("done"):
-                    self._add_done(chunk)
+            if isinstance(chunk, str):
+                if chunk:
+                    events.append(TextMessage(chunk))
                 continue
+            message = chunk.get("message") or {}
             if thinking := message.get("thinking"):
                 events.append(Thinking(str(thinking)))
             if content := message.get("content"):
@@ -71,7 +67,7 @@ class OllamaAnswer:
             total_time=round(now - self._started, 6),
         )
 
-    def _add_done(self, chunk: Chunk) -> None:
+    def _add_done(self, chunk: dict[str, Any]) -> None:
         self.reason = str(chunk.get("done_reason") or "")
         for name in ("load_duration", "prompt_eval_count", "eval_count"):
             value = _typed(chunk.get(name), int)

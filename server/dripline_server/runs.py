@@ -15,10 +15,11 @@ from dripline.events import End, Error, Event, Start, Status, to_json
 from dripline_server.generation import Generation
 from dripline_server.loop_time import loop_time
 from dripline_server.metrics import Metrics
-from dripline_server.ollama import Ollama, UpstreamError
+from dripline_server.ollama import Ollama
 from dripline_server.run_log import ID_SHOWN, Batch, LogState, RunLog, RunLogUnavailable, leave
 from dripline_server.run_request import RunRequest
 from dripline_server.tool_runner import ToolRunner
+from dripline_server.upstream_error import UpstreamError
 
 logger = logging.getLogger(__name__)
 

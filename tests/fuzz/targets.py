@@ -19,9 +19,9 @@ from dripline import BadRecording, ErrorCode, EventDecoder, Recording
 from dripline.events import End, Event, from_json, to_json
 from dripline.recording import parse as parse_recording
 from dripline.transcript import Transcript
+from dripline_server.chat_chunks import ChunkReader
 from dripline_server.dialects.native import NativeDialect
 from dripline_server.ndjson import LineSplitter, LineTooLong
-from dripline_server.ollama import _parse as parse_chunks
 from dripline_server.ollama_events import OllamaAnswer
 from dripline_server.problems import Problem
 from dripline_server.routes import agui_input, ui_message_input
@@ -137,12 +137,12 @@ def upstream(data: bytes) -> None:
 
 def check_upstream(pieces: list[bytes]) -> None:
     """Take what Ollama sends as the server does, up to its end or failure."""
-    splitter, answer = LineSplitter(4096), OllamaAnswer(0.0)
+    reader, answer = ChunkReader(4096, lambda _: False), OllamaAnswer(0.0)
     events: list[Event] = []
     for piece in pieces:
-        chunks, failure = parse_chunks(splitter, piece)
-        events += answer.events(chunks, 1.0)
-        if failure or (chunks and chunks[-1].get("done")):
+        reader.feed(piece)
+        events += answer.events(reader.chunks, 1.0)
+        if reader.failure or reader.done:
             break
     check_next_request(events)
     payloads = [to_json(event) for event in (*events, End("completed", usage=answer.usage(2.0)))]

@@ -8,8 +8,9 @@ from typing import cast
 
 from dripline import AddButton, End, Error, ErrorCode, Start
 from dripline.events import Event, from_json
+from dripline_server.chat_chunks import Chunk
 from dripline_server.metrics import Metrics
-from dripline_server.ollama import Chunk, Ollama
+from dripline_server.ollama import Ollama
 from dripline_server.run_log import RunLog
 from dripline_server.run_log.budget import Budget
 from dripline_server.run_log.memory import MemoryRunLog

@@ -21,8 +21,9 @@ from hypothesis.stateful import (
 
 from dripline import End, Error, ErrorCode, Start, Status, TextMessage
 from dripline.events import Event, from_json
+from dripline_server.chat_chunks import Chunk
 from dripline_server.metrics import Metrics
-from dripline_server.ollama import Chunk, Ollama, UpstreamError
+from dripline_server.ollama import Ollama
 from dripline_server.run_log import Batch, PositionGone, PositionUnknown
 from dripline_server.run_log.budget import Budget
 from dripline_server.run_log.memory import MemoryRunLogs
@@ -32,6 +33,7 @@ from dripline_server.run_request import RunRequest
 from dripline_server.runs import Run
 from dripline_server.settings import Settings
 from dripline_server.tool_runner import ToolRunner
+from dripline_server.upstream_error import UpstreamError
 
 T = TypeVar("T")
 
@@ -85,7 +87,7 @@ class ScriptedUpstream:
                 said = await answer.to_say.get()
                 if isinstance(said, UpstreamError):
                     raise said
-                done = said[-1].get("done")
+                done = isinstance(last := said[-1], dict) and last.get("done")
                 if done or not take(said):
                     yield said
                 if done:

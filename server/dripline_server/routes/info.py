@@ -9,10 +9,10 @@ from aiohttp import web
 
 from dripline_server.access import ACCESS
 from dripline_server.json_response import json_response
-from dripline_server.ollama import UpstreamError
 from dripline_server.problems import Problem
 from dripline_server.run_log import RunLogUnavailable
 from dripline_server.state import STATE, State
+from dripline_server.upstream_error import UpstreamError
 
 routes = web.RouteTableDef()
 
