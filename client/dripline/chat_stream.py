@@ -218,7 +218,7 @@ class ChatStream:
             self._over = isinstance(event, End)
         return event
 
-    def _receive(self, received: list[ServerSentEvent] | None) -> None:
+    def _receive(self, received: Sequence[ServerSentEvent] | None) -> None:
         if received is None:
             raise StreamTruncated(self.last_event_id, "the body ended")
         if received:

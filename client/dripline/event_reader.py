@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import aiohttp
 
 from dripline.errors import ServerTimeout, StreamTruncated
@@ -49,7 +51,7 @@ class EventReader:
         """See `EventDecoder`."""
         return self._decoder.pending
 
-    async def read(self) -> list[ServerSentEvent] | None:
+    async def read(self) -> Sequence[ServerSentEvent] | None:
         """Return the events that the next bytes complete, often none; None at the body's end.
 
         Safe to cancel: whatever has arrived comes with the next call.

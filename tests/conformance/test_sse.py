@@ -152,6 +152,32 @@ def test_the_limit_holds_before_a_line_ends() -> None:
     assert fed == 10_100
 
 
+@pytest.mark.parametrize("size", [999, 16_384, 65_536, 65_540, 100_001])
+def test_long_lines(size: int) -> None:
+    """Lines that are not copied before they are decoded are what the standard says they are."""
+    long = "é" * 50_000
+    stream = (
+        f"\ufeffdata: {long}\r\ndata: x\r\n\r\n: {long}\nid: {long}\ndata: {long}\n\nda".encode()
+    )
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    assert decode_in_python(pieces) == decode(stream)
+
+
+@pytest.mark.parametrize("chunk", ["data: a\n\n", None], ids=repr)
+def test_what_is_no_bytes_is_refused(chunk: Any) -> None:
+    """Text was decoded by somebody else, who may have cut a character."""
+    with pytest.raises(TypeError, match=f"takes bytes, not {type(chunk).__name__}"):
+        EventDecoder().feed(chunk)
+
+
+def test_a_bytearray_is_copied() -> None:
+    """Whoever reads into one may fill it anew."""
+    decoder, buffer = EventDecoder(), bytearray(b"data: a")
+    assert not decoder.feed(buffer)
+    buffer[:] = b"\n\nxxxxx"
+    assert [event.data for event in decoder.feed(buffer)] == ["a"]
+
+
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_below_one_is_refused(limit: int) -> None:
     """A decoder that takes nothing is a mistake."""

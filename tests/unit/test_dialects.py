@@ -90,7 +90,7 @@ def frames(dialect: Dialect, events: list[ChatEvent], sizes: list[int]) -> bytes
 
 
 def decoded(data: bytes) -> list[ServerSentEvent]:
-    return EventDecoder().feed(data)
+    return [*EventDecoder().feed(data)]
 
 
 @given(runs(), st.lists(st.integers(1, 4)))
