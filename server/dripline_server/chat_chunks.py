@@ -10,7 +10,7 @@ import orjson
 
 from dripline.errors import ErrorCode
 from dripline.nesting import SAFE_LENGTH, too_deep
-from dripline_server.ndjson import LineSplitter, LineTooLong
+from dripline_server.ndjson import LineSplitter
 from dripline_server.upstream_error import UpstreamError
 
 Chunk = dict[str, Any] | str
@@ -43,23 +43,22 @@ class ChunkReader:
         failure: What came after them instead.
     """
 
+    __slots__ = ("_max_line", "_splitter", "_take", "chunks", "done", "failure")
+
     def __init__(self, max_line: int, take: Callable[[list[Chunk]], bool]) -> None:
         self.chunks: list[Chunk] = []
         self.done = False
         self.failure: UpstreamError | None = None
+        self._max_line = max_line
         self._splitter = LineSplitter(max_line)
         self._take = take
 
     def feed(self, data: bytes) -> bool:
         """Read on; returns False where somebody has to look at what there is now."""
-        lines: list[bytes] = []
-        too_long: UpstreamError | None = None
-        try:
-            lines.extend(self._splitter.feed(data))
-        except LineTooLong as error:  # the lines before it are there
-            too_long = UpstreamError(ErrorCode.UPSTREAM_LINE_TOO_LONG, f"From Ollama: {error}.")
-        self._read(lines)
-        self.failure = self.failure or (None if self.done else too_long)
+        self._read(self._splitter.feed(data))
+        if self._splitter.too_long and not (self.done or self.failure):
+            message = f"From Ollama: a line is longer than {self._max_line:,} bytes."
+            self.failure = UpstreamError(ErrorCode.UPSTREAM_LINE_TOO_LONG, message)
         if self.done or self.failure:
             return False
         return not self.chunks or self._take(self.chunks)

@@ -68,6 +68,19 @@ class Generation:
         middlewares: What goes around each HTTP request to Ollama.
     """
 
+    __slots__ = (
+        "_answered",
+        "_max_rounds",
+        "_metrics",
+        "_middlewares",
+        "_now",
+        "_on_answer",
+        "_output",
+        "_runner",
+        "_upstream",
+        "answer",
+    )
+
     def __init__(
         self,
         upstream: Ollama,

@@ -2,19 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-
-class LineTooLong(ValueError):
-    """A line is beyond the limit."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self.limit = limit
-
-    def __str__(self) -> str:
-        return f"a line is longer than {self.limit:,} bytes"
-
 
 class LineSplitter:
     """Cuts a byte stream into lines on LF alone, whatever its chunks are.
@@ -23,9 +10,15 @@ class LineSplitter:
 
     Args:
         max_line: The longest line taken, in bytes.
+
+    Attributes:
+        too_long: Whether a line has passed the limit; nothing is to be fed after that.
     """
 
+    __slots__ = ("_max_line", "_tail", "_tail_size", "too_long")
+
     def __init__(self, max_line: int) -> None:
+        self.too_long = False
         self._max_line = max_line
         self._tail: list[bytes] = []
         self._tail_size = 0
@@ -35,31 +28,27 @@ class LineSplitter:
         """Whether an unfinished line is held."""
         return self._tail_size > 0
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Take a chunk and yield the lines that it completes, without their LF.
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take a chunk and return the lines that it completes, without their LF.
 
-        The lines must all be taken before the next chunk is fed.
-
-        Raises:
-            LineTooLong: A line passes the limit; it need not be complete for that. The lines
-                before it have been yielded.
+        Where one passes the limit, which it need not be complete for, they are those before it.
         """
         lines = chunk.split(b"\n")
         rest = lines.pop()
-        tail = self._tail_size
+        size = self._tail_size + len(chunk)
         if lines and self._tail:
             lines[0] = b"".join((*self._tail, lines[0]))
             self._tail.clear()
             self._tail_size = 0
-        if len(chunk) + tail <= self._max_line:  # so is each line
-            yield from lines
-        else:
-            for line in lines:
-                if len(line) > self._max_line:
-                    raise LineTooLong(self._max_line)
-                yield line
         if rest:
             self._tail.append(rest)
             self._tail_size += len(rest)
-        if self._tail_size > self._max_line:
-            raise LineTooLong(self._max_line)
+        return lines if size <= self._max_line else self._before_too_long(lines)
+
+    def _before_too_long(self, lines: list[bytes]) -> list[bytes]:
+        for at, line in enumerate(lines):
+            if len(line) > self._max_line:
+                self.too_long = True
+                return lines[:at]
+        self.too_long = self._tail_size > self._max_line
+        return lines

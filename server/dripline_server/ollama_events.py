@@ -23,6 +23,8 @@ class OllamaAnswer:
         reason: The `done_reason` of the last answer that is complete.
     """
 
+    __slots__ = ("_calls", "_calls_name", "_first_token", "_started", "_totals", "reason")
+
     def __init__(self, started: float) -> None:
         self.reason = ""
         self._started = started

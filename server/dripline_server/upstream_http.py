@@ -121,6 +121,27 @@ async def post_json(
 class _Answer(asyncio.Protocol):
     """The connection, and the parser's callbacks."""
 
+    __slots__ = (
+        "_ended",
+        "_failure",
+        "_head_size",
+        "_held",
+        "_last",
+        "_loop",
+        "_parser",
+        "_paused",
+        "_pieces",
+        "_refused",
+        "_sized",
+        "_stall",
+        "_stall_timeout",
+        "_take",
+        "_waiter",
+        "on_body",
+        "status",
+        "transport",
+    )
+
     def __init__(self, stall_timeout: float) -> None:
         self.status = 0
         self._loop = asyncio.get_running_loop()

@@ -21,7 +21,7 @@ from dripline.recording import parse as parse_recording
 from dripline.transcript import Transcript
 from dripline_server.chat_chunks import ChunkReader
 from dripline_server.dialects.native import NativeDialect
-from dripline_server.ndjson import LineSplitter, LineTooLong
+from dripline_server.ndjson import LineSplitter
 from dripline_server.ollama_events import OllamaAnswer
 from dripline_server.problems import Problem
 from dripline_server.routes import agui_input, ui_message_input
@@ -59,10 +59,11 @@ def lines(data: bytes) -> None:
     splitter = LineSplitter(MAX_LINE)
     found: list[bytes] = []
     *whole, rest = body.split(b"\n")
-    try:
-        for piece in pieces:
-            found.extend(splitter.feed(piece))
-    except LineTooLong:
+    for piece in pieces:
+        found += splitter.feed(piece)
+        if splitter.too_long:
+            break
+    if splitter.too_long:
         fits = [line for line in (*whole, rest) if len(line) <= MAX_LINE]
         assert len(fits) < len(whole) + 1
         assert found == whole[: len(found)]

@@ -55,6 +55,20 @@ class MemoryRunLog:
         is_free: See `RunLog.is_free`; whether it was within its bound after what was added last.
     """
 
+    __slots__ = (
+        "_budget",
+        "_bytes",
+        "_finished",
+        "_forgotten",
+        "_head",
+        "_max_bytes",
+        "_next_seq",
+        "_payloads",
+        "_readers",
+        "_room",
+        "is_free",
+    )
+
     def __init__(self, max_bytes: int, budget: Budget) -> None:
         self.is_free = True
         self._max_bytes = max_bytes
