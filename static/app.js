@@ -352,6 +352,7 @@ export class App {
     const path = this.#tree.path(last.id);
     const { system: own } = this.#conversation;
     const { fields, images, system } = await this.#choices();
+    await this.#library.settle();
     answer.model = fields.model;
     return { ...fields, messages: requestMessages(path, { system: own ?? system, images }) };
   }

@@ -17,6 +17,8 @@ import { Tabs } from "./tabs.js";
 
 // Milliseconds. An answer that grows is kept so often; the run has the rest of it.
 const SAVE_EVERY = 1000;
+// Nobody waits longer for a browser that takes its time to keep something.
+const LONGEST_WAIT = 3000;
 
 /** Conversations by id, newest first. What cannot be kept is told once, and held until the page closes. */
 export class Library {
@@ -30,6 +32,10 @@ export class Library {
   #trees = new Map();
   /** @type {Map<string, ReturnType<typeof setTimeout>>} Of the messages that will be kept soon. */
   #timers = new Map();
+  /** @type {Promise<unknown>} Settled when all that was to be kept is: the store keeps in order. */
+  #kept = Promise.resolve();
+  /** How many times a conversation's own fields were changed here. */
+  #updates = 0;
   #troubled = false;
 
   /**
@@ -88,7 +94,7 @@ export class Library {
     if (present) {
       return present;
     }
-    const whole = await this.#keep((store) => store.read(id));
+    const whole = await this.#read(id);
     // While it was read another call may have done the same.
     const tree = this.#trees.get(id) ?? (whole ? new Tree(whole.messages) : null);
     if (whole && tree) {
@@ -107,6 +113,11 @@ export class Library {
     const ids = new Set(await this.#keep((store) => store.running()));
     const trees = await Promise.all([...ids].map((id) => this.tree(id)));
     return trees.filter((tree) => tree !== null);
+  }
+
+  /** Wait until all that was said so far is kept, so that a reload finds it. */
+  async settle() {
+    await Promise.race([this.#kept, new Promise((resolve) => setTimeout(resolve, LONGEST_WAIT))]);
   }
 
   /**
@@ -128,10 +139,11 @@ export class Library {
    * @param {Partial<Conversation>} changes
    */
   async update(conversation, changes) {
+    this.#updates += 1;
     Object.assign(conversation, changes);
     this.#conversations.set(conversation.id, conversation);
     this.#handlers.onList();
-    await this.#keep((store) => store.update(conversation, changes));
+    await this.#write((store) => store.update(conversation, changes));
     this.#tabs.tell({ kind: "conversation", conversation: conversation.id, id: conversation.id });
   }
 
@@ -146,7 +158,7 @@ export class Library {
       return; // it was removed while its answer came
     }
     this.#trees.get(message.conversation)?.put(message);
-    await this.#keep((store) => store.put(message));
+    await this.#write((store) => store.put(message));
     this.#tabs.tell({ kind: "message", conversation: message.conversation, id: message.id });
   }
 
@@ -159,7 +171,7 @@ export class Library {
     if (!this.#timers.has(message.id) && this.#conversations.has(message.conversation)) {
       const save = () => {
         this.#forgetTimer(message.id);
-        void this.#keep((store) => store.put(message));
+        void this.#write((store) => store.put(message));
       };
       this.#timers.set(message.id, setTimeout(save, SAVE_EVERY));
     }
@@ -173,7 +185,7 @@ export class Library {
   async removeMessage(message) {
     this.#forgetTimer(message.id);
     this.#trees.get(message.conversation)?.remove(message.id);
-    await this.#keep((store) => store.removeMessage(message.id));
+    await this.#write((store) => store.removeMessage(message.id));
     const { conversation, id } = message;
     this.#tabs.tell({ kind: "message-removed", conversation, id });
   }
@@ -188,7 +200,7 @@ export class Library {
     const tree = await this.tree(id);
     const conversation = this.#conversations.get(id);
     this.#forget(id);
-    await this.#keep((store) => store.remove(id));
+    await this.#write((store) => store.remove(id));
     // The list does not say so before it is true: the page may be closed at any moment.
     this.#handlers.onList();
     this.#tabs.tell({ kind: "conversation-removed", conversation: id, id });
@@ -205,7 +217,7 @@ export class Library {
     this.#conversations.set(id, whole.conversation);
     this.#trees.set(id, new Tree(whole.messages));
     this.#handlers.onList();
-    await this.#keep((store) => store.write(whole));
+    await this.#write((store) => store.write(whole));
     this.#tabs.tell({ kind: "conversation", conversation: id, id });
   }
 
@@ -291,7 +303,7 @@ export class Library {
 
   /** @param {string} id */
   async #readAgain(id) {
-    const found = await this.#keep((store) => store.read(id));
+    const found = await this.#read(id);
     if (found) {
       const known = this.#conversations.get(id);
       // Who holds the old one must see the changes.
@@ -302,6 +314,21 @@ export class Library {
           tree?.put(message);
           this.#handlers.onMessage(message);
         }
+      }
+    }
+  }
+
+  /**
+   * Read a conversation, with what is changed here while it is read.
+   *
+   * @param {string} id
+   */
+  async #read(id) {
+    for (;;) {
+      const before = this.#updates;
+      const found = await this.#keep((store) => store.read(id));
+      if (before === this.#updates) {
+        return found;
       }
     }
   }
@@ -319,6 +346,18 @@ export class Library {
   #forgetTimer(id) {
     clearTimeout(this.#timers.get(id));
     this.#timers.delete(id);
+  }
+
+  /**
+   * Keep something.
+   *
+   * @template T
+   * @param {(store: Store) => Promise<T>} work
+   */
+  #write(work) {
+    const done = this.#keep(work);
+    this.#kept = done;
+    return done;
   }
 
   /**

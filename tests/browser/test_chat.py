@@ -13,7 +13,8 @@ from playwright.async_api import Route, expect
 from dripline.splits import every_byte
 from dripline_server.fake_ollama import Ending, Pace, Reply, Script
 from tests.browser.conftest import Opener
-from tests.support.browser import ChatPage, GatedClock, body_of, chat_server
+from tests.support.browser import ChatPage, body_of, chat_server
+from tests.support.gated_clock import GatedClock
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -179,6 +180,8 @@ async def test_no_message_is_sent_while_an_answer_comes(opener: Opener) -> None:
         await chat.wait_answered()
         await chat.message.press("Enter")
         await expect(chat.questions).to_have_count(2)
+        await expect(chat.answers).to_have_count(2)
+        await expect(chat.text).to_contain_text("word")
         await chat.stop.click()
         await chat.wait_answered(2)
     assert len(ollama.chats) == 2

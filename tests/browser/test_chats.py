@@ -11,7 +11,8 @@ from playwright.async_api import Locator, expect
 
 from dripline_server.fake_ollama import Ending, Pace, Script
 from tests.browser.conftest import Opener
-from tests.support.browser import ChatPage, GatedClock, chat_server
+from tests.support.browser import ChatPage, chat_server
+from tests.support.gated_clock import GatedClock
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -44,7 +45,7 @@ async def test_chats_are_kept_and_opened(opener: Opener) -> None:
         await titles(chat).last.click()
         await expect(chat.questions).to_have_text("First\n  things")
         await expect(chat.page).to_have_title("First things – dripline")
-        await chat.page.reload()
+        await chat.reload()
         await expect(titles(chat)).to_have_count(2)
         await expect(chat.questions).to_have_text("First\n  things")
         await expect(titles(chat).last).to_have_attribute("aria-current", "true")
@@ -80,7 +81,7 @@ async def test_rename_search_delete_undo(opener: Opener) -> None:
         await expect(chat.questions).to_have_text("Plants")
         await chat.do_with_chat("Delete", "Animals")
         await expect(titles(chat)).to_have_text(["Green things"])
-        await chat.page.reload()
+        await chat.reload()
         await expect(titles(chat)).to_have_text(["Green things"])
 
 

@@ -7,7 +7,8 @@ from playwright.async_api import Locator, expect
 
 from dripline_server.fake_ollama import Ending, Fault, Pace, Script
 from tests.browser.conftest import Opener
-from tests.support.browser import ChatPage, GatedClock, chat_server
+from tests.support.browser import ChatPage, chat_server
+from tests.support.gated_clock import GatedClock
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

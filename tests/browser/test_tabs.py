@@ -7,7 +7,8 @@ from playwright.async_api import expect
 
 from dripline_server.fake_ollama import Fault, Pace, Script
 from tests.browser.conftest import Opener
-from tests.support.browser import ChatPage, GatedClock, chat_server
+from tests.support.browser import ChatPage, chat_server
+from tests.support.gated_clock import GatedClock
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -64,7 +65,7 @@ async def test_the_tab_that_asked_can_be_closed(opener: Opener) -> None:
         clock.let_go()
         await tab.wait_text("One")
         await chat.page.goto(tab.page.url)
-        await chat.page.reload()
+        await chat.reload()
         await chat.wait_text("One")
         await tab.page.close()
         clock.let_go(2)
@@ -90,12 +91,55 @@ async def test_edits_of_both_are_kept(opener: Opener) -> None:
             await expect(each.questions.locator(".prose")).to_have_text("drei")
             await expect(each.questions.locator(".steps")).to_contain_text("3 / 3")
             await each.wait_answered()
-        await chat.do_with_chat("Rename", "one")
-        await chat.page.get_by_role("textbox", name="Title").fill("Ours")
-        await chat.page.keyboard.press("Enter")
+        await rename(chat, "one", "Ours")
         await expect(tab.page).to_have_title("Ours – dripline")
         await tab.do_with_chat("Delete", "Ours")
         await expect(chat.questions).to_have_count(0)
+
+
+# What is read of the browser's database is held back until `letGo()`.
+HELD_READS = """() => {
+    const held = window.held = [];
+    const { prototype } = IDBTransaction;
+    const own = Object.getOwnPropertyDescriptor(prototype, "oncomplete");
+    Object.defineProperty(prototype, "oncomplete", {
+        configurable: true,
+        set(handler) {
+            this.addEventListener("complete", () => {
+                this.mode === "readonly" ? held.push(handler) : handler();
+            });
+        },
+    });
+    window.letGo = () => {
+        Object.defineProperty(prototype, "oncomplete", own);
+        held.forEach((handler) => handler());
+    };
+}"""
+
+
+async def test_what_is_changed_last_holds_in_both(opener: Opener) -> None:
+    """Also where one tab is just reading what the other has changed."""
+    async with chat_server(Script("Yes.")) as (_, server):
+        chat = await opener(server.url)
+        await chat.ask("one")
+        await chat.wait_answered()
+        tab = await second_tab(chat)
+        await tab.wait_answered()
+        await tab.page.evaluate(HELD_READS)
+        await rename(chat, "one", "Theirs")
+        await tab.wait_for("held.length > 0")
+        await rename(tab, "one", "Ours")
+        await expect(tab.page).to_have_title("Ours – dripline")
+        await tab.page.evaluate("letGo()")
+        for each in (tab, chat):
+            await expect(each.page).to_have_title("Ours – dripline")
+            await expect(each.page.locator("#chats .open")).to_have_text("Ours")
+
+
+async def rename(chat: ChatPage, title: str, new: str) -> None:
+    await chat.do_with_chat("Rename", title)
+    await chat.page.get_by_role("textbox", name="Title").fill(new)
+    await chat.page.keyboard.press("Enter")
 
 
 async def test_an_answer_that_made_way_is_gone_in_both(opener: Opener) -> None:

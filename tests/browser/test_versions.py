@@ -7,7 +7,8 @@ from playwright.async_api import expect
 
 from dripline_server.fake_ollama import ChatRequest, Fault, Pace, Script
 from tests.browser.conftest import Opener
-from tests.support.browser import ChatPage, GatedClock, body_of, chat_server
+from tests.support.browser import ChatPage, body_of, chat_server
+from tests.support.gated_clock import GatedClock
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -56,7 +57,7 @@ async def test_an_edited_question_is_answered_anew(opener: Opener) -> None:
         await first.get_by_role("button", name="Version before").click()
         await chat.wait_answered(2)
         assert await said(chat) == ["one", "No 1: one", "two", "No 2: two"]
-        await chat.page.reload()
+        await chat.reload()
         await chat.wait_answered(2)
         await expect(chat.questions.first.locator(".steps")).to_contain_text("1 / 2")
         await chat.questions.first.get_by_role("button", name="Version after").click()

@@ -25,13 +25,13 @@ from dripline_server.fake_ollama import (
     FakeOllama,
     ReceivedRequest,
     Script,
-    VirtualClock,
 )
 from dripline_server.settings import Settings
 from tests.support.programs import require_program
 from tests.support.tcp_server import TcpServer
 
-expect.set_options(timeout=30_000)  # in milliseconds; machines may be slow
+PATIENCE = 60_000  # in milliseconds; machines may be slow
+expect.set_options(timeout=PATIENCE)
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -49,7 +49,9 @@ async def chromium() -> AsyncIterator[Browser]:
     """Run Chromium; skips or fails where it is not installed."""
     path = require_program("chromium")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(
+            executable_path=path, args=ARGUMENTS, timeout=PATIENCE
+        )
         try:
             yield browser
         finally:
@@ -133,24 +135,16 @@ class ChatPage:
         )
         return messages
 
-    async def wait_look_stored(self, buttons: list[str]) -> None:
-        """Wait until the browser keeps these buttons of the open chat: a reload may come sooner."""
-        async with asyncio.timeout(30):
-            await self.page.evaluate(
-                """async (labels) => {
-                    const { openStore } = await import("/static/store.js");
-                    const store = await openStore(() => {});
-                    for (;;) {
-                        const { conversation } = await store.read(location.hash.slice(1));
-                        const kept = (conversation.look?.buttons ?? []).map(({ label }) => label);
-                        if (kept.join() === labels.join()) {
-                            return;
-                        }
-                        await new Promise(requestAnimationFrame);
-                    }
-                }""",
-                buttons,
-            )
+    async def reload(self) -> None:
+        """Load the page anew, once the browser has kept what was said: a reload may come sooner."""
+        await self.page.evaluate(
+            """async () => {
+                const { openStore } = await import("/static/store.js");
+                const store = await openStore(() => {});
+                await store.removeMessage(""); // begins once all before it is kept
+            }"""
+        )
+        await self.page.reload()
 
     async def wait_for(self, condition: str) -> None:
         """Wait until a JavaScript expression holds, looked at in each frame.
@@ -159,7 +153,7 @@ class ChatPage:
             TimeoutError: It still does not.
         """
         # Not `wait_for_function`, which needs `eval`: the page's CSP forbids it.
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE / 1000):
             await self.page.evaluate(
                 f"async () => {{ while (!({condition})) await new Promise(requestAnimationFrame) }}"
             )
@@ -208,6 +202,7 @@ async def open_page(
         context: What `Browser.new_context` takes.
     """
     async with await browser.new_context(**context) as profile:
+        profile.set_default_timeout(PATIENCE)
         await profile.add_init_script(script)
         opened = ChatPage(await profile.new_page())
 
@@ -222,28 +217,6 @@ async def open_page(
         known = opened.page.locator("#model:enabled, #trouble > *")
         await expect(known).not_to_have_count(0)
         yield opened
-
-
-class GatedClock(VirtualClock):
-    """A clock for the fake Ollama by which each token waits until the test lets it go.
-
-    That needs a pace: what takes no time does not wait.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._passes = asyncio.Semaphore(0)
-
-    def let_go(self, count: int = 1) -> None:
-        """Let so many more tokens go."""
-        for _ in range(count):
-            self._passes.release()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait for a pass, if there is anything to wait for."""
-        if seconds > 0:
-            await self._passes.acquire()
-        await super().sleep(seconds)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import aiohttp
 
 from dripline import End, Error, Event, EventDecoder, ServerSentEvent
 from dripline.events import from_json
-from dripline_server.fake_ollama import FakeOllama, Script
+from dripline_server.fake_ollama import Clock, FakeOllama, Script
 from tests.support.processes import command, line
 from tests.support.redis_server import RedisServer
 from tests.support.stack import user
@@ -76,7 +76,12 @@ class Several:
 
 @asynccontextmanager
 async def several(
-    models: Script | Mapping[str, Script], redis: RedisServer, count: int = 2, **options: object
+    models: Script | Mapping[str, Script],
+    redis: RedisServer,
+    count: int = 2,
+    *,
+    clock: Clock | None = None,
+    **options: object,
 ) -> AsyncIterator[Several]:
     """Run servers; a single script is the model `story`, which is the default then.
 
@@ -84,6 +89,7 @@ async def several(
         models: What the fake Ollama has.
         redis: Where the run logs are.
         count: How many servers.
+        clock: What the fake Ollama goes by.
         options: Their settings, such as `lease_time=2`.
     """
     if isinstance(models, Script):
@@ -91,7 +97,7 @@ async def several(
     options = {"loading_after": 3600, **options}
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     async with AsyncExitStack() as stack:
-        ollama = await stack.enter_async_context(FakeOllama(models))
+        ollama = await stack.enter_async_context(FakeOllama(models, clock=clock))
         common = ["--port", "0", "--ollama", ollama.url, "--run-log", redis.url, *flags]
         # All are started before the first is waited for.
         processes = [

@@ -18,6 +18,7 @@ from dripline_server.fake_ollama import (
     Script,
 )
 from tests.support.cutting_proxy import CuttingProxy
+from tests.support.gated_clock import GatedClock
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.several import several
 from tests.support.stack import stack
@@ -54,7 +55,7 @@ def long_answer() -> str:
 
 
 LONG = long_answer()
-FAST = Pace(tokens_per_second=400)
+HELD = Pace(first_token=1, tokens_per_second=1)
 
 
 @pytest.fixture
@@ -65,13 +66,12 @@ def redis() -> Iterator[RedisServer]:
 
 async def test_markdown_grows_and_nothing_comes_twice() -> None:
     """At any moment each piece is there once at most, in its order; at the end all are."""
-    async with stack(Script(LONG, FAST)) as s, chat(s) as t:
+    clock = GatedClock()
+    async with stack(Script(LONG, HELD), clock=clock) as s, chat(s) as t:
         await t.type("Hi")
-        looks = 0
 
         def done(text: str) -> bool:
-            nonlocal looks
-            looks += 1
+            clock.let_go(25)
             found = [int(number) for number in NUMBERED.findall(text)]
             assert len(found) == len(set(found)), text
             return "tokens/s" in text
@@ -79,7 +79,6 @@ async def test_markdown_grows_and_nothing_comes_twice() -> None:
         text = await t.wait(done)
     found = {int(number) for number in NUMBERED.findall(text)}
     assert found == {int(number) for number in NUMBERED.findall(LONG)}
-    assert looks > 3
     assert "<b>n" in text
     assert "**" not in text
     assert text.count("Ctrl-C stops") == 0
@@ -87,11 +86,18 @@ async def test_markdown_grows_and_nothing_comes_twice() -> None:
 
 async def test_a_window_may_change_its_size() -> None:
     """Narrower, lower, wider: nothing is lost, and nothing is there twice."""
-    async with stack(Script(LONG, FAST)) as s, chat(s) as t:
+    clock = GatedClock()
+    async with stack(Script(LONG, HELD), clock=clock) as s, chat(s) as t:
         await t.type("Hi")
         for number, size in ((5, (50, 20)), (20, (100, 14)), (60, (64, 30)), (80, (80, 24))):
-            await t.wait(lambda text, number=number: f"n{number}" in text)  # type: ignore[misc]
+
+            def come(text: str, number: int = number) -> bool:
+                clock.let_go(10)
+                return f"n{number}" in text
+
+            await t.wait(come)
             await t.resize(*size)
+        clock.let_go(len(LONG))
         text = await t.wait("tokens/s")
     found = [int(number) for number in NUMBERED.findall(text)]
     assert sorted(found) == sorted({int(number) for number in NUMBERED.findall(LONG)})
@@ -102,14 +108,16 @@ async def test_a_window_may_change_its_size() -> None:
 async def test_a_window_may_become_much_smaller(exported: dict[str, str]) -> None:
     """A quarter of a full screen is left: what was live is taken back all the same."""
     words = [f"n{i} 東京 " for i in range(150)]
-    script = Script(words, Pace(tokens_per_second=60), fault=Fault.stall(at_token=140))
-    async with stack(script) as s, chat(s, environment=exported) as t:
+    script, clock = Script(words, HELD, fault=Fault.stall(at_token=140)), GatedClock()
+    async with stack(script, clock=clock) as s, chat(s, environment=exported) as t:
         for count in (1, 2):
             await t.type("/help")
             await t.wait(lambda text, count=count: text.count("press the button") == count)  # type: ignore[misc]
         await t.type("Hi")
+        clock.let_go(101)
         await t.wait("n100")
         await t.resize(40, 12)
+        clock.let_go(40)
         await t.wait("n139")  # drawn for the new size
         await t.press("C-c")
         text = await t.wait("stopped")
@@ -243,17 +251,19 @@ async def test_tab_completes_however_fast_one_types() -> None:
 
 async def test_a_drop_is_one_quiet_line() -> None:
     """The answer is whole, and there once."""
-    text = " ".join(f"n{i}" for i in range(100))
+    words, clock = [f"n{i} " for i in range(100)], GatedClock()
     async with (
-        stack(Script(text, Pace(tokens_per_second=60))) as s,
+        stack(Script(words, HELD), clock=clock) as s,
         CuttingProxy(s.url) as proxy,
         chat_at(proxy.url) as t,
     ):
         await t.type("Hi")
+        clock.let_go(21)
         await t.wait("n20")
         await proxy.refuse()
         await t.wait("connection lost, resuming")
         await proxy.listen()
+        clock.let_go(80)
         shown = await t.wait("resumed once")
     assert [int(number) for number in NUMBERED.findall(shown)] == list(range(100))
     assert "connection lost" not in shown
@@ -282,20 +292,23 @@ async def test_a_server_that_was_restarted() -> None:
 
 async def test_a_server_is_restarted_under_an_answer(redis: RedisServer) -> None:
     """With Redis, any server goes on with the answer: it is whole, and the drops are one line."""
-    script = Script(" ".join(f"n{i}" for i in range(100)), Pace(tokens_per_second=40))
+    script, clock = Script([f"n{i} " for i in range(100)], HELD), GatedClock()
     async with (
-        several(script, redis) as s,
+        several(script, redis, clock=clock) as s,
         CuttingProxy(s.servers[0].url) as proxy,
         chat_at(proxy.url) as t,
     ):
         await t.type("Hi")
+        clock.let_go(11)
         await t.wait("n10")
         proxy.targets = (s.servers[1].url,)
         await proxy.refuse()
         await proxy.listen()
+        clock.let_go(30)
         await t.wait("n40")
         proxy.targets = (s.servers[0].url,)
         s.servers[1].signal(signal.SIGKILL)
+        clock.let_go(60)
         shown = await t.wait(lambda text: re.search(r"resumed 2\s+times", text) is not None)
     assert [int(number) for number in NUMBERED.findall(shown)] == list(range(100))
     assert "connection lost" not in shown
@@ -313,11 +326,13 @@ async def test_copy_goes_through_the_terminal() -> None:
 
 async def test_typing_ahead() -> None:
     """What is typed while an answer comes waits for the prompt, and does not break the picture."""
-    pace = Pace(tokens_per_second=30)
-    async with stack(Script("word " * 30 + "end.", pace)) as s, chat(s) as t:
+    script, clock = Script([*["word "] * 30, "end."], HELD), GatedClock()
+    async with stack(script, clock=clock) as s, chat(s) as t:
         await t.type("First")
+        clock.let_go(5)
         await t.wait("word word")
         await t.type("Second")
+        clock.let_go(59)
         text = await t.wait(lambda text: text.count("tokens/s") == 2)
         assert "> Second" in text
         assert text.count("word") == 60

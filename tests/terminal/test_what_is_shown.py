@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 
 from dripline_server.fake_ollama import Fault, Pace, Reply, Script, ToolCall, in_rounds
+from tests.support.gated_clock import GatedClock
 from tests.support.stack import stack
 from tests.support.terminal_chat import asked, chat
+
+HELD = Pace(first_token=1, tokens_per_second=1)
 
 
 async def test_thinking_is_folded_and_unfolds() -> None:
     """It is there while it goes on, then one line; Ctrl-T shows it."""
     reply = Reply("Yes.", thinking=[f"thought{i}\n" for i in range(30)])
-    pace = Pace(tokens_per_second=60)
-    async with stack(Script(reply, pace)) as s, chat(s) as t:
+    clock = GatedClock()
+    async with stack(Script(reply, HELD), clock=clock) as s, chat(s) as t:
         await t.type("Hi")
+        clock.let_go(3)
         await t.wait("thought2")
+        clock.let_go(100)  # more than both answers take
         text = await t.wait(lambda text: "tokens/s" in text)
         assert "▸ thought for" in text
         assert "thought7" not in text
