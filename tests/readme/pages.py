@@ -40,7 +40,8 @@ async def use_page(block: Block, folder: Path) -> None:
         complaints: list[str] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
         await _serve(page, s, script)
-        await page.goto(f"{s.url}/page")
+        async with page.expect_response("**/stream"):  # it asks for an answer to go on with
+            await page.goto(f"{s.url}/page")
         await page.get_by_role("textbox").fill("Why is the sky blue?")
         await page.get_by_role("textbox").press("Enter")
         await expect(page.locator("main")).to_contain_text("Why is the sky blue?Blue.")
