@@ -53,10 +53,12 @@ async def test_code_is_copied_by_keyboard(opener: Opener) -> None:
         await expect(block.locator(".language")).to_have_text("python")
         await expect(block.locator("code")).to_have_js_property("textContent", code)
         button = block.get_by_role("button", name="Copy")
+        await chat.stop_time()
         await button.focus()
         await chat.page.keyboard.press("Enter")
         await expect(block.get_by_role("button", name="Copied")).to_be_focused()
         assert await chat.page.evaluate("navigator.clipboard.readText()") == code
+        await chat.page.clock.run_for(2000)
         await expect(button).to_have_text("Copy")
 
 

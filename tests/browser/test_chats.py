@@ -73,6 +73,7 @@ async def test_rename_search_delete_undo(opener: Opener) -> None:
         ):
             await search.fill(text)
             await expect(titles(chat)).to_have_text(found)
+        await chat.stop_time()
         await chat.do_with_chat("Delete", "Green things")
         await expect(titles(chat)).to_have_text(["Animals"])
         await expect(chat.questions).to_have_count(0)
@@ -177,6 +178,7 @@ async def test_a_bad_file_is_refused(opener: Opener) -> None:
     """What is wrong is named, with its place; nothing of the file is taken."""
     async with chat_server(Script("")) as (_, server):
         chat = await opener(server.url)
+        await chat.stop_time()
         for count, (ending, content, sentence) in enumerate(BAD_FILES):
             name = f"{count}{ending}"
             await import_file(chat, name, content.encode())

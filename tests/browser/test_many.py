@@ -65,6 +65,7 @@ async def test_answers_that_nobody_looks_at_take_turns(opener: Opener) -> None:
         await chat.wait_text("One")
         await chat.page.get_by_role("button", name="New chat").click()
         await expect(chat.page.locator("#chats .busy")).to_have_count(2)
+        await chat.wait_for("(await navigator.locks.query()).pending.length > 0")
         clock.let_go(2)
         await chat.page.clock.run_for(5_000)
         await expect(item(chat, "Held")).not_to_have_class("busy")

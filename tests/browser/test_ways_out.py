@@ -41,6 +41,7 @@ async def test_a_line_to_copy(opener: Opener) -> None:
     async with chat_server({}) as (ollama, server):
         chat = await opener(server.url, permissions=["clipboard-read", "clipboard-write"])
         await expect(chat.problem).to_contain_text("Ollama has no models yet.")
+        await chat.stop_time()
         await chat.problem.get_by_role("button", name="Copy").click()
         await expect(chat.problem.get_by_role("button", name="Copied")).to_be_visible()
         copied = await chat.page.evaluate("navigator.clipboard.readText()")

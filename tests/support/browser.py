@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from playwright.async_api import (
@@ -145,6 +146,11 @@ class ChatPage:
             }"""
         )
         await self.page.reload()
+
+    async def stop_time(self) -> None:
+        """Have the page's timers wait: what it says for a while stays until its clock is run."""
+        await self.page.clock.install()
+        await self.page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))
 
     async def wait_for(self, condition: str) -> None:
         """Wait until a JavaScript expression holds, looked at in each frame.
