@@ -12,21 +12,22 @@ import pytest
 
 from dripline import EventDecoder
 from dripline.events import End, Error, Event, from_json
-from dripline_server.fake_ollama import Ending, FakeOllama, Fault, Pace, Script
+from dripline_server.fake_ollama import Clock, Ending, FakeOllama, Fault, Pace, Script
+from tests.support.gated_clock import GatedClock
 from tests.support.processes import command, line
 from tests.support.stack import user
 
-SLOW = Script(["word "] * 20, pace=Pace(tokens_per_second=20))
+TOLD = Script(["word "] * 20, pace=Pace(first_token=1, tokens_per_second=1))
 STUCK = Script(["word "] * 20, fault=Fault.stall(at_token=2))
 
 
 @asynccontextmanager
 async def running(
-    script: Script, *flags: str
+    script: Script, *flags: str, clock: Clock | None = None
 ) -> AsyncIterator[tuple[FakeOllama, Process, str, aiohttp.ClientSession]]:
     """A dripline server as a process of its own, before a fake Ollama in this one."""
     async with (
-        FakeOllama({"story": script}) as ollama,
+        FakeOllama({"story": script}, clock=clock) as ollama,
         command(
             "dripline-server", "--port", "0", "--ollama", ollama.url, "--model", "story", *flags
         ) as process,
@@ -42,9 +43,11 @@ async def events_of(response: aiohttp.ClientResponse) -> list[Event | None]:
 
 async def test_runs_may_finish() -> None:
     """What goes on is finished, new chats are refused, attaching works, and the exit code is 0."""
-    async with running(SLOW) as (ollama, process, url, http):
+    clock = GatedClock()
+    async with running(TOLD, clock=clock) as (ollama, process, url, http):
         response = await http.post(f"{url}/chat", json={"messages": user("Hi")})
         request = await ollama.wait_for_request()
+        clock.let_go(1)
         await request.wait_tokens(1)
         process.send_signal(signal.SIGTERM)
         assert "letting 1 chats end" in await line(process)
@@ -54,6 +57,7 @@ async def test_runs_may_finish() -> None:
         assert (await refused.json())["error"]["code"] == "server_shutdown"
         run_id = response.headers["X-Run-Id"]
         second = await http.get(f"{url}/runs/{run_id}/events")
+        clock.let_go(20)
         whole = await events_of(response)
         assert await events_of(second) == whole
         assert isinstance(whole[-1], End)

@@ -58,8 +58,28 @@ class Terminal:
         await self.run("paste-buffer", "-p", "-d")
 
     async def resize(self, width: int, height: int) -> None:
-        """Make the window another size."""
-        await self.run("resize-window", "-x", str(width), "-y", str(height))
+        """Make the window another size, while the program waits and tmux has drawn all it wrote.
+
+        What is on its way meanwhile is drawn for a size that is no more, which no program can help.
+        """
+        pid = int(await self.ask("pane_pid"))
+        await self._stop_waiting(pid)
+        try:
+            drawn = await self.text(styles=True)
+            while drawn != (drawn := await self.text(styles=True)):
+                pass
+            await self.run("resize-window", "-x", str(width), "-y", str(height))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    async def _stop_waiting(self, pid: int) -> None:
+        """Stop the program when it waits, where Linux tells, and so not within a frame."""
+        state = ""
+        async with asyncio.timeout(SECONDS):
+            while state != "S":
+                await asyncio.sleep(0.001)
+                state = _state(pid)
+        os.kill(pid, signal.SIGSTOP)
 
     async def text(self, *, styles: bool = False) -> str:
         """All that can be read, the scrollback first; lines that the terminal broke are joined."""
@@ -90,6 +110,12 @@ class Terminal:
                     # tmux 3.3a misses every tenth end or so, and leaves a zombie, until it is told.
                     os.kill(int(await self.ask("pid")), signal.SIGCHLD)
         return int(code)
+
+
+def _state(pid: int) -> str:
+    """Return a process's state in Linux's /proc; "S", which is waiting, where there is none."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.read_text().rpartition(")")[2].split()[0] if stat.exists() else "S"
 
 
 @asynccontextmanager
@@ -124,7 +150,7 @@ async def terminal(
             *("set-option", "-g", "remain-on-exit", "on", ";"),
             *("set-option", "-g", "set-clipboard", "on", ";"),
             *("set-option", "-g", "default-terminal", "tmux-256color", ";"),
-            *("new-session", "-d", "-c", str(where), *size, command),
+            *("new-session", "-d", "-c", str(where), *size, f"exec {command}"),
         )
         try:
             yield one

@@ -25,13 +25,21 @@ EVENTS = ["data: Grüezi\n\n".encode(), b"data: [DONE]\n\n"]
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester) -> object:
-    """Run a test file in a process of its own, and return pytest's result."""
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Run a test file in a process of its own, and return pytest's result.
+
+    Of all plugins only those it is about are loaded, dripline's by the name that it installs:
+    the others take many times as long as the tests. The README's tests run with all.
+    """
     pytester.makeini(SETTINGS)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("PYTEST_PLUGINS", raising=False)
 
     def run(code: str, *arguments: str) -> pytest.RunResult:
         pytester.makepyfile(test_it=code)
-        return pytester.runpytest_subprocess("-v", *arguments)
+        return pytester.runpytest_subprocess(
+            "-v", "-p", "pytest_asyncio.plugin", "-p", "dripline", *arguments
+        )
 
     return run
 
@@ -247,9 +255,7 @@ def test_unused_it_imports_nothing(run: object) -> None:
         def test_x():
             assert "dripline_server.fake_ollama" not in sys.modules
             assert "aiohttp.web" not in sys.modules
-        """,
-        "-p",
-        "no:aiohttp",
+        """
     )
     result.assert_outcomes(passed=1)
 
