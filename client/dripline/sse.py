@@ -335,7 +335,7 @@ def encode_event(
         frame += b"event: %b\n" % _one_line("event", event, forbidden="\r\n")
     if retry is not None:
         frame += b"retry: %d\n" % _checked_retry(retry)
-    lines = bytes(_to_lf(data.encode() if isinstance(data, str) else data))
+    lines = _to_lf(data.encode() if isinstance(data, str) else data)
     return b"%bdata: %b\n\n" % (frame, lines.replace(b"\n", b"\ndata: "))
 
 
@@ -348,11 +348,11 @@ def encode_comment(text: str) -> bytes:
     Raises:
         ValueError: `text` has a lone surrogate, which UTF-8 cannot say.
     """
-    return b": %b\n" % bytes(_to_lf(text.encode())).replace(b"\n", b"\n: ")
+    return b": %b\n" % _to_lf(text.encode()).replace(b"\n", b"\n: ")
 
 
-def _to_lf(text: _Bytes) -> _Bytes:
-    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+def _to_lf(text: _Bytes) -> bytes:
+    return bytes(text).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _milliseconds(digits: _Bytes) -> int:

@@ -43,13 +43,12 @@ class ChunkReader:
         failure: What came after them instead.
     """
 
-    __slots__ = ("_max_line", "_splitter", "_take", "chunks", "done", "failure")
+    __slots__ = ("_splitter", "_take", "chunks", "done", "failure")
 
     def __init__(self, max_line: int, take: Callable[[list[Chunk]], bool]) -> None:
         self.chunks: list[Chunk] = []
         self.done = False
         self.failure: UpstreamError | None = None
-        self._max_line = max_line
         self._splitter = LineSplitter(max_line)
         self._take = take
 
@@ -57,7 +56,7 @@ class ChunkReader:
         """Read on; returns False where somebody has to look at what there is now."""
         self._read(self._splitter.feed(data))
         if self._splitter.too_long and not (self.done or self.failure):
-            message = f"From Ollama: a line is longer than {self._max_line:,} bytes."
+            message = f"From Ollama: a line is longer than {self._splitter.max_line:,} bytes."
             self.failure = UpstreamError(ErrorCode.UPSTREAM_LINE_TOO_LONG, message)
         if self.done or self.failure:
             return False

@@ -12,14 +12,15 @@ class LineSplitter:
         max_line: The longest line taken, in bytes.
 
     Attributes:
+        max_line: The same.
         too_long: Whether a line has passed the limit; nothing is to be fed after that.
     """
 
-    __slots__ = ("_max_line", "_tail", "_tail_size", "too_long")
+    __slots__ = ("_tail", "_tail_size", "max_line", "too_long")
 
     def __init__(self, max_line: int) -> None:
         self.too_long = False
-        self._max_line = max_line
+        self.max_line = max_line
         self._tail: list[bytes] = []
         self._tail_size = 0
 
@@ -43,12 +44,12 @@ class LineSplitter:
         if rest:
             self._tail.append(rest)
             self._tail_size += len(rest)
-        return lines if size <= self._max_line else self._before_too_long(lines)
+        return lines if size <= self.max_line else self._before_too_long(lines)
 
     def _before_too_long(self, lines: list[bytes]) -> list[bytes]:
         for at, line in enumerate(lines):
-            if len(line) > self._max_line:
+            if len(line) > self.max_line:
                 self.too_long = True
                 return lines[:at]
-        self.too_long = self._tail_size > self._max_line
+        self.too_long = self._tail_size > self.max_line
         return lines

@@ -23,6 +23,16 @@ async def second_tab(chat: ChatPage) -> ChatPage:
     return tab
 
 
+async def answered_in_two(opener: Opener, url: str) -> tuple[ChatPage, ChatPage]:
+    """Have the question "one" answered, and show that in two tabs."""
+    chat = await opener(url)
+    await chat.ask("one")
+    await chat.wait_answered()
+    tab = await second_tab(chat)
+    await tab.wait_answered()
+    return chat, tab
+
+
 async def test_both_see_the_answer_come(opener: Opener) -> None:
     """Whichever asks, both show each word; one run serves both, and either can stop it."""
     clock = GatedClock()
@@ -76,11 +86,7 @@ async def test_the_tab_that_asked_can_be_closed(opener: Opener) -> None:
 async def test_edits_of_both_are_kept(opener: Opener) -> None:
     """Two edits of one question, the second begun before the first was sent, are two versions."""
     async with chat_server(Script("Yes.")) as (_, server):
-        chat = await opener(server.url)
-        await chat.ask("one")
-        await chat.wait_answered()
-        tab = await second_tab(chat)
-        await tab.wait_answered()
+        chat, tab = await answered_in_two(opener, server.url)
         for each, text in ((tab, "drei"), (chat, "zwei")):
             await each.questions.get_by_role("button", name="Edit").click()
             await each.page.get_by_role("textbox", name="Edit the message").fill(text)
@@ -120,11 +126,7 @@ HELD_READS = """() => {
 async def test_what_is_changed_last_holds_in_both(opener: Opener) -> None:
     """Also where one tab is just reading what the other has changed."""
     async with chat_server(Script("Yes.")) as (_, server):
-        chat = await opener(server.url)
-        await chat.ask("one")
-        await chat.wait_answered()
-        tab = await second_tab(chat)
-        await tab.wait_answered()
+        chat, tab = await answered_in_two(opener, server.url)
         await tab.page.evaluate(HELD_READS)
         await rename(chat, "one", "Theirs")
         await tab.wait_for("held.length > 0")

@@ -19,10 +19,8 @@ from dripline import BadRecording, ErrorCode, EventDecoder, Recording
 from dripline.events import End, Event, from_json, to_json
 from dripline.recording import parse as parse_recording
 from dripline.transcript import Transcript
-from dripline_server.chat_chunks import ChunkReader
 from dripline_server.dialects.native import NativeDialect
 from dripline_server.ndjson import LineSplitter
-from dripline_server.ollama_events import OllamaAnswer
 from dripline_server.problems import Problem
 from dripline_server.routes import agui_input, ui_message_input
 from dripline_server.routes.chat_request import ChatRequest, run_request
@@ -32,6 +30,7 @@ from dripline_server.run_log import Batch
 from tests.conformance.decoders import decode_in_python
 from tests.conformance.reference_decoder import decode
 from tests.support.recorded import FOLDER
+from tests.support.upstream_body import read_body
 
 MAX_LINE = 200
 
@@ -138,13 +137,7 @@ def upstream(data: bytes) -> None:
 
 def check_upstream(pieces: list[bytes]) -> None:
     """Take what Ollama sends as the server does, up to its end or failure."""
-    reader, answer = ChunkReader(4096, lambda _: False), OllamaAnswer(0.0)
-    events: list[Event] = []
-    for piece in pieces:
-        reader.feed(piece)
-        events += answer.events(reader.chunks, 1.0)
-        if reader.failure or reader.done:
-            break
+    events, answer, _ = read_body(pieces, max_line=4096)
     check_next_request(events)
     payloads = [to_json(event) for event in (*events, End("completed", usage=answer.usage(2.0)))]
     assert [from_json(payload) for payload in payloads[:-1]] == events

@@ -13,7 +13,7 @@ from dripline.events import Event
 from dripline.splits import seeded
 from dripline_server import chat_chunks
 from dripline_server.chat_chunks import ChunkReader
-from dripline_server.ollama_events import OllamaAnswer
+from tests.support.upstream_body import read_body
 
 TEXTS = ["", "sky", " ", "\n", '"', "\\", "\x00", "\x85", "\u2028", "é", "😀", "\ud83d", "<b>"]
 
@@ -54,13 +54,7 @@ def spoil(body: bytes, faults: list[tuple[int, bytes, bool]]) -> bytes:
 
 def read(pieces: list[bytes]) -> tuple[list[Event], bool, str]:
     """Read a body: its events, whether it came to its end, and what it failed of."""
-    reader, answer = ChunkReader(1000, lambda _: False), OllamaAnswer(0.0)
-    events: list[Event] = []
-    for piece in pieces:
-        reader.feed(piece)
-        events += answer.events(reader.chunks, 1.0)
-        if reader.done or reader.failure:
-            break
+    events, _, reader = read_body(pieces, max_line=1000)
     return events, reader.done, str(reader.failure)
 
 

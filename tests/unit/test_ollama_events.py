@@ -30,7 +30,7 @@ def some(whole: dict[str, Any], has: tuple[bool, ...]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("has", [*product((False, True), repeat=len(MESSAGE))], ids=str)
 def test_whatever_a_chunk_has(has: tuple[bool, ...]) -> None:
-    """The usual chunks have a quick way of their own; it gives what the other one does."""
+    """Each part that is there is said, in its order; nothing is made of what is not."""
     message = some(MESSAGE, has)
     for with_chunk in product((False, True), repeat=len(CHUNK)):
         chunk = some(CHUNK, with_chunk)
