@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
@@ -116,13 +115,6 @@ async def load_process(name: str) -> AsyncIterator[tuple[Running, dict[str, Any]
     command = [sys.executable, "-m", f"tests.benchmarks.{name}"]
     async with running(command, stderr=None) as process:
         yield process, await process.line()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until_listening(port: int, *, within: float = 30.0) -> None:

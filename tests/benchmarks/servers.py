@@ -14,7 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.benchmarks.processes import Running, free_port, running, until_listening
+from tests.benchmarks.processes import Running, running, until_listening
+from tests.support.free_port import free_port
 
 BIN = Path(sys.executable).parent
 PEERS = Path(__file__).parent / "peers"

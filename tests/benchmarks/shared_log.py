@@ -9,11 +9,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from tests.benchmarks.options import Options
-from tests.benchmarks.processes import Running, free_port, running, until_listening
+from tests.benchmarks.processes import Running, running, until_listening
 from tests.benchmarks.relay import Load, Work, load, measure
 from tests.benchmarks.report import Section, Table, Verdict
 from tests.benchmarks.rounds import Spread, interleaved, ratios
 from tests.benchmarks.servers import DRIPLINE, Server, serving
+from tests.support.free_port import free_port
 
 STREAMS = 200
 PROCESSES = (1, 2, 4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import pytest
@@ -11,19 +10,13 @@ from playwright.async_api import expect
 from dripline_server.fake_ollama import Fault, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import Relay, body_of, chat_server
+from tests.support.free_port import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 WORDS = ["Half", " an", " answer"]
 TEXT = {"type": "text_message", "data": {"content": "Half an answer"}}
 INCOMPLETE = "The answer above is incomplete."
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(

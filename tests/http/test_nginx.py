@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from dripline import ServerSentEvent
 from dripline_server.fake_ollama import Ending, Fault, Pace, Script
+from tests.support.free_port import free_port
 from tests.support.programs import require_program
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.several import One, Several, several
@@ -48,9 +48,7 @@ def redis() -> Iterator[RedisServer]:
 async def nginx(s: Several, folder: Path) -> AsyncIterator[One]:
     """Run nginx before the two servers, as the example says but for the ports."""
     program = require_program("nginx")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     example = EXAMPLE.read_text()
     for written, real in (
         ("127.0.0.1:8001", s.servers[0].url.removeprefix("http://")),

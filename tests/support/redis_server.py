@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.support.free_port import free_port
 from tests.support.programs import require_program
 
 
@@ -22,7 +22,7 @@ class RedisServer:
     """
 
     def __init__(self, program: str, folder: str, options: tuple[str, ...]) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1"]
         self._command += ["--dir", folder, "--save", "", *options]
 
@@ -34,10 +34,13 @@ class RedisServer:
         """Start it, and wait until it takes connections: a twentieth of a second."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
+        said = ""
         for line in self._process.stdout:
             if "Ready to accept connections" in line:
                 return
-        raise RuntimeError(f"redis-server does not start: {self._process.wait()}")
+            said += line
+        with self._process:
+            raise RuntimeError(f"redis-server does not start:\n{said}")
 
     def kill(self) -> None:
         """End it as a crash would; connections break."""
@@ -65,9 +68,3 @@ def redis_server(*options: str) -> Iterator[RedisServer]:
             yield server
         finally:
             server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -10,6 +10,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from tests.support.free_port import free_port
+
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 # More turns of the event loop than it takes from the kernel's accept to `_connected`.
@@ -24,11 +26,11 @@ class TcpServer:
             at any time.
 
     Attributes:
-        port: Where it listens, from the first time on.
+        port: Where it listens, each time.
     """
 
     def __init__(self, serve: Serve) -> None:
-        self.port = 0
+        self.port = free_port()
         self._serve = serve
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -50,9 +52,8 @@ class TcpServer:
         return f"http://127.0.0.1:{self.port}"
 
     async def listen(self) -> None:
-        """Take connections, on the same port as before."""
+        """Take connections, on the same port each time."""
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def refuse(self) -> None:
         """Reset the connections there are, and refuse further ones."""
