@@ -77,6 +77,7 @@ class Generation:
         "_on_answer",
         "_output",
         "_runner",
+        "_turn",
         "_upstream",
         "answer",
     )
@@ -102,6 +103,7 @@ class Generation:
         self._output = output
         self._on_answer = on_answer
         self._answered = False
+        self._turn: _Turn | None = None
         self._middlewares = middlewares
 
     async def run(self, request: RunRequest) -> None:
@@ -116,25 +118,26 @@ class Generation:
             await self._ask(request.model, request.body)
 
     async def _ask(self, model: str, body: bytes, turn: _Turn | None = None) -> None:
-        def take(chunks: list[Chunk]) -> bool:
-            if self._output.is_free:
-                self._output.write_now(self._events(chunks, turn))
-                return True
-            return False
-
-        chat = self._upstream.chat(model, body, self._middlewares, take)
+        self._turn = turn
+        chat = self._upstream.chat(model, body, self._middlewares, self._take)
         async with aclosing(chat) as stream:
             async for chunks in stream:
-                await self._output.write(self._events(chunks, turn))
+                await self._output.write(self._events(chunks))
 
-    def _events(self, chunks: list[Chunk], turn: _Turn | None) -> list[Event]:
+    def _take(self, chunks: list[Chunk]) -> bool:
+        if self._output.is_free:
+            self._output.write_now(self._events(chunks))
+            return True
+        return False
+
+    def _events(self, chunks: list[Chunk]) -> list[Event]:
         """Return what readers see of the chunks."""
         if not self._answered:
             self._answered = True
             self._on_answer()
         events = self.answer.events(chunks, self._now())
         self._metrics.tokens += len(events)
-        return turn.take(events) if turn else events
+        return self._turn.take(events) if self._turn else events
 
     async def _ask_with_tools(self, request: RunRequest) -> None:
         conversation = _Conversation(request)

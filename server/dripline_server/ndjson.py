@@ -13,21 +13,17 @@ class LineSplitter:
 
     Attributes:
         max_line: The same.
+        pending: Bytes that are held of an unfinished line.
         too_long: Whether a line has passed the limit; nothing is to be fed after that.
     """
 
-    __slots__ = ("_tail", "_tail_size", "max_line", "too_long")
+    __slots__ = ("_tail", "max_line", "pending", "too_long")
 
     def __init__(self, max_line: int) -> None:
         self.too_long = False
         self.max_line = max_line
         self._tail: list[bytes] = []
-        self._tail_size = 0
-
-    @property
-    def pending(self) -> bool:
-        """Whether an unfinished line is held."""
-        return self._tail_size > 0
+        self.pending = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take a chunk and return the lines that it completes, without their LF.
@@ -36,14 +32,14 @@ class LineSplitter:
         """
         lines = chunk.split(b"\n")
         rest = lines.pop()
-        size = self._tail_size + len(chunk)
+        size = self.pending + len(chunk)
         if lines and self._tail:
             lines[0] = b"".join((*self._tail, lines[0]))
             self._tail.clear()
-            self._tail_size = 0
+            self.pending = 0
         if rest:
             self._tail.append(rest)
-            self._tail_size += len(rest)
+            self.pending += len(rest)
         return lines if size <= self.max_line else self._before_too_long(lines)
 
     def _before_too_long(self, lines: list[bytes]) -> list[bytes]:
@@ -51,5 +47,5 @@ class LineSplitter:
             if len(line) > self.max_line:
                 self.too_long = True
                 return lines[:at]
-        self.too_long = self._tail_size > self.max_line
+        self.too_long = self.pending > self.max_line
         return lines

@@ -41,6 +41,27 @@ class Run:
         middlewares: What goes around each request to Ollama.
     """
 
+    __slots__ = (
+        "_ending",
+        "_generating",
+        "_generation",
+        "_grace",
+        "_loading",
+        "_loading_after",
+        "_log",
+        "_metrics",
+        "_opening",
+        "_readers",
+        "_readers_elsewhere",
+        "_stopped",
+        "_stopped_by",
+        "_unread",
+        "_upstream",
+        "end",
+        "id",
+        "model",
+    )
+
     def __init__(
         self,
         run_id: str,
@@ -173,11 +194,11 @@ class Run:
 
     def write_now(self, events: Sequence[Event]) -> None:
         """See `Output`."""
-        self._log.add([to_json(event) for event in events])
+        self._log.add([*map(to_json, events)])
 
     async def write(self, events: Sequence[Event]) -> None:
         """See `Output`."""
-        await self._log.append([to_json(event) for event in events])
+        await self._log.append([*map(to_json, events)])
 
     def _begin_end(self, generating: asyncio.Task[None], on_end: Callable[[], None]) -> None:
         # Only now: a task that waits all the while costs each run 2 KB.

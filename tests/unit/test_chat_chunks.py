@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dripline.errors import ErrorCode
 from dripline.events import Event
 from dripline.splits import seeded
 from dripline_server import chat_chunks
@@ -59,12 +60,14 @@ def read(pieces: list[bytes]) -> tuple[list[Event], bool, str]:
 
 
 def assert_agree(pieces: list[bytes]) -> None:
-    """Each line by itself, without the quick way, says what all of them with it do."""
+    """Each line by itself, without the quick ways, says what all of them with those do."""
     body = b"".join(pieces)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chat_chunks, "_texts", lambda _: None)
+        patch.setattr(chat_chunks, "_lone_text", lambda _: None)
         expected = read([body])
     assert read([body]) == expected
+    assert read(body.splitlines(keepends=True)) == expected
     assert read(pieces) == expected
 
 
@@ -84,6 +87,12 @@ def test_a_byte_that_is_spoilt(text: str, byte: bytes) -> None:
         assert_agree([LINES[0] + b"\n" + spoil(line, [(place, byte, instead)]) + b"\n" + LINES[0]])
 
 
+def test_a_line_that_a_read_brings_whole_but_for_what_came_before() -> None:
+    """A read that could be a line of its own is the rest of one where there is a start."""
+    assert_agree([LINES[0] + b"\n{", LINES[1] + b"\n"])
+    assert read([b"{", LINES[1] + b"\n"])[0] == []
+
+
 @pytest.mark.parametrize("text", [text for text in TEXTS if text != "\ud83d"])
 def test_usual_lines_go_the_quick_way(text: str) -> None:
     """What is a piece of text alone becomes no dictionary."""
@@ -91,3 +100,17 @@ def test_usual_lines_go_the_quick_way(text: str) -> None:
     reader = ChunkReader(1000, lambda _: False)
     reader.feed(line + b"\n" + line + b"\n")
     assert reader.chunks == [text, text]
+    reader.feed(line + b"\n")
+    assert reader.chunks == [text]
+
+
+def test_a_lone_line_is_bounded_too() -> None:
+    """The quick way takes no line that the other one refuses."""
+    line = line_of("sky")
+    at_the_limit, beyond = (ChunkReader(len(line) - short, lambda _: False) for short in (0, 1))
+    at_the_limit.feed(line + b"\n")
+    assert (at_the_limit.chunks, at_the_limit.failure) == (["sky"], None)
+    beyond.feed(line + b"\n")
+    assert beyond.chunks == []
+    assert beyond.failure
+    assert beyond.failure.code is ErrorCode.UPSTREAM_LINE_TOO_LONG
