@@ -17,6 +17,8 @@ class Transcript:
     message of the tool's. After results a new message of the assistant's begins.
     """
 
+    __slots__ = ("_calls", "_messages", "_text", "_thinking")
+
     def __init__(self) -> None:
         self._messages: list[dict[str, Any]] = []
         self._text = _Pieces()
@@ -27,7 +29,7 @@ class Transcript:
         """Take the next event; those that say nothing to a model are passed over."""
         match event:
             case TextMessage(content):
-                self._text.add(content)
+                self.add_text(content)
             case Thinking(content):
                 self._thinking.add(content)
             case ToolCall(call_id, name, arguments):
@@ -37,6 +39,10 @@ class Transcript:
                 self._close()
                 told = {"role": "tool", "tool_name": name, "tool_call_id": call_id}
                 self._messages.append({**told, "content": content})
+
+    def add_text(self, text: str) -> None:
+        """Take text of the assistant's: that of any number of events that follow each other."""
+        self._text.add(text)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -60,6 +66,8 @@ class Transcript:
 
 class _Pieces:
     """A growing text; what is beyond the bound is left out."""
+
+    __slots__ = ("_pieces", "_size")
 
     def __init__(self) -> None:
         self._pieces: list[str] = []

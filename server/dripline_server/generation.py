@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ import orjson
 from aiohttp import ClientMiddlewareType
 
 from dripline.errors import ErrorCode
-from dripline.events import Event, ToolCall, ToolResult
+from dripline.events import Event, TextMessage, ToolCall, ToolResult
 from dripline.transcript import Transcript
 from dripline_server.chat_chunks import Chunk
 from dripline_server.metrics import Metrics
@@ -120,6 +120,7 @@ class Generation:
     async def _ask(self, model: str, body: bytes, turn: _Turn | None = None) -> None:
         self._turn = turn
         chat = self._upstream.chat(model, body, self._middlewares, self._take)
+        del body  # it is 4 KiB at least, and there are thousands of streams
         async with aclosing(chat) as stream:
             async for chunks in stream:
                 await self._output.write(self._events(chunks))
@@ -183,19 +184,24 @@ class Generation:
 class _Conversation:
     """A request, and what has been said and called since."""
 
+    __slots__ = ("_body", "client_names", "model", "transcript")
+
     def __init__(self, request: RunRequest) -> None:
         self.model = request.model
         self.transcript = Transcript()
-        self._request: dict[str, Any] = orjson.loads(request.body)
-        self._client_tools: list[dict[str, Any]] = self._request.get("tools") or []
-        self.client_names = set(tool_names(self._client_tools))
+        # The names of the client's tools; known with the first `body`.
+        self.client_names: Collection[str] = ()
+        # As it came: read, it takes several times the memory.
+        self._body = request.body
 
     def body(self, tools: Sequence[Tool]) -> bytes:
         """Return the next request, in which these tools of the server's are offered."""
-        messages = [*self._request["messages"], *self.transcript.messages]
-        body = {**self._request, "messages": messages}
+        body: dict[str, Any] = orjson.loads(self._body)
+        client_tools = body.get("tools") or ()
+        self.client_names = frozenset(tool_names(client_tools))
+        body["messages"] += self.transcript.messages
         if tools:
-            body["tools"] = [*self._client_tools, *(tool.schema for tool in tools)]
+            body["tools"] = [*client_tools, *(tool.schema for tool in tools)]
         return orjson.dumps(body)
 
 
@@ -219,14 +225,20 @@ class _Turn:
         calls_client: Whether there are others: those are the client's.
     """
 
+    __slots__ = ("_conversation", "_tools", "calls", "calls_client")
+
     def __init__(self, tools: Sequence[Tool], conversation: _Conversation) -> None:
         self.calls: list[_Call] = []
         self.calls_client = False
-        self._tools = {tool.name: tool for tool in tools}
+        self._tools = tools
         self._conversation = conversation
 
-    def take(self, events: Iterable[Event]) -> list[Event]:
+    def take(self, events: list[Event]) -> list[Event]:
         """Return the events as readers see them."""
+        texts = [event.content for event in events if type(event) is TextMessage]
+        if len(texts) == len(events):  # nearly always: 0.1 and not 0.7 µs an event
+            self._conversation.transcript.add_text("".join(texts))
+            return events
         shown: list[Event] = []
         for event in events:
             self._conversation.transcript.add(event)
@@ -244,7 +256,7 @@ class _Turn:
             raise UpstreamError(
                 ErrorCode.UPSTREAM_GARBAGE, f"The model called more than {MAX_CALLS} tools at once."
             )
-        tool = self._tools.get(call.name)
+        tool = next((tool for tool in self._tools if tool.name == call.name), None)
         if isinstance(tool, UiTool):
             return self._take_ui_call(tool, call)
         self.calls.append(_Call(call, tool or self._unknown(call), shown=True))
@@ -261,7 +273,8 @@ class _Turn:
     def _unknown(self, call: ToolCall) -> ToolResult:
         if not self._tools:
             return _failed(call, "No more tools can be called; answer without.")
-        return _failed(call, f"There is no such tool; there are: {', '.join(self._tools)}.")
+        names = ", ".join(tool.name for tool in self._tools)
+        return _failed(call, f"There is no such tool; there are: {names}.")
 
 
 def _failed(call: ToolCall, why: str) -> ToolResult:

@@ -123,6 +123,7 @@ class Ollama:
             Exception: What `take` raised.
         """
         answer = await self._post_chat(body, middlewares)
+        del body  # the answer may take minutes
         lines = ChunkReader(self._max_line, take)
         try:
             if answer.status != 200:

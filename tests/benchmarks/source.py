@@ -34,8 +34,8 @@ LINE = (
     '{"model":"mistral:latest","created_at":"2026-08-04T10:00:00.123456789Z",'
     '"message":{"role":"assistant","content":%s},"done":false}\n'
 )
-# What answers every other question: version, what is loaded, and that the model calls no tools.
-ELSE = b'{"version":"0.12.0","models":[],"capabilities":["completion"],"model_info":{}}'
+# What answers every other question: version, what is loaded, and that the model can call tools.
+ELSE = b'{"version":"0.12.0","models":[],"capabilities":["completion","tools"],"model_info":{}}'
 # Microseconds of the monotonic clock, which all processes of a machine share.
 STAMP = b" @%012d"
 

@@ -41,8 +41,8 @@ TOO_SLOW = (SSE_STARLETTE, AIOHTTP_SSE)
 BUSY = 0.85
 
 TEXT = (
-    "A source that answers as Ollama does, for a model without tools; a server; and readers. "
-    "Source and readers are raw asyncio protocols in processes of their own. dripline has "
+    "A source that answers as Ollama does, for a model that can call tools; a server; and "
+    "readers. Source and readers are raw asyncio protocols in processes of their own. dripline has "
     "everything on: run log, ids on each frame, heartbeats, metrics. Flat out, tokens come as "
     "fast as they are taken; at 20 tokens/s each comes in a write of its own, as a model sends "
     "them. The delay is from the source's write to the reader, and holds what the machine's own "
