@@ -56,9 +56,10 @@ class Answer:
 
     def add(self, event: Event) -> None:
         """Take the run's next event."""
+        if type(event) is TextMessage:  # nearly all are: a quarter of what `match` takes
+            self._text.append(event.content)
+            return
         match event:
-            case TextMessage(content):
-                self._text.append(content)
             case Thinking(content):
                 self._thinking.append(content)
             case Start(_, run_id, model):

@@ -21,7 +21,7 @@ class NativeDialect:
 
     def frames(self, batch: Batch) -> bytes:
         """Return the batch's frames, joined: cost follows reads and not tokens."""
-        if len(batch.payloads) == 1:  # a token that comes alone: 0.4 and not 1.4 µs
+        if len(batch.payloads) == 1:  # a token that comes alone: a third of the time
             return b"id: %d\ndata: %b\n\n" % (batch.first, batch.payloads[0])
         seq = batch.first - 1
         return b"".join(

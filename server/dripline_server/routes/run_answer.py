@@ -94,7 +94,11 @@ async def stream_run(
 
 
 class _DirectWay:
-    """From a log to a stream, with no task woken. An object of slots: few bytes for each token."""
+    """From a log to a stream, with no task woken.
+
+    Slots and no closure: with 1,000 streams, what a token touches has left the processor's cache
+    since the one before, so that every object costs.
+    """
 
     __slots__ = ("_dialect", "stream")
 

@@ -46,15 +46,15 @@ class LogReader:
         self.take = take
         self.news: asyncio.Future[None] | None = None
 
-    async def wait(self) -> None:
-        """Wait for news. Safe to cancel."""
+    def wait(self) -> asyncio.Future[None]:
+        """Return what to wait for."""
         self.news = asyncio.get_running_loop().create_future()
-        await self.news
+        return self.news
 
     def wake(self, error: Exception | None = None) -> None:
         """Have it go on, or raise the error there."""
         news, self.news = self.news, None
-        if news is None or news.done():  # it has been cancelled
+        if news is None or news.done():  # whoever waited was cancelled
             return
         if error:
             news.set_exception(error)
