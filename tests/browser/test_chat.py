@@ -265,6 +265,7 @@ async def hold_models(chat: ChatPage) -> asyncio.Event:
 
     await chat.page.route("**/models", hold)
     await chat.page.reload()
+    await expect(chat.page.locator("#send.idle")).to_be_visible()  # its scripts have run
     return known
 
 

@@ -68,7 +68,7 @@ def lines(data: bytes) -> None:
         assert found == whole[: len(found)]
     else:
         assert found == whole
-        assert splitter.pending is bool(rest)
+        assert splitter.pending == len(rest)
 
 
 def nested(levels: int) -> object:

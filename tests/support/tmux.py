@@ -25,15 +25,15 @@ class Terminal:
         home: The folder in which the program runs and keeps what it keeps.
     """
 
-    def __init__(self, tmux: str, home: Path) -> None:
+    def __init__(self, tmux: str, home: Path, socket: Path) -> None:
         self.home = home
         self._tmux = tmux
+        self._socket = str(socket)
 
     async def run(self, *arguments: str) -> str:
         """Run a tmux command; return what it prints."""
-        socket = str(self.home / "tmux")
         process = await asyncio.create_subprocess_exec(
-            self._tmux, "-S", socket, "-f", os.devnull, *arguments, stdout=PIPE, stderr=PIPE
+            self._tmux, "-S", self._socket, "-f", os.devnull, *arguments, stdout=PIPE, stderr=PIPE
         )
         out, err = await process.communicate()
         assert process.returncode == 0, err.decode()
@@ -130,7 +130,8 @@ async def terminal(
     tmux = require_program("tmux")
     with TemporaryDirectory() as folder:
         where = home or Path(folder)
-        one = Terminal(tmux, where)
+        # A socket of its own: the tmux of a terminal before, in the same home, may still be ending.
+        one = Terminal(tmux, where, Path(folder) / "tmux")
         # A sure PATH: a clipboard program of the machine's would take what goes to the terminal's.
         variables = {
             "HOME": str(where),
