@@ -22,13 +22,30 @@ class Load:
     ollama: str
 
     async def quiet(self, *, within: float = 60.0) -> None:
-        """Close every reader, and wait until no stream is open."""
+        """Close every reader, and wait until no stream is open.
+
+        A server with more to do than it can may not notice for minutes that its readers are gone:
+        after `within` seconds the source hangs up.
+
+        Raises:
+            TimeoutError: A stream is open even so.
+        """
         await self.readers.ask("close")
-        async with asyncio.timeout(within):
-            while (await self.source.ask("stats"))["open"]:  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.01)
+        if not await self._closed(within):
+            await self.source.ask("hang_up")
+            if not await self._closed(within):
+                raise TimeoutError("streams of the load stay open")
         await self.source.ask("closed")
         await self.readers.ask("mark")
+
+    async def _closed(self, within: float) -> bool:
+        # Not by a time-out, which could leave an answer of the source's unread.
+        end = time.monotonic() + within
+        while (await self.source.ask("stats"))["open"]:
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(0.01)
+        return True
 
 
 @asynccontextmanager

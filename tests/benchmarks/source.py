@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import uvloop
 
-from tests.benchmarks.commands import answer_commands
+from tests.benchmarks.commands import Command, answer_commands
 
 RATE = 20
 # The paced streams' writes are spread over as many moments of each period.
@@ -97,6 +97,12 @@ class Source:
             "accepted": self.accepted,
             "cpu": time.process_time(),
         }
+
+    async def hang_up(self) -> dict[str, Any]:
+        """Close every connection with a chat."""
+        for stream in tuple(self.open):
+            stream.transport.abort()
+        return {}
 
     async def closed(self) -> dict[str, Any]:
         """Tell when connections with a chat were closed, since this was last asked."""
@@ -178,7 +184,12 @@ async def main() -> None:
     server = await loop.create_server(lambda: SourceProtocol(source), "127.0.0.1", 0, backlog=4096)
     pacing = asyncio.create_task(source.pace())
     port = server.sockets[0].getsockname()[1]
-    await answer_commands({"stats": source.stats, "closed": source.closed}, {"port": port})
+    commands: dict[str, Command] = {
+        "stats": source.stats,
+        "closed": source.closed,
+        "hang_up": source.hang_up,
+    }
+    await answer_commands(commands, {"port": port})
     pacing.cancel()
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from contextlib import suppress
 from functools import partial
 
 import pytest
+from yarl import URL
 
 from tests.benchmarks.clients import WORKS as CLIENT_WORKS
 from tests.benchmarks.decoder_works import WORKS as DECODER_WORKS
+from tests.benchmarks.relay import load
 from tests.benchmarks.report import Table, Verdict
 from tests.benchmarks.rounds import Spread, interleaved, ratios
 from tests.benchmarks.throughput import WORKS
@@ -28,6 +32,20 @@ async def test_a_quick_run_measures_dripline_beside_its_source() -> None:
     assert len(ours) == len(WORKS)
     assert all(float(cpu.replace(",", "")) > 0 for _, cpu, *_ in ours)
     assert [row[0] for row in rows].count("| no relay") == len(WORKS)
+
+
+async def test_a_server_that_does_not_notice_its_readers_leaving_ends_no_run() -> None:
+    async with load() as with_load:
+        at = URL(with_load.ollama)
+        reader, writer = await asyncio.open_connection(at.host, at.port)
+        body = b'{"model":"silent"}'
+        writer.write(b"POST /api/chat HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await reader.readuntil(b"false}")
+        await with_load.quiet(within=0.0)
+        with suppress(ConnectionResetError):
+            await reader.read()  # to the end that the source has made
+        writer.close()
+        assert (await with_load.source.ask("stats"))["open"] == 0
 
 
 async def test_a_quick_run_measures_the_page() -> None:
