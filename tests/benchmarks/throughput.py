@@ -139,18 +139,20 @@ def _verdicts(name: str, results: Found) -> list[Verdict]:
     if name == "100 streams, 20 tokens/s each" and GO in results:
         verdicts.append(Verdict(name, "CPU a token, of Go's", _against(ours, results[GO]), 1.0))
     if name == MANY:
-        none = results.get(NONE, ours)
-        p50 = _median_delay(ours, 0.5) - _median_delay(none, 0.5)
-        p99 = _median_delay(ours, 0.99) - _median_delay(none, 0.99)
         missing = Spread.of(1 - m.tokens / m.sent for m in ours).median
         verdicts += [
             Verdict(name, "streams broken off", float(sum(m.lost for m in ours)), 0),
             Verdict(name, "streams not opened", 1000.0 - min(m.opened for m in ours), 0),
             Verdict(name, "tokens not delivered, share", max(missing, 0.0), 0.01),
             Verdict(name, "cores", Spread.of(m.cores for m in ours).median, 0.7, 0.4),
-            Verdict(name, "added delay p50, ms", p50, 1.0),
-            Verdict(name, "added delay p99, ms", p99, 20.0, 2.0),
         ]
+        if none := results.get(NONE):
+            p50 = _median_delay(ours, 0.5) - _median_delay(none, 0.5)
+            p99 = _median_delay(ours, 0.99) - _median_delay(none, 0.99)
+            verdicts += [
+                Verdict(name, "added delay p50, ms", p50, 1.0),
+                Verdict(name, "added delay p99, ms", p99, 20.0, 2.0),
+            ]
     return verdicts
 
 
