@@ -13,8 +13,6 @@ class Budget:
         make_room: Called when the logs are beyond it: lets go of what is least needed.
     """
 
-    __slots__ = ("limit", "make_room", "used")
-
     def __init__(self, limit: int, make_room: Callable[[], None] = lambda: None) -> None:
         self.limit = limit
         self.used = 0

@@ -46,21 +46,6 @@ class LogReader:
         self.take = take
         self.news: asyncio.Future[None] | None = None
 
-    def wait(self) -> asyncio.Future[None]:
-        """Return what to wait for."""
-        self.news = asyncio.get_running_loop().create_future()
-        return self.news
-
-    def wake(self, error: Exception | None = None) -> None:
-        """Have it go on, or raise the error there."""
-        news, self.news = self.news, None
-        if news is None or news.done():  # whoever waited was cancelled
-            return
-        if error:
-            news.set_exception(error)
-        else:
-            news.set_result(None)
-
 
 class MemoryRunLog:
     """A bounded list of events.
@@ -137,18 +122,24 @@ class MemoryRunLog:
         self._next_seq += len(payloads)
         size = sum(map(len, payloads))
         self._count(size + OVERHEAD * len(payloads))
-        self.is_free = self._bytes <= self._max_bytes and not self._budget.exceeded
+        self.is_free = not self._beyond()
         for reader in self._readers:
-            if not reader.news:
-                continue
-            # It waits, so it has all that came before.
-            try:
-                if last or size > BATCH_BYTES or not reader.take(batch):
-                    reader.wake()
+            if (news := reader.news) and not news.done():
+                # It has all that came before.
+                if last or size > BATCH_BYTES:
+                    news.set_result(None)
                 else:
-                    reader.next_seq = self._next_seq
-            except Exception as error:  # noqa: BLE001 (its own iteration raises it)
-                reader.wake(error)
+                    self._offer(batch, reader, news)
+
+    def _offer(self, batch: Batch, reader: LogReader, news: asyncio.Future[None]) -> None:
+        """Have a reader take a batch, or wake it for that."""
+        try:
+            if reader.take(batch):
+                reader.next_seq = self._next_seq
+            else:
+                news.set_result(None)
+        except Exception as error:  # noqa: BLE001 (its own iteration raises it)
+            news.set_exception(error)
 
     async def wait_for_room(self, waiting: Callable[[], None] = lambda: None) -> None:
         """Wait until the log is within its bound, dropping what no reader needs. Safe to cancel.
@@ -210,7 +201,8 @@ class MemoryRunLog:
             elif self._finished:
                 return
             else:
-                await reader.wait()
+                reader.news = asyncio.get_running_loop().create_future()
+                await reader.news
 
     def _take(self, reader: LogReader) -> Batch:
         """Return what comes next for a reader, and move it on."""
