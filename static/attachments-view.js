@@ -13,6 +13,10 @@ const picker = /** @type {HTMLInputElement} */ (part(document, "#picture-files")
 export class Attachments {
   /** @type {Picture[]} */
   #pictures = [];
+  /** Why files were not taken, as sentences: told until others are, or the message is sent. */
+  #refused = "";
+  /** What is wrong, as it stands below. */
+  #said = "";
   #maxBody = Infinity;
   #blind = "";
   #onChange;
@@ -54,6 +58,7 @@ export class Attachments {
   take() {
     const taken = this.#pictures.map(({ data }) => data);
     this.#pictures = [];
+    this.#refused = "";
     this.#draw();
     return taken;
   }
@@ -67,7 +72,7 @@ export class Attachments {
   allow(blind, maxBody = this.#maxBody) {
     this.#blind = blind;
     this.#maxBody = maxBody;
-    this.#sayTrouble(this.trouble);
+    this.#sayTrouble();
   }
 
   /**
@@ -78,10 +83,10 @@ export class Attachments {
   async add(files) {
     const read = await Promise.allSettled(files.map((file) => readPicture(file)));
     const added = read.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
-    this.#pictures = [...this.#pictures, ...added];
-    this.#draw();
     const refused = read.flatMap((each) => (each.status === "rejected" ? [sentenceOf(each.reason)] : []));
-    this.#sayTrouble([...refused, this.trouble].filter(Boolean).join(" "));
+    this.#pictures = [...this.#pictures, ...added];
+    this.#refused = refused.join(" ");
+    this.#draw();
     const names = added.map(({ name }) => name).join(", ");
     this.#onChange(names && `Added ${names}.`);
   }
@@ -89,6 +94,7 @@ export class Attachments {
   /** @param {Picture} picture */
   #remove(picture) {
     this.#pictures = this.#pictures.filter((other) => other !== picture);
+    this.#refused = "";
     this.#draw();
     part(document, "#message").focus();
     this.#onChange(`Removed ${picture.name}.`);
@@ -108,13 +114,16 @@ export class Attachments {
       }),
     );
     list.hidden = this.#pictures.length === 0;
-    this.#sayTrouble(this.trouble);
+    this.#sayTrouble();
   }
 
-  /** @param {string} sentence */
-  #sayTrouble(sentence) {
-    showSentence(note, sentence);
-    note.hidden = !sentence;
+  #sayTrouble() {
+    const sentence = [this.#refused, this.trouble].filter(Boolean).join(" ");
+    if (sentence !== this.#said) {
+      this.#said = sentence; // said anew, screen readers would tell it once more
+      showSentence(note, sentence);
+      note.hidden = !sentence;
+    }
   }
 
   /** Files dropped anywhere are meant for the message; the browser would open them instead. */

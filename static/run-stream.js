@@ -26,8 +26,9 @@ const LOOK_EVERY = 5_000;
 const SUSPICIOUS_SILENCE = 5_000;
 const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 10_000;
-// Nobody waits long to hear that there is no server; a run that goes on is worth any wait.
-const MOST_POSTS = 4;
+// Nobody waits long to hear that there is no server, or no such run; a run that goes on is worth any
+// wait.
+const MOST_TRIES = 4;
 
 /** The connection is over and the run is not. */
 class ConnectionLost extends Error {}
@@ -47,6 +48,8 @@ export class RunStream {
   #accepted;
   /** Whether the server may have it. */
   #isBegun;
+  /** Whether it may be on its way to the server: another tab tells of it as it begins it. */
+  #mayCome;
   #ended = false;
   #stopping = false;
   /** Whether to give up: it is stopped, and nothing more will be heard of it. */
@@ -77,6 +80,7 @@ export class RunStream {
     this.#promised = body;
     this.#accepted = body === null;
     this.#isBegun = body === null;
+    this.#mayCome = body === null && lastEventId === 0;
     this.#isWatched = isWatched;
     this.#onPhase = onPhase;
   }
@@ -112,11 +116,12 @@ export class RunStream {
       try {
         yield* this.#connection();
       } catch (error) {
-        if (!isPassing(error) && !this.#cancelled) {
+        const isAwaited = this.#mayCome && isGone(error);
+        if (!isPassing(error) && !isAwaited && !this.#cancelled) {
           throw error;
         }
         failures = this.#last > before || this.#isMoved ? 0 : failures + 1;
-        if (!this.#accepted && !this.#stopping && failures >= MOST_POSTS) {
+        if ((isAwaited || !this.#accepted) && !this.#stopping && failures >= MOST_TRIES) {
           throw error;
         }
       }
@@ -218,6 +223,7 @@ export class RunStream {
       this.#move(); // it is not read now
     }
     this.#accepted = true;
+    this.#mayCome = false;
     if (response.status === 204) {
       throw new TransportError("run_gone", RUN_GONE);
     }
@@ -361,6 +367,11 @@ async function lost(reading) {
 /** @param {unknown} error */
 function isPassing(error) {
   return error instanceof ConnectionLost || (error instanceof TransportError && error.passes);
+}
+
+/** @param {unknown} error */
+function isGone(error) {
+  return error instanceof TransportError && error.code === "run_gone";
 }
 
 /**

@@ -118,8 +118,11 @@ async def test_a_picture_needs_no_words(opener: Opener) -> None:
 
 
 async def test_what_is_no_picture_is_told(opener: Opener) -> None:
-    """A file that the browser cannot show is named and left out; the others are taken."""
-    async with chat_server(SEEING) as (_, server):
+    """A file that the browser cannot show is named and left out; the others are taken.
+
+    It is told until something is done about the pictures, whatever else happens meanwhile.
+    """
+    async with chat_server({"one": SEEING, "other": SEEING}) as (_, server):
         chat = await opener(server.url)
         await pick(
             chat,
@@ -132,6 +135,10 @@ async def test_what_is_no_picture_is_told(opener: Opener) -> None:
         for name in ("notes.txt", "broken.png", "evil.svg"):
             sentence = f"{name} is not a picture that this browser can show."
             await expect(chat.problem).to_contain_text(sentence)
+        await chat.model.select_option("other:latest")
+        await expect(chat.problem).to_contain_text("notes.txt is not a picture")
+        await chat.page.get_by_role("button", name="Remove dot.gif").click()
+        await expect(chat.page.get_by_role("alert")).to_have_count(0)
 
 
 async def test_models_that_do_not_see(opener: Opener) -> None:

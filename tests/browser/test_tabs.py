@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from dripline_server.fake_ollama import Fault, Pace, Script
 from tests.browser.conftest import Opener
@@ -81,6 +83,37 @@ async def test_the_tab_that_asked_can_be_closed(opener: Opener) -> None:
         clock.let_go(2)
         await chat.wait_answered()
         assert [message["content"] for message in await chat.stored()] == ["Count", "One two"]
+
+
+async def test_a_run_that_has_not_begun_yet(opener: Opener) -> None:
+    """The other tab hears of it before the server does: it asks again, and shows each word."""
+    clock = GatedClock()
+    async with chat_server(Script(["One", " two"], HELD), clock=clock) as (_, server):
+        chat = await opener(server.url)
+        await chat.ask("Count")
+        tab = await second_tab(chat)
+        clock.let_go(3)
+        for each in (chat, tab):
+            await each.wait_answered()
+        heard = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await heard.wait()
+            await route.continue_()
+
+        await tab.page.route("**/chat", hold)
+        async with chat.page.expect_response(lambda response: response.status == 404):
+            await tab.ask("Again")
+        heard.set()
+        clock.let_go()
+        for each in (tab, chat):
+            await expect(each.answers).to_have_count(2)
+            await each.wait_text("One")
+        clock.let_go(2)
+        for each in (tab, chat):
+            await each.wait_answered(2)
+            await each.wait_text("One two")
+        chat.expect_complaints("404")
 
 
 async def test_edits_of_both_are_kept(opener: Opener) -> None:
