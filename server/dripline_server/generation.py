@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from dripline_server.ollama import Ollama
 from dripline_server.ollama_events import OllamaAnswer
 from dripline_server.run_request import RunRequest
 from dripline_server.tool_runner import ToolRunner
-from dripline_server.tools import Tool, ToolError, tool_names
+from dripline_server.tools import Tool, ToolError
 from dripline_server.ui_tools import UiTool
 from dripline_server.upstream_error import UpstreamError
 
@@ -184,24 +184,21 @@ class Generation:
 class _Conversation:
     """A request, and what has been said and called since."""
 
-    __slots__ = ("_body", "client_names", "model", "transcript")
+    __slots__ = ("_body", "client_tools", "model", "transcript")
 
     def __init__(self, request: RunRequest) -> None:
         self.model = request.model
+        self.client_tools = request.client_tools
         self.transcript = Transcript()
-        # The names of the client's tools; known with the first `body`.
-        self.client_names: Collection[str] = ()
         # As it came: read, it takes several times the memory.
         self._body = request.body
 
     def body(self, tools: Sequence[Tool]) -> bytes:
         """Return the next request, in which these tools of the server's are offered."""
         body: dict[str, Any] = orjson.loads(self._body)
-        client_tools = body.get("tools") or ()
-        self.client_names = frozenset(tool_names(client_tools))
         body["messages"] += self.transcript.messages
         if tools:
-            body["tools"] = [*client_tools, *(tool.schema for tool in tools)]
+            body["tools"] = [*body.get("tools", ()), *(tool.schema for tool in tools)]
         return orjson.dumps(body)
 
 
@@ -249,7 +246,7 @@ class _Turn:
 
     def _take_call(self, call: ToolCall) -> Event | None:
         """Return what readers see of a call; None where that is nothing."""
-        if call.name in self._conversation.client_names:
+        if call.name in self._conversation.client_tools:
             self.calls_client = True
             return call
         if len(self.calls) >= MAX_CALLS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dripline.events import UiControl
@@ -20,6 +20,7 @@ class RunRequest:
         ui_controls: What the user's own words ask of the page; told before `start`.
         tools: The server's tools that the model may call if it can call tools; none has the name
             of a tool in `body`.
+        client_tools: The names of the tools in `body`, which are the client's to call.
         grace: Seconds for which the run goes on without a reader.
     """
 
@@ -27,4 +28,5 @@ class RunRequest:
     body: bytes
     ui_controls: Sequence[UiControl] = ()
     tools: Sequence[Tool] = ()
+    client_tools: Collection[str] = ()
     grace: float = math.inf
