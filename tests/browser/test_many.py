@@ -82,7 +82,7 @@ async def test_a_tab_behind_another_leaves_room(opener: Opener) -> None:
         first = await opener(server.url)
         for _ in range(MANY):
             tab = ChatPage(await first.page.context.new_page())
-            await tab.page.goto(server.url)
+            await tab.open(server.url)
             await tab.ask("Count")
             await tab.wait_text("One")
             await put_behind(tab)

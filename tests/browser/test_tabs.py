@@ -20,8 +20,7 @@ HELD = Pace(first_token=1, tokens_per_second=1)
 async def second_tab(chat: ChatPage) -> ChatPage:
     """Open what the first tab shows in another."""
     tab = ChatPage(await chat.page.context.new_page())
-    await tab.page.goto(chat.page.url)
-    await expect(tab.page.locator("#model:enabled")).to_have_count(1)
+    await tab.open(chat.page.url)
     return tab
 
 

@@ -104,6 +104,12 @@ class ChatPage:
         """What went wrong with the last answer, or with the page as a whole."""
         return self.page.get_by_role("alert").last
 
+    async def open(self, url: str) -> None:
+        """Load the page, and wait until it knows its models: before, it may not hear keys yet."""
+        await self.page.goto(url)
+        known = self.page.locator("#model:enabled, #trouble > *")
+        await expect(known).not_to_have_count(0)
+
     async def ask(self, text: str) -> None:
         """Type a message and press Enter."""
         await self.message.fill(text)
@@ -225,9 +231,7 @@ async def open_page(
 
         opened.page.on("console", note)
         opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
-        await opened.page.goto(url)
-        known = opened.page.locator("#model:enabled, #trouble > *")
-        await expect(known).not_to_have_count(0)
+        await opened.open(url)
         yield opened
 
 
