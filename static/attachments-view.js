@@ -13,7 +13,7 @@ const picker = /** @type {HTMLInputElement} */ (part(document, "#picture-files")
 export class Attachments {
   /** @type {Picture[]} */
   #pictures = [];
-  /** Why files were not taken, as sentences: told until others are, or the message is sent. */
+  /** Why files were not taken, as sentences: told until the pictures or the message are others. */
   #refused = "";
   /** What is wrong, as it stands below. */
   #said = "";

@@ -26,8 +26,7 @@ const LOOK_EVERY = 5_000;
 const SUSPICIOUS_SILENCE = 5_000;
 const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 10_000;
-// Nobody waits long to hear that there is no server, or no such run; a run that goes on is worth any
-// wait.
+// Nobody waits long to hear that there is no server or no such run; one that goes on is worth any wait.
 const MOST_TRIES = 4;
 
 /** The connection is over and the run is not. */
@@ -48,8 +47,6 @@ export class RunStream {
   #accepted;
   /** Whether the server may have it. */
   #isBegun;
-  /** Whether it may be on its way to the server: another tab tells of it as it begins it. */
-  #mayCome;
   #ended = false;
   #stopping = false;
   /** Whether to give up: it is stopped, and nothing more will be heard of it. */
@@ -80,7 +77,6 @@ export class RunStream {
     this.#promised = body;
     this.#accepted = body === null;
     this.#isBegun = body === null;
-    this.#mayCome = body === null && lastEventId === 0;
     this.#isWatched = isWatched;
     this.#onPhase = onPhase;
   }
@@ -172,6 +168,11 @@ export class RunStream {
     }
   }
 
+  /** Whether it may be on its way to the server: another tab tells of it as it begins it. */
+  get #mayCome() {
+    return this.#promised === null && this.#last === 0;
+  }
+
   #move() {
     this.#isMoved = true;
     this.#endPauses();
@@ -223,7 +224,6 @@ export class RunStream {
       this.#move(); // it is not read now
     }
     this.#accepted = true;
-    this.#mayCome = false;
     if (response.status === 204) {
       throw new TransportError("run_gone", RUN_GONE);
     }

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import expect
 
 from dripline.splits import every_byte
 from dripline_server.fake_ollama import Ending, Pace, Reply, Script
@@ -257,13 +257,7 @@ async def test_offers_the_models_that_can_chat(opener: Opener) -> None:
 
 async def hold_models(chat: ChatPage) -> asyncio.Event:
     """Load the page anew; it hears of its models when the event is set."""
-    known = asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        await known.wait()
-        await route.continue_()
-
-    await chat.page.route("**/models", hold)
+    known = await chat.hold("**/models")
     await chat.page.reload()
     await expect(chat.page.locator("#send.idle")).to_be_visible()  # its scripts have run
     return known

@@ -81,8 +81,7 @@ async def test_a_tab_behind_another_leaves_room(opener: Opener) -> None:
     async with chat_server(Script(["One", " two"], HELD), clock=clock) as (ollama, server):
         first = await opener(server.url)
         for _ in range(MANY):
-            tab = ChatPage(await first.page.context.new_page())
-            await tab.open(server.url)
+            tab = await first.new_tab(server.url)
             await tab.ask("Count")
             await tab.wait_text("One")
             await put_behind(tab)

@@ -217,8 +217,7 @@ async def test_other_tabs_and_broken_stores(opener: Opener) -> None:
         await chat.page.reload()
         await expect(chat.page.locator(":root")).to_have_css("color-scheme", "dark")
         await expect(chat.model).to_be_enabled()
-        other = await chat.page.context.new_page()
-        await other.goto(server.url)
+        other = (await chat.new_tab(server.url)).page
         await other.get_by_role("button", name="Settings").click()
         await other.get_by_label("Top K", exact=True).fill("9")
         await other.get_by_label("Appearance").select_option("light")

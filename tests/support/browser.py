@@ -35,7 +35,6 @@ from tests.support.tcp_server import TcpServer
 PATIENCE = 60_000  # in milliseconds; machines may be slow
 expect.set_options(timeout=PATIENCE)
 
-_NO_FAULT = re.compile(r"net::ERR_CONNECTION_|status of 404 .*/runs/[^/]+/events\)$")
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -69,10 +68,13 @@ class ChatPage:
         page: The page as Playwright has it.
         complaints: Console errors and warnings, and uncaught exceptions; CSP violations are among
             them.
+        pardoned: Patterns of complaints that may come and need not; at first, that a test's server
+            has gone before its page.
     """
 
     page: Page
     complaints: list[str] = field(default_factory=list)
+    pardoned: list[str] = field(default_factory=lambda: ["net::ERR_CONNECTION_"])
 
     @property
     def message(self) -> Locator:
@@ -109,6 +111,27 @@ class ChatPage:
         await self.page.goto(url)
         known = self.page.locator("#model:enabled, #trouble > *")
         await expect(known).not_to_have_count(0)
+
+    async def new_tab(self, url: str) -> ChatPage:
+        """Open another tab of the same browser; its complaints are nobody's."""
+        tab = ChatPage(await self.page.context.new_page())
+        await tab.open(url)
+        return tab
+
+    async def hold(self, url: str) -> asyncio.Event:
+        """Hold the page's requests back until the event is set.
+
+        Args:
+            url: The requests' address, as a glob.
+        """
+        free = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await free.wait()
+            await route.continue_()
+
+        await self.page.route(url, hold)
+        return free
 
     async def ask(self, text: str) -> None:
         """Type a message and press Enter."""
@@ -174,12 +197,9 @@ class ChatPage:
 
     @property
     def faults(self) -> list[str]:
-        """The complaints, without what only the browser's own console makes one.
-
-        That is a test's server which has gone before its page, and a run which another tab was
-        only beginning: the page asks again.
-        """
-        return [said for said in self.complaints if not _NO_FAULT.search(said)]
+        """The complaints that are not pardoned."""
+        pardoned = re.compile("|".join(self.pardoned))
+        return [said for said in self.complaints if not pardoned.search(said)]
 
     def expect_complaints(self, text: str) -> None:
         """Take back the complaints that a test is about; there must be one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -89,32 +89,35 @@ def run_request(
         note = {"role": "system", "content": ui_control.describe(controls)}
         body["messages"].insert(-1, note)
     client_tools = frozenset(tool_names(chat.tools or ()))
-    offered = _offered(chat, tools, ruled=bool(controls))
     if not (chat.stream or chat.run_id):
         grace = 0  # its id is told at the end alone, so nobody could come back to it
     return RunRequest(
         model,
         b"%b" % orjson.dumps(body),  # as long as it looks; orjson's own bytes hold 4 KiB at least
         controls,
-        [tool for tool in offered if tool.name not in client_tools],
+        _offered(chat, tools, client_tools, ruled=bool(controls)),
         client_tools,
         _GRACE.get(chat.on_disconnect, grace),
     )
 
 
-def _offered(chat: ChatRequest, tools: Sequence[Tool], *, ruled: bool) -> Sequence[Tool]:
-    """Return which of the server's tools the model may call, where the client has none of the name.
+def _offered(
+    chat: ChatRequest, tools: Sequence[Tool], client_tools: Collection[str], *, ruled: bool
+) -> list[Tool]:
+    """Return which of the server's tools the model may call.
 
     None where `format` is asked for: a grammar that forces the answer leaves no room for calls. The
     page's only if no rule has done what the user wants already, and, unless they are asked for,
-    only if the request brings no tools of its own, because such a client is no plain page.
+    only if the request brings no tools of its own, because such a client is no plain page. The
+    client's own tools go before the server's of the same name.
     """
     if chat.format:
         return []
     with_page = chat.ui_control == "tools" or (
         chat.ui_control == "auto" and not ruled and not chat.tools
     )
-    return [*tools, *PAGE_TOOLS] if with_page else tools
+    offered = [*tools, *PAGE_TOOLS] if with_page else tools
+    return [tool for tool in offered if tool.name not in client_tools]
 
 
 def _ui_controls(chat: ChatRequest) -> list[UiControl]:
