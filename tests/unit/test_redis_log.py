@@ -64,6 +64,34 @@ async def wait_blocked(client: Redis, count: int) -> None:
         pass
 
 
+async def test_a_connection_that_was_closed_while_it_was_idle(redis: RedisServer) -> None:
+    """It is noticed before anything is sent, so nothing is in doubt."""
+    async with (
+        Redis.from_url(redis.url) as client,
+        Redis.from_url(redis.url, protocol=2) as other,
+    ):
+        pipe = Pipe(other, timeout=60)
+        assert await pipe.call(("PING",)) == [True]
+        await client.client_kill_filter(_type="normal", skipme=True)
+        assert await pipe.call(("SET", "key", "value"), ("GET", "key")) == [True, b"value"]
+        await pipe.close()
+
+
+async def test_replies_that_come_too_late_are_for_nobody(client: Redis) -> None:
+    """Each later command has its own, and so has each beside one that Redis refuses."""
+    pipe = Pipe(client, timeout=0.2)
+    await client.client_pause(60_000, all=False)
+    with pytest.raises(RunLogUnavailable, match=r"no answer within 0\.2 s"):
+        await pipe.call(("SET", "key", "late"))
+    await client.client_unpause()
+    refused, *replies = await asyncio.gather(
+        pipe.send("INCR", "key", "too many"), pipe.send("GET", "key"), pipe.send("ECHO", "e")
+    )
+    assert "wrong number of arguments" in str(refused)
+    assert replies == [None, b"e"]
+    await pipe.close()
+
+
 def events(first: int, last: int) -> list[bytes]:
     return [orjson.dumps({"n": n}) for n in range(first, last + 1)]
 

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from dripline_server.run_log import RunLogUnavailable
 from dripline_server.run_log.redis.stream import Argument, Command
@@ -23,7 +23,7 @@ class Pipe:
     """Sends commands over one connection.
 
     Those that come while a round trip is under way share the next one: a round trip costs about
-    90 us of CPU, a command in it 10. Nothing waits for others to come. No command is sent twice.
+    40 us of CPU, a command in it 8. Nothing waits for others to come. No command is sent twice.
 
     Args:
         client: Redis.
@@ -34,6 +34,8 @@ class Pipe:
 
     def __init__(self, client: Redis, timeout: float) -> None:
         self._client = client
+        # redis-py has no type for it that fits all of its addresses.
+        self._connection: Any = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         self._timeout = timeout
         self._queue: list[tuple[Command, asyncio.Future[Any]]] = []
         self._queued = asyncio.Event()
@@ -72,6 +74,7 @@ class Pipe:
         self._closed = True
         self._queued.set()
         await asyncio.wait({self._task})
+        await self._connection.disconnect(nowait=True)
 
     async def _run(self) -> None:
         while self._queue or not self._closed:
@@ -86,14 +89,9 @@ class Pipe:
 
     async def _round_trip(self, batch: list[tuple[Command, asyncio.Future[Any]]]) -> list[Any]:
         try:
-            async with (
-                asyncio.timeout(None) as limit,
-                self._client.pipeline(transaction=False) as pipeline,
-            ):
+            async with asyncio.timeout(None) as limit:
                 self._wait_for(limit, TIMEOUT_PARTS)
-                for command, _ in batch:
-                    pipeline.execute_command(*command)
-                replies = await pipeline.execute(raise_on_error=False)
+                replies = await self._exchange([command for command, _ in batch])
         except (RedisError, OSError) as error:
             reason = str(error) or f"no answer within {self._timeout:g} s"
             self._note(reason)
@@ -105,7 +103,30 @@ class Pipe:
             if self._timer:
                 self._timer.cancel()
         self._note("")
-        return list(replies)
+        return replies
+
+    async def _exchange(self, commands: list[Command]) -> list[Any]:
+        """Send commands, and return their replies, or the errors that Redis gave in their place.
+
+        redis-py's own pipeline does the same, and takes its connection from the pool each time: a
+        third of a round trip.
+        """
+        connection = self._connection
+        try:
+            # One that was closed while it was idle is noticed here, before anything is sent.
+            await self._client.connection_pool.ensure_connection(connection)
+            await connection.send_packed_command(connection.pack_commands(commands))
+            return [await self._reply(str(name)) for name, *_ in commands]
+        except BaseException:
+            # What is still to come of replies is nobody's.
+            await connection.disconnect(nowait=True)
+            raise
+
+    async def _reply(self, name: str) -> Any:
+        try:
+            return await self._client.parse_response(self._connection, name)
+        except ResponseError as error:
+            return error
 
     def _wait_for(self, limit: asyncio.Timeout, parts: int) -> None:
         """Let the time be up after so many further parts of it."""
