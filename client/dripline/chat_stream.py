@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Protocol, Self
@@ -106,7 +105,7 @@ class ChatStream:
         self._seq = after
         self._attempts = Attempts(client.backoff)
         self._reader: EventReader | None = None
-        self._received: deque[ServerSentEvent] = deque()
+        self._received: Iterator[ServerSentEvent] = iter(())
         self._lost: DriplineError | None = None
         self._state: Literal["new", "entered", "left"] = "new"
         self._over = False
@@ -186,7 +185,9 @@ class ChatStream:
             MalformedEvent, NotAnEventStream, EventTooLarge: The server speaks something else.
         """
         while not self._over:
-            if event := await self._step():
+            message = next(self._received, None)
+            event = self._take(message) if message else await self._step()
+            if event:
                 return event
         if self.answer.end and self.answer.end.status == "failed":
             error = self.answer.error or Error("", "the server does not say of what")
@@ -194,18 +195,23 @@ class ChatStream:
         raise StopAsyncIteration
 
     async def _step(self) -> Event | None:
-        """Go on by one event or one attempt to get more; None where no event came of it."""
-        if not self._received:
-            if self._client.closed:
-                raise StreamTruncated(self.last_event_id, "the client is closed")
-            if self._reader is None:
-                await self._resume()
-                return None
-            try:
-                self._receive(await self._reader.read())
-            except (StreamTruncated, ServerTimeout) as lost:
-                self._lose(lost)
-        return self._take(self._received.popleft()) if self._received else None
+        """Get more events, or try once to: None, as none of them has been taken yet."""
+        if self._client.closed:
+            raise StreamTruncated(self.last_event_id, "the client is closed")
+        if self._reader is None:
+            await self._resume()
+            return None
+        try:
+            received = await self._reader.read()
+        except (StreamTruncated, ServerTimeout) as lost:
+            self._lose(lost)
+            return None
+        if received is None:
+            self._lose(StreamTruncated(self.last_event_id, "the body ended"))
+        elif received:
+            self._received = iter(received)
+            self._attempts.succeeded()
+        return None
 
     def _take(self, message: ServerSentEvent) -> Event | None:
         """Return the event, added to the answer; None where this version does not know its type."""
@@ -217,13 +223,6 @@ class ChatStream:
             self.answer.add(event)
             self._over = isinstance(event, End)
         return event
-
-    def _receive(self, received: Sequence[ServerSentEvent] | None) -> None:
-        if received is None:
-            raise StreamTruncated(self.last_event_id, "the body ended")
-        if received:
-            self._received.extend(received)
-            self._attempts.succeeded()
 
     def _lose(self, lost: StreamTruncated | ServerTimeout) -> None:
         """Note that the connection is lost."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -102,7 +101,7 @@ class EventSource:
         self._max_event_size = max_event_size
         self._attempts = Attempts(backoff)
         self._reader: EventReader | None = None
-        self._events: deque[ServerSentEvent] = deque()
+        self._events: Iterator[ServerSentEvent] = iter(())
         self._lost: DriplineError | None = None
         self._over = False
 
@@ -144,8 +143,7 @@ class EventSource:
             EventTooLarge: An event is beyond `max_event_size`.
         """
         while not self._over:
-            if self._events:
-                event = self._events.popleft()
+            if event := next(self._events, None):
                 self.last_event_id = event.id
                 return event
             if self._reader:
@@ -162,7 +160,7 @@ class EventSource:
             self._lose(error)
             return
         if events is not None:
-            self._events.extend(events)
+            self._events = iter(events)
         elif self._may_reconnect or reader.pending:
             self._lose(StreamTruncated(reader.last_event_id, "the body ended"))
         else:

@@ -131,6 +131,7 @@ class ToolChatStream(ChatStream):
         if end.status != "completed" or not calls or self._is_last_round:
             return self._finish(end)
         self._to_call.extend(calls)
+        self._received = iter(())  # Nothing of a run comes after its end.
         self._ended, self._over, self.answer.end = end, False, None
         return None
 

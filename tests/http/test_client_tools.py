@@ -23,6 +23,7 @@ from dripline import (
 from dripline_server.fake_ollama import ChatRequest, Fault, Pace, Reply, Script, in_rounds
 from dripline_server.fake_ollama import ToolCall as Call
 from tests.support.cutting_proxy import Cut, CuttingProxy
+from tests.support.scripted_server import ScriptedServer, frames, stream, texts
 from tests.support.stack import Stack, stack
 
 OTHER: dict[str, Any] = {"type": "function", "function": {"name": "other", "parameters": {}}}
@@ -222,6 +223,18 @@ async def test_stop_while_a_function_works() -> None:
 
 async def _all(stream: Any) -> list[Event]:
     return [event async for event in stream]
+
+
+async def test_nothing_of_a_run_comes_after_its_end() -> None:
+    """What a wrong server sends there is no part of the answer, nor of the next run."""
+    call = '{"type":"tool_call","data":{"id":"c","name":"add","arguments":{"a":1}}}'
+    end = '{"type":"end","data":{"status":"completed"}}'
+    first = stream(frames(call, end, *texts("lost", "too")), X_Run_Id="r")
+    second = stream(frames(*texts("Two"), end, *texts("lost")), X_Run_Id="s")
+    async with ScriptedServer(first, second) as server, ChatClient(server.url) as client:
+        answer = await client.ask("Hi", tools=[add])
+    assert answer.text == "Two"
+    assert [result.content for result in answer.tool_results] == ["2"]
 
 
 async def test_a_step_that_is_cancelled_calls_nothing_twice() -> None:
