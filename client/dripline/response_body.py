@@ -9,6 +9,9 @@ import aiohttp
 
 Break = Literal["cut", "reset", "timeout"]
 
+# Pieces unread at which no more are taken from the socket; their bytes are aiohttp's to bound.
+MAX_PIECES = 16 * 1024
+
 
 class BodyBroken(Exception):
     """The body did not come to its end.
@@ -30,6 +33,56 @@ class BodyBroken(Exception):
         }[self.how]
 
 
+class _Pieces(aiohttp.StreamReader):
+    """aiohttp's reader of a body, without what `Body` needs nothing of.
+
+    aiohttp's own notes where every HTTP chunk ends, and resumes the parser and the socket at every
+    read (3.14). Of the 17 µs that a token takes which comes alone, in a chunk of its own, that and
+    the calls for it are 2.
+    """
+
+    __slots__ = ()
+
+    def begin_http_chunk_receiving(self) -> None:
+        """Note nothing."""
+
+    def end_http_chunk_receiving(self) -> None:
+        """Note nothing."""
+
+    def feed_data(self, data: bytes, size: int = 0) -> bool:
+        """Take a piece; from the bounds on, no more are taken from the socket."""
+        if not data:
+            return False
+        self._buffer.append(data)
+        self._size += len(data)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        if self._size > self._high_water or len(self._buffer) >= MAX_PIECES:
+            self._protocol.pause_reading()
+        return False  # aiohttp may go on
+
+    async def readany(self) -> bytes:
+        """See aiohttp."""
+        if self._exception is not None:
+            raise self._exception
+        pieces = self._buffer
+        while not pieces and not self._eof:
+            if self._waiter is not None:
+                raise RuntimeError("another task reads this response already")
+            waiter = self._waiter = self._loop.create_future()
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._size = 0
+        if self._protocol._reading_paused:
+            self._protocol.resume_reading()
+        return data
+
+
 class Body:
     """A response's body as it comes, to its last byte and with a clear ending.
 
@@ -45,6 +98,8 @@ class Body:
         self, response: aiohttp.ClientResponse, silence_timeout: float | None = None
     ) -> None:
         self._content = response.content
+        if type(self._content) is aiohttp.StreamReader:
+            self._content.__class__ = _Pieces
         # The protocol keeps what closed the socket; the payload's own error hides it.
         self._protocol = response.connection.protocol if response.connection else None
         self._loop = asyncio.get_running_loop()

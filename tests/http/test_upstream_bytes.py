@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -31,6 +32,41 @@ async def raw_server(answer: Answer) -> AsyncIterator[str]:
 
     async with TcpServer(serve) as server:
         yield server.url
+
+
+def chunks(data: bytes, size: int) -> bytes:
+    pieces = (data[at : at + size] for at in range(0, len(data), size))
+    return b"".join(map(chunk, pieces)) + chunk(b"")
+
+
+LONG = b"".join(b"%d," % n for n in range(1_000_000))
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+# Each with what is sent and what it says.
+FRAMINGS = {
+    "in chunks": (HEAD + chunks(LONG, 5000), LONG),
+    "in chunks of a byte": (HEAD + chunks(LONG[:200_000], 1), LONG[:200_000]),
+    "with a length": (OK + b"Content-Length: %d\r\n\r\n" % len(LONG) + LONG, LONG),
+    "to the connection's end": (OK + b"\r\n" + LONG, LONG),
+    "compressed": (OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(LONG), LONG),
+}
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+async def test_more_than_is_held_comes_whole(framing: str) -> None:
+    """However the body is sent, when nobody reads it for a while."""
+    sent, body = FRAMINGS[framing]
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+        await writer.drain()
+
+    async with raw_server(answer) as url, aiohttp.ClientSession() as http:
+        response = await http.get(url)
+        reader = Body(response)
+        while not response.content._protocol._reading_paused:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert b"".join([piece async for piece in reader]) == body
+        response.close()
 
 
 async def test_a_version_in_two_pieces_is_a_version() -> None:

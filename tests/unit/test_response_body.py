@@ -10,9 +10,11 @@ import aiohttp
 import pytest
 from aiohttp.base_protocol import BaseProtocol
 
-from dripline.response_body import Body, BodyBroken
+from dripline.response_body import MAX_PIECES, Body, BodyBroken
 
 SILENCE = 10.0
+# Twice as many bytes are taken.
+LIMIT = 2**16
 
 
 class LoopTime:
@@ -67,8 +69,11 @@ class Connected(BaseProtocol):
     def connected(self) -> bool:
         return True
 
+    def pause_reading(self) -> None:
+        self._reading_paused = True
+
     def resume_reading(self, resume_parser: bool = True) -> None:
-        pass
+        self._reading_paused = False
 
 
 @pytest.fixture
@@ -79,7 +84,7 @@ async def time(monkeypatch: pytest.MonkeyPatch) -> LoopTime:
 @pytest.fixture
 async def content(time: LoopTime) -> aiohttp.StreamReader:
     loop = asyncio.get_running_loop()
-    return aiohttp.StreamReader(Connected(loop), 2**16, loop=loop)
+    return aiohttp.StreamReader(Connected(loop), LIMIT, loop=loop)
 
 
 @pytest.fixture
@@ -155,3 +160,42 @@ async def test_all_that_came_is_read_before_an_error_is_told(
     for _ in range(2):
         with pytest.raises(BodyBroken, match="closed in the middle"):
             await body.read()
+
+
+@pytest.mark.parametrize("piece", [b"a", b"a" * 1000], ids=["by their number", "by their bytes"])
+async def test_what_is_not_read_is_bounded(
+    content: aiohttp.StreamReader, body: Body, piece: bytes
+) -> None:
+    """A read makes room for all that is to come."""
+    for _ in range(3):
+        sent = 0
+        while not content._protocol._reading_paused:
+            content.feed_data(piece)
+            sent += 1
+        assert sent == min(MAX_PIECES, 2 * LIMIT // len(piece) + 1)
+        assert await body.read() == piece * sent
+        assert not content._protocol._reading_paused
+
+
+async def test_one_task_reads(content: aiohttp.StreamReader, body: Body) -> None:
+    """Another one is told so, and the first one loses nothing."""
+    first = asyncio.ensure_future(body.read())
+    await _all_wait()
+    with pytest.raises(RuntimeError, match="another task"):
+        await body.read()
+    content.feed_data(b"a")
+    assert await first == b"a"
+
+
+async def test_a_read_that_is_cancelled_loses_nothing(
+    content: aiohttp.StreamReader, body: Body
+) -> None:
+    """Also where its piece has come already."""
+    first = asyncio.ensure_future(body.read())
+    await _all_wait()
+    content.feed_data(b"a")
+    first.cancel()
+    content.feed_data(b"b")
+    await _all_wait()
+    assert first.cancelled()
+    assert await body.read() == b"ab"
