@@ -10,7 +10,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 PAGE_LIBRARIES := static/node_modules/.package-lock.json
 TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
-.PHONY: run test coverage soak fuzz check fix bench wheel screenshots clean try-page try-tests
+.PHONY: run test coverage soak fuzz check fix bench bench-litellm wheel screenshots clean try-page try-tests
 
 run: $(VENV)/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
@@ -72,6 +72,9 @@ screenshots: $(VENV)/dev.installed $(PAGE_LIBRARIES)
 bench: .venv-bench/bench.installed try-page
 	.venv-bench/bin/python -m tests.benchmarks $(ARGS)
 
+# Has `make bench` measure the LiteLLM proxy too: 800 MB.
+bench-litellm: .venv-bench-litellm/bench.installed
+
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info static/node_modules tests/js/node_modules
 
@@ -106,4 +109,9 @@ $(VENV)/npm.installed: | $(VENV)/bin/python
 .venv-bench/bench.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet -e '.[server,redis,bench]'
+	@touch $@
+
+.venv-bench-litellm/bench.installed:
+	$(PYTHON) -m venv .venv-bench-litellm
+	.venv-bench-litellm/bin/python -m pip install --quiet 'litellm[proxy]>=1.100'
 	@touch $@

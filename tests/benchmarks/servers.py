@@ -19,28 +19,9 @@ from tests.support.free_port import free_port
 
 BIN = Path(sys.executable).parent
 PEERS = Path(__file__).parent / "peers"
+# Its requirements clash with the others'; `make bench-litellm` brings it.
+LITELLM_BIN = Path(__file__).parents[2] / ".venv-bench-litellm" / "bin"
 MESSAGES = [{"role": "user", "content": "Why is the sky blue?"}]
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server that listens, in front of a load source.
-
-    Attributes:
-        url: Where chats are posted.
-        process: What it costs; None for no relay at all.
-    """
-
-    url: str
-    process: Running | None
-
-    def body(self, model: str) -> dict[str, object]:
-        """Return what to post; for dripline alone, it says to stop when the reader has gone."""
-        return {"model": model, "messages": MESSAGES, "on_disconnect": "stop"}
-
-    def cpu(self) -> float:
-        """Return its CPU seconds, user and system."""
-        return self.process.cpu() if self.process else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +31,16 @@ class Kind:
     Attributes:
         name: For tables.
         needs: Python packages that it is made of.
-        program: What has to be on the path.
-        raw: Whether it relays bytes without looking at them, and makes no SSE of them.
+        program: What has to be there: a command's name, or its path.
+        path: Where chats are posted.
+        fields: What is posted beside the model and the messages.
     """
 
     name: str
     needs: Sequence[str] = ()
     program: str = ""
-    raw: bool = False
+    path: str = "/chat"
+    fields: tuple[tuple[str, object], ...] = ()
 
     @property
     def installed(self) -> bool:
@@ -72,14 +55,56 @@ class Kind:
         return _program_version(self.program) or ", ".join(map(package_version, self.needs))
 
 
-DRIPLINE = Kind("dripline", ("dripline", "aiohttp", "orjson", "uvloop"))
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that listens, in front of a load source.
+
+    Attributes:
+        kind: What it is.
+        url: Where chats are posted.
+        process: What it costs; None for no relay at all.
+    """
+
+    kind: Kind
+    url: str
+    process: Running | None
+
+    def body(self, model: str) -> dict[str, object]:
+        """Return what to post."""
+        return {"model": model, "messages": MESSAGES, **dict(self.kind.fields)}
+
+    def cpu(self) -> float:
+        """Return its CPU seconds, user and system."""
+        return self.process.cpu() if self.process else 0.0
+
+
+DRIPLINE = Kind(
+    "dripline",
+    ("dripline", "aiohttp", "orjson", "uvloop"),
+    fields=(("on_disconnect", "stop"),),  # at once, when the reader has gone
+)
 FASTAPI = Kind("FastAPI + ollama", ("fastapi", "uvicorn", "ollama", "httpx", "httptools"))
 SSE_STARLETTE = Kind("sse-starlette + ollama", ("sse-starlette", "fastapi", "uvicorn", "ollama"))
 AIOHTTP_SSE = Kind("aiohttp-sse + ollama", ("aiohttp-sse", "aiohttp", "ollama"))
+LITELLM = Kind(
+    "LiteLLM proxy",
+    program=str(LITELLM_BIN / "litellm"),
+    path="/v1/chat/completions",
+    fields=(("stream", True),),
+)
 GO = Kind("Go net/http", program="go")
-NGINX = Kind("nginx, raw bytes", program="nginx", raw=True)
-NONE = Kind("no relay", raw=True)
-KINDS = (DRIPLINE, FASTAPI, SSE_STARLETTE, AIOHTTP_SSE, GO, NGINX, NONE)
+# These two relay bytes without looking at them, and make no SSE of them.
+NGINX = Kind("nginx, raw bytes", program="nginx", path="/api/chat")
+NONE = Kind("no relay", path="/api/chat")
+KINDS = (DRIPLINE, FASTAPI, SSE_STARLETTE, AIOHTTP_SSE, LITELLM, GO, NGINX, NONE)
+
+VERSION = "from importlib.metadata import version; print('litellm', version('litellm'))"
+VERSION_COMMANDS: dict[str, list[str | Path]] = {
+    GO.program: ["go", "version"],
+    NGINX.program: ["nginx", "-v"],
+    LITELLM.program: [LITELLM_BIN / "python", "-c", VERSION],
+    "redis-server": ["redis-server", "--version"],
+}
 
 
 def package_version(name: str) -> str:
@@ -93,8 +118,7 @@ def package_version(name: str) -> str:
 def _program_version(program: str) -> str:
     if not program:
         return ""
-    arguments = {"go": ["version"], "nginx": ["-v"], "redis-server": ["--version"]}[program]
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(VERSION_COMMANDS[program], capture_output=True, text=True, check=True)
     words = (done.stdout + done.stderr).strip().removeprefix("go version ")
     return words.removeprefix("nginx version: ")
 
@@ -103,16 +127,17 @@ def _program_version(program: str) -> str:
 async def serving(kind: Kind, ollama: str, *flags: str) -> AsyncIterator[Server]:
     """Run a server in front of `ollama`; `flags` are dripline's."""
     if kind is NONE:
-        yield Server(f"{ollama}/api/chat", None)
+        yield Server(kind, f"{ollama}{kind.path}", None)
         return
     port = free_port()
-    environment = {**os.environ, "OLLAMA_HOST": ollama}
-    path = "/api/chat" if kind.raw else "/chat"
+    # LiteLLM would ask the network for the prices of models.
+    more = {"OLLAMA_HOST": ollama, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    environment = {**os.environ, **more}
     with tempfile.TemporaryDirectory() as folder:
         command = _command(kind, port, ollama, Path(folder), flags)
         async with running(command, environment=environment) as process:
             await until_listening(port)
-            yield Server(f"http://127.0.0.1:{port}{path}", process)
+            yield Server(kind, f"http://127.0.0.1:{port}{kind.path}", process)
 
 
 def _command(
@@ -139,6 +164,16 @@ def _command(
     if kind is GO:
         subprocess.run(["go", "build", "-o", folder / "relay", PEERS / "relay.go"], check=True)
         return [folder / "relay", str(port)]
-    text = (PEERS / "nginx.conf").read_text().replace("PORT", str(port)).replace("OLLAMA", ollama)
-    (folder / "nginx.conf").write_text(text)
-    return ["nginx", "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"]
+    if kind is LITELLM:
+        config = _config("litellm.yaml", port, ollama, folder)
+        return [kind.program, "--config", config, "--host", "127.0.0.1", "--port", str(port)]
+    config = _config("nginx.conf", port, ollama, folder)
+    return ["nginx", "-p", folder, "-e", "stderr", "-c", config]
+
+
+def _config(name: str, port: int, ollama: str, folder: Path) -> Path:
+    """Write a peer's configuration."""
+    text = (PEERS / name).read_text().replace("PORT", str(port)).replace("OLLAMA", ollama)
+    config = folder / name
+    config.write_text(text)
+    return config
