@@ -36,8 +36,9 @@ async def run(options: Options) -> Section:
     async with load_process("sse_source") as (_, hello):
         server = f"http://127.0.0.1:{hello['port']}"
         for name, (tokens, rate, times) in WORKS.items():
-            number = tokens // 100 if options.quick else tokens
-            measurements = _measurements(wanted, server, number, rate)
+            if options.quick:
+                tokens, times = tokens // 100, 1
+            measurements = _measurements(wanted, server, tokens, rate)
             found = await interleaved(times * options.rounds, measurements)
             section.tables.append(_table(name, found))
             if HTTPX_SSE in found:
