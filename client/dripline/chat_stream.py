@@ -195,7 +195,7 @@ class ChatStream:
         raise StopAsyncIteration
 
     async def _step(self) -> Event | None:
-        """Get more events, or try once to: None, as none of them has been taken yet."""
+        """Get more events, or try once to attach again; returns one that needs no taking."""
         if self._client.closed:
             raise StreamTruncated(self.last_event_id, "the client is closed")
         if self._reader is None:

@@ -98,11 +98,11 @@ NGINX = Kind("nginx, raw bytes", program="nginx", path="/api/chat")
 NONE = Kind("no relay", path="/api/chat")
 KINDS = (DRIPLINE, FASTAPI, SSE_STARLETTE, AIOHTTP_SSE, LITELLM, GO, NGINX, NONE)
 
-VERSION = "from importlib.metadata import version; print('litellm', version('litellm'))"
-VERSION_COMMANDS: dict[str, list[str | Path]] = {
+_LITELLM_VERSION = "from importlib.metadata import version; print('litellm', version('litellm'))"
+_VERSION_COMMANDS: dict[str, list[str | Path]] = {
     GO.program: ["go", "version"],
     NGINX.program: ["nginx", "-v"],
-    LITELLM.program: [LITELLM_BIN / "python", "-c", VERSION],
+    LITELLM.program: [LITELLM_BIN / "python", "-c", _LITELLM_VERSION],
     "redis-server": ["redis-server", "--version"],
 }
 
@@ -118,7 +118,7 @@ def package_version(name: str) -> str:
 def _program_version(program: str) -> str:
     if not program:
         return ""
-    done = subprocess.run(VERSION_COMMANDS[program], capture_output=True, text=True, check=True)
+    done = subprocess.run(_VERSION_COMMANDS[program], capture_output=True, text=True, check=True)
     words = (done.stdout + done.stderr).strip().removeprefix("go version ")
     return words.removeprefix("nginx version: ")
 
