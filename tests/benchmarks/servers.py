@@ -130,9 +130,11 @@ async def serving(kind: Kind, ollama: str, *flags: str) -> AsyncIterator[Server]
         yield Server(kind, f"{ollama}{kind.path}", None)
         return
     port = free_port()
-    # LiteLLM would ask the network for the prices of models.
-    more = {"OLLAMA_HOST": ollama, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    environment = {**os.environ, **more}
+    environment = {
+        **os.environ,
+        "OLLAMA_HOST": ollama,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # it would ask the network for prices
+    }
     with tempfile.TemporaryDirectory() as folder:
         command = _command(kind, port, ollama, Path(folder), flags)
         async with running(command, environment=environment) as process:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.exceptions import RedisError, ResponseError
 
 from dripline_server.run_log import RunLogUnavailable
@@ -33,9 +33,7 @@ class Pipe:
     """
 
     def __init__(self, client: Redis, timeout: float) -> None:
-        self._client = client
-        # redis-py has no type for it that fits all of its addresses.
-        self._connection: Any = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        self._client = client.client()  # keeps a connection of the pool's for itself
         self._timeout = timeout
         self._queue: list[tuple[Command, asyncio.Future[Any]]] = []
         self._queued = asyncio.Event()
@@ -74,7 +72,7 @@ class Pipe:
         self._closed = True
         self._queued.set()
         await asyncio.wait({self._task})
-        await self._connection.disconnect(nowait=True)
+        await self._client.aclose()
 
     async def _run(self) -> None:
         while self._queue or not self._closed:
@@ -111,20 +109,21 @@ class Pipe:
         redis-py's own pipeline does the same, and takes its connection from the pool each time: a
         third of a round trip.
         """
-        connection = self._connection
+        connection = self._client.connection or (await self._client.initialize()).connection
+        assert connection  # `initialize` makes it
         try:
             # One that was closed while it was idle is noticed here, before anything is sent.
             await self._client.connection_pool.ensure_connection(connection)
             await connection.send_packed_command(connection.pack_commands(commands))
-            return [await self._reply(str(name)) for name, *_ in commands]
+            return [await self._reply(connection, str(name)) for name, *_ in commands]
         except BaseException:
             # What is still to come of replies is nobody's.
             await connection.disconnect(nowait=True)
             raise
 
-    async def _reply(self, name: str) -> Any:
+    async def _reply(self, connection: Connection, name: str) -> Any:
         try:
-            return await self._client.parse_response(self._connection, name)
+            return await self._client.parse_response(connection, name)
         except ResponseError as error:
             return error
 
