@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -28,6 +26,7 @@ from dripline.events import Event, Status, TextMessage, Thinking, to_json
 from dripline.recording_cli import CommandParser, Subparsers
 from dripline.recording_cli import add_commands as add_recording_commands
 from dripline.settings import load
+from dripline.signals import run_loop, unwind_on_signals
 from dripline.visible import PieceWriter, visible, visible_on
 
 # Of what is piped in; servers take 32 MiB, unless they are told otherwise.
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     _complete_streams()
     options = _parser().parse_args(arguments)
-    _unwind_on_signals()
+    unwind_on_signals()
     try:
         run: Callable[[argparse.Namespace], int] = options.run
         code = run(options)
@@ -72,18 +71,6 @@ def _complete_streams() -> None:
 def _drop_output() -> None:
     """Have Python's own flush at exit succeed, though the output takes no more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _unwind_on_signals() -> None:
-    """Have the signals that end a program unwind it, as Ctrl-C does: that stops the run."""
-
-    def unwind(number: int, _: object) -> None:
-        sys.exit(128 + number)
-
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP, and nohup ignores it.
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, unwind)
 
 
 def _exit_code(error: DriplineError) -> int:
@@ -195,7 +182,7 @@ def _ask(options: argparse.Namespace) -> int:
     if options.system:
         messages.insert(0, {"role": "system", "content": options.system})
     fields: ChatFields = {"model": options.model} if options.model else {}
-    return asyncio.run(_print_answer(options, messages, fields))
+    return run_loop(_print_answer(options, messages, fields))
 
 
 def _with_piped(prompt: str) -> str:
@@ -287,7 +274,7 @@ def _chat(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    models = asyncio.run(_list_models(options))
+    models = run_loop(_list_models(options))
     for model in models:
         if options.json:
             print(orjson.dumps(model).decode())

@@ -22,6 +22,7 @@ from dripline.recording_plot import PlotUnavailable, plot
 from dripline.recording_view import comparison, report
 from dripline.replay_server import ReplayServer
 from dripline.response_body import Body, BodyBroken
+from dripline.signals import run_loop
 from dripline.visible import visible, visible_on
 
 Subparsers = Any  # argparse has no public name for what add_subparsers returns
@@ -186,7 +187,7 @@ def _record(options: argparse.Namespace, run_recorded: RunRecorded) -> int:
     with recorder.writer:
         if options.command:
             return run_recorded(["--server", options.server, *options.command], recorder)
-        return asyncio.run(_record_url(options, body, recorder))
+        return run_loop(_record_url(options, body, recorder))
 
 
 def _body(data: str | None) -> bytes | None:
@@ -218,7 +219,7 @@ async def _record_url(options: argparse.Namespace, body: bytes | None, recorder:
 
 def _replay(options: argparse.Namespace) -> int:
     recording = Recording.load(options.file, part=options.part)
-    asyncio.run(_serve(options, recording))
+    run_loop(_serve(options, recording))
     return 0
 
 

@@ -131,7 +131,7 @@ async def test_the_owner_may_be_the_last_to_know(redis: RedisServer) -> None:
     """A reader that got elsewhere what Redis has yet to tell the owner is not refused there."""
     async with (
         CuttingProxy(redis.url) as way,
-        stack(HALF_TOLD, run_log=way.url.replace("http", "redis")) as owner,
+        stack(HALF_TOLD, run_log=way.url.replace("http", "redis"), lease_time=60) as owner,
         serve(replace(owner.server.state.settings, run_log=redis.url)) as other,
     ):
         chat = {"messages": user("Hi"), "on_disconnect": "continue"}
@@ -140,7 +140,7 @@ async def test_the_owner_may_be_the_last_to_know(redis: RedisServer) -> None:
         async with owner.http.get(f"{other.url}{run}/events") as response:
             there = Reader(response)
             await there.read(until=3)
-            way.flowing.clear()
+            way.hold_at = b"cancelled"
             async with owner.http.delete(owner.url + run):
                 await there.read()
         assert there.seqs == [1, 2, 3, 4]

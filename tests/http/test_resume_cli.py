@@ -71,6 +71,51 @@ async def test_a_signal_stops_the_model(number: signal.Signals, code: int) -> No
         assert b"Traceback" not in await process.stderr.read()
 
 
+# `dripline`, to which a signal comes while it closes its first connection.
+STRUCK = """
+import os, sys
+from asyncio.selector_events import BaseSelectorEventLoop as Loop
+from dripline.cli import main
+
+remove = Loop._remove_reader
+
+def struck(loop, fd):
+    if sys._getframe(1).f_code.co_name == "_force_close":
+        Loop._remove_reader = remove
+        os.kill(os.getpid(), int(sys.argv[1]))
+    return remove(loop, fd)
+
+Loop._remove_reader = struck
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("words", [["ask", "Hi"], ["chat"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(("number", "code"), SIGNALS.items(), ids=lambda one: str(one))
+async def test_a_signal_may_come_at_any_moment(
+    number: signal.Signals, code: int, words: list[str]
+) -> None:
+    """Also while a connection closes, whose end would never be told if it raised there."""
+    script = Script(["First"], fault=Fault.stall(at_token=1))
+    async with (
+        stack(script) as s,
+        CuttingProxy(s.url) as proxy,
+        command(
+            *("python", "-c", STRUCK, str(int(number)), "--server", proxy.url, *words),
+            stdin=asyncio.subprocess.PIPE,
+        ) as process,
+    ):
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.write(b"Hi\n")
+        process.stdin.write_eof()
+        await process.stdout.readuntil(b"First")
+        await proxy.refuse()
+        assert await process.wait() == code
+        assert b"Traceback" not in await process.stderr.read()
+
+
 async def test_ask_says_what_became_of_the_run() -> None:
     """A server that was restarted: exit code 4, what had come, and a sentence."""
     script = Script(["First"], fault=Fault.stall(at_token=1))

@@ -39,6 +39,7 @@ class CuttingProxy(TcpServer):
         done: The cuts that were made; a connection may end before its cut.
         passed: How many of the server's bytes were passed on, on all connections.
         flowing: While it is clear, what servers say is held back.
+        hold_at: It is cleared once clients have said this; then this is, too.
     """
 
     def __init__(self, *targets: str) -> None:
@@ -49,6 +50,7 @@ class CuttingProxy(TcpServer):
         self.passed = 0
         self.flowing = asyncio.Event()
         self.flowing.set()
+        self.hold_at = b""
         self._asked = bytearray()
         self._turn = count()
 
@@ -82,6 +84,9 @@ class CuttingProxy(TcpServer):
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 self._asked += data
+                if self.hold_at and self.hold_at in self._asked:
+                    self.flowing.clear()
+                    self.hold_at = b""
                 writer.write(data)
                 await writer.drain()
         # The client has gone, and the server is to see that.

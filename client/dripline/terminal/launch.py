@@ -16,6 +16,7 @@ from prompt_toolkit.input import Input, create_input
 
 from dripline.chat import ChatClient
 from dripline.errors import DriplineError, TransportError
+from dripline.signals import run_loop
 from dripline.terminal.answer_lines import button_line
 from dripline.terminal.chat import Chat, sentence_of
 from dripline.terminal.commands import complete, run_command, show_thinking
@@ -43,7 +44,7 @@ def run_chat(
     """
     # What the library logs would be written over what is drawn; the chat says it itself.
     logging.getLogger("dripline").addHandler(logging.NullHandler())
-    return asyncio.run(_run(url, token, conversation, middlewares))
+    return run_loop(_run(url, token, conversation, middlewares))
 
 
 async def _run(
