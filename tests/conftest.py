@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -8,6 +9,17 @@ from hypothesis import settings
 # No test depends on the machine being fast.
 settings.register_profile("dripline", deadline=None)
 settings.load_profile("dripline")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_of_a_terminal() -> None:
+    """Have these signals end what tests start, also where the tests run in the background."""
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.hookimpl(wrapper=True)
