@@ -126,7 +126,8 @@ class EventDecoder:
         """
         line = self._line
         try:
-            if 10 not in chunk and 13 not in chunk:  # LF, CR
+            # Whether there is no LF and no CR. Of a byte alone that is told in half of the time.
+            if (len(chunk) == 1 and chunk > b"\r") or (10 not in chunk and 13 not in chunk):
                 line += chunk
                 if len(line) > self._room and self._unfinished() > self._room:
                     raise self._too_large()
@@ -185,9 +186,11 @@ class EventDecoder:
             return self._read_many(chunk, events)
         # One block and perhaps a part of the next line: 0.25 µs beside the calls and the event, 0.4
         # with an id; `_read_many` takes 0.2 more. Slices instead of `partition` take 0.05 more.
-        head, _, data = chunk.partition(b"data: ")
-        data, blank_line, rest = data.partition(b"\n\n")
+        block, blank_line, rest = chunk.partition(b"\n\n")
         if not blank_line:
+            return False
+        head, field, data = block.partition(b"data: ")
+        if not field:
             return False
         if 10 in data or 10 in rest:  # LF
             return self._read_many(chunk, events)
@@ -267,7 +270,8 @@ class EventDecoder:
                     self.last_event_id = self._id
                     self._id = None
                 if self._data:
-                    data = self._data[:-1].decode("utf-8", "replace")
+                    self._data.pop()  # the last line's LF
+                    data = self._data.decode("utf-8", "replace")
                     event = self._event or "message"
                     events.append(_new(ServerSentEvent, (event, data, self.last_event_id)))
                     self._data.clear()
@@ -286,7 +290,8 @@ class EventDecoder:
                 self._process_field(field, value)
         if len(unfinished) > self._room:
             raise self._too_large()
-        self._line += unfinished
+        if unfinished:
+            self._line += unfinished
 
     def _process_field(self, field: _Bytes, value: _Bytes) -> None:
         if field == b"event":
