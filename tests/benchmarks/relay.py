@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -103,7 +104,7 @@ class Measured:
     @property
     def cpu_per_token(self) -> float:
         """CPU microseconds a token; as many CPU seconds a million."""
-        return self.cpu / max(self.tokens, 1) * 1e6
+        return self.cpu / self.tokens * 1e6 if self.tokens else math.inf
 
     @property
     def cores(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 
@@ -12,7 +13,7 @@ from yarl import URL
 
 from tests.benchmarks.clients import WORKS as CLIENT_WORKS
 from tests.benchmarks.decoder_works import WORKS as DECODER_WORKS
-from tests.benchmarks.relay import load
+from tests.benchmarks.relay import Measured, load
 from tests.benchmarks.report import Table, Verdict
 from tests.benchmarks.rounds import Spread, interleaved, ratios
 from tests.benchmarks.throughput import WORKS
@@ -112,3 +113,8 @@ def test_figures_are_shown_with_what_counts_of_them() -> None:
 )
 def test_a_verdict_says_whether_its_target_is_met(found: float, says: str) -> None:
     assert Verdict("w", "f", found, limit=1.0, stretch=0.3).cells()[-1] == says
+
+
+def test_a_server_that_gives_no_token_meets_nothing() -> None:
+    found = Measured(1, 0, 9, 1.0, 0.5, 0.1, 0.1, 0, [], Counter())
+    assert not Verdict("1 stream", "CPU a token", found.cpu_per_token, 1.0).met

@@ -66,7 +66,7 @@ Found = dict[Kind, list[Measured]]
 async def run(options: Options) -> Section:
     """Measure every server that is installed."""
     section = Section("What a token costs", TEXT)
-    found = await _measure_all(options)
+    found = await _measure_all(options, section.notes)
     for name, results in found.items():
         section.tables.append(_table(name, results))
         section.notes += _busy_notes(name, results)
@@ -79,7 +79,7 @@ async def run(options: Options) -> Section:
     return section
 
 
-async def _measure_all(options: Options) -> dict[str, Found]:
+async def _measure_all(options: Options, notes: list[str]) -> dict[str, Found]:
     kinds = [kind for kind in KINDS if kind.installed and _wanted(kind, options)]
     found: dict[str, Found] = {}
     async with load() as with_load, AsyncExitStack() as stack:
@@ -90,7 +90,7 @@ async def _measure_all(options: Options) -> dict[str, Found]:
             if options.quick:
                 work = Work(work.model, min(work.streams, 5), seconds=0.3, warm_up=0.1)
             measurements = {
-                kind: _measurement(with_load, server, work)
+                kind: _measurement(with_load, server, work, notes)
                 for kind, server in servers.items()
                 if kind not in LEFT_OUT.get(name, ())
             }
@@ -104,9 +104,16 @@ def _wanted(kind: Kind, options: Options) -> bool:
     return wanted or kind is DRIPLINE or not options.peers
 
 
-def _measurement(with_load: Load, server: Server, work: Work) -> Callable[[], Awaitable[Measured]]:
+def _measurement(
+    with_load: Load, server: Server, work: Work, notes: list[str]
+) -> Callable[[], Awaitable[Measured]]:
     async def measured() -> Measured:
-        return await measure(with_load, server, work)
+        found = await measure(with_load, server, work)
+        if not found.tokens and server.kind is not DRIPLINE:
+            of = f"{work.streams:,} streams of the kind {work.model!r}"
+            notes.append(f"{server.kind.name} gave no token of {of}, and was measured again.")
+            return await measure(with_load, server, work)
+        return found
 
     return measured
 
