@@ -110,8 +110,8 @@ def _measurement(
     async def measured() -> Measured:
         found = await measure(with_load, server, work)
         if not found.tokens and server.kind is not DRIPLINE:
-            of = f"{work.streams:,} streams of the kind {work.model!r}"
-            notes.append(f"{server.kind.name} gave no token of {of}, and was measured again.")
+            of = f"streams: {work.streams:,}, {work.model}"
+            notes.append(f"{server.kind.name} gave no token in one round, and had another ({of}).")
             return await measure(with_load, server, work)
         return found
 
