@@ -52,19 +52,28 @@ async def test_a_person_is_told_of_a_drop() -> None:
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
+WORDS = pytest.mark.parametrize("words", [["ask", "Hi"], ["chat"]], ids=lambda words: words[0])
+
+
+@WORDS
 @pytest.mark.parametrize(("number", "code"), SIGNALS.items(), ids=lambda one: str(one))
-async def test_a_signal_stops_the_model(number: signal.Signals, code: int) -> None:
+async def test_a_signal_stops_the_model(
+    number: signal.Signals, code: int, words: list[str]
+) -> None:
     """At once, and not after the grace time for readers that may come back."""
     script = Script(["First"], fault=Fault.stall(at_token=1))
     async with (
         stack(script, grace=10_000) as s,
-        command("dripline", "--server", s.url, "ask", "Hi") as process,
+        command(*("dripline", "--server", s.url, *words), stdin=asyncio.subprocess.PIPE) as process,
     ):
-        request = await s.ollama.wait_for_request()
-        await request.wait_phase(Phase.STALLED)
+        assert process.stdin
         assert process.stdout
         assert process.stderr
-        await process.stdout.readexactly(5)
+        process.stdin.write(b"Hi\n")
+        process.stdin.write_eof()
+        request = await s.ollama.wait_for_request()
+        await request.wait_phase(Phase.STALLED)
+        await process.stdout.readuntil(b"First")
         process.send_signal(number)
         assert await request.wait_ended() is Ending.CLIENT_LEFT
         assert await process.wait() == code
@@ -90,7 +99,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize("words", [["ask", "Hi"], ["chat"]], ids=lambda words: words[0])
+@WORDS
 @pytest.mark.parametrize(("number", "code"), SIGNALS.items(), ids=lambda one: str(one))
 async def test_a_signal_may_come_at_any_moment(
     number: signal.Signals, code: int, words: list[str]

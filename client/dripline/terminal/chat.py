@@ -115,8 +115,9 @@ class Chat:
             with self._watching():
                 await asyncio.wait({self._taking})
         finally:
-            # Where this is cancelled itself, all ends; else the task has ended.
+            # Where this is cancelled itself, the run is stopped first; else the task has ended.
             self._taking.cancel()
+            await asyncio.wait({self._taking})
         if not self._taking.cancelled():
             self._taking.result()
 
