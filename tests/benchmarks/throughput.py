@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 from tests.benchmarks.options import Options
 from tests.benchmarks.relay import Load, Measured, Work, load, measure
@@ -90,7 +90,7 @@ async def _measure_all(options: Options, notes: list[str]) -> dict[str, Found]:
             if options.quick:
                 work = Work(work.model, min(work.streams, 5), seconds=0.3, warm_up=0.1)
             measurements = {
-                kind: _measurement(with_load, server, work, notes)
+                kind: partial(_measured, with_load, server, work, notes)
                 for kind, server in servers.items()
                 if kind not in LEFT_OUT.get(name, ())
             }
@@ -104,18 +104,14 @@ def _wanted(kind: Kind, options: Options) -> bool:
     return wanted or kind is DRIPLINE or not options.peers
 
 
-def _measurement(
-    with_load: Load, server: Server, work: Work, notes: list[str]
-) -> Callable[[], Awaitable[Measured]]:
-    async def measured() -> Measured:
+async def _measured(with_load: Load, server: Server, work: Work, notes: list[str]) -> Measured:
+    """Measure a server; a peer that gives no token has another chance."""
+    found = await measure(with_load, server, work)
+    if not found.tokens and server.kind is not DRIPLINE:
+        of = f"streams: {work.streams:,}, {work.model}"
+        notes.append(f"{server.kind.name} gave no token in one round, and had another ({of}).")
         found = await measure(with_load, server, work)
-        if not found.tokens and server.kind is not DRIPLINE:
-            of = f"streams: {work.streams:,}, {work.model}"
-            notes.append(f"{server.kind.name} gave no token in one round, and had another ({of}).")
-            return await measure(with_load, server, work)
-        return found
-
-    return measured
+    return found
 
 
 def _table(name: str, results: Found) -> Table:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -50,34 +53,45 @@ async def test_a_person_is_told_of_a_drop() -> None:
 
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-
-
+BY_SIGNAL = pytest.mark.parametrize(("number", "code"), SIGNALS.items(), ids=lambda one: str(one))
 WORDS = pytest.mark.parametrize("words", [["ask", "Hi"], ["chat"]], ids=lambda words: words[0])
+HALF_TOLD = Script(["First"], fault=Fault.stall(at_token=1))
+
+
+@asynccontextmanager
+async def half_told(name: str, *arguments: str) -> AsyncIterator[Process]:
+    """A command that gets a line on its input too, and has printed the first token."""
+    async with command(name, *arguments, stdin=PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"Hi\n")
+        process.stdin.write_eof()
+        await process.stdout.readuntil(b"First")
+        yield process
+
+
+async def assert_ends(process: Process, code: int) -> None:
+    """It ends so, and quietly."""
+    assert process.stderr
+    assert await process.wait() == code
+    assert b"Traceback" not in await process.stderr.read()
 
 
 @WORDS
-@pytest.mark.parametrize(("number", "code"), SIGNALS.items(), ids=lambda one: str(one))
+@BY_SIGNAL
 async def test_a_signal_stops_the_model(
     number: signal.Signals, code: int, words: list[str]
 ) -> None:
     """At once, and not after the grace time for readers that may come back."""
-    script = Script(["First"], fault=Fault.stall(at_token=1))
     async with (
-        stack(script, grace=10_000) as s,
-        command(*("dripline", "--server", s.url, *words), stdin=asyncio.subprocess.PIPE) as process,
+        stack(HALF_TOLD, grace=10_000) as s,
+        half_told("dripline", "--server", s.url, *words) as process,
     ):
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        process.stdin.write(b"Hi\n")
-        process.stdin.write_eof()
         request = await s.ollama.wait_for_request()
         await request.wait_phase(Phase.STALLED)
-        await process.stdout.readuntil(b"First")
         process.send_signal(number)
         assert await request.wait_ended() is Ending.CLIENT_LEFT
-        assert await process.wait() == code
-        assert b"Traceback" not in await process.stderr.read()
+        await assert_ends(process, code)
 
 
 # `dripline`, to which a signal comes while it closes its first connection.
@@ -100,37 +114,27 @@ sys.exit(main(sys.argv[2:]))
 
 
 @WORDS
-@pytest.mark.parametrize(("number", "code"), SIGNALS.items(), ids=lambda one: str(one))
+@BY_SIGNAL
 async def test_a_signal_may_come_at_any_moment(
     number: signal.Signals, code: int, words: list[str]
 ) -> None:
     """Also while a connection closes, whose end would never be told if it raised there."""
-    script = Script(["First"], fault=Fault.stall(at_token=1))
     async with (
-        stack(script) as s,
+        stack(HALF_TOLD) as s,
         CuttingProxy(s.url) as proxy,
-        command(
-            *("python", "-c", STRUCK, str(int(number)), "--server", proxy.url, *words),
-            stdin=asyncio.subprocess.PIPE,
+        half_told(
+            *("python", "-c", STRUCK, str(int(number)), "--server", proxy.url, *words)
         ) as process,
     ):
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        process.stdin.write(b"Hi\n")
-        process.stdin.write_eof()
-        await process.stdout.readuntil(b"First")
         await proxy.refuse()
-        assert await process.wait() == code
-        assert b"Traceback" not in await process.stderr.read()
+        await assert_ends(process, code)
 
 
 async def test_ask_says_what_became_of_the_run() -> None:
     """A server that was restarted: exit code 4, what had come, and a sentence."""
-    script = Script(["First"], fault=Fault.stall(at_token=1))
     async with (
-        stack(script) as s,
-        stack(script) as restarted,
+        stack(HALF_TOLD) as s,
+        stack(HALF_TOLD) as restarted,
         CuttingProxy(s.url) as proxy,
         command("dripline", "--server", proxy.url, "ask", "Hi") as process,
     ):

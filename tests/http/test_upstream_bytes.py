@@ -65,7 +65,7 @@ async def test_more_than_is_held_comes_whole(framing: str) -> None:
         reader = Body(response)
         assert response.connection
         assert response.connection.transport
-        while response.connection.transport.is_reading():  # noqa: ASYNC110 (nothing tells of it)
+        while response.connection.transport.is_reading():  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
         assert b"".join([piece async for piece in reader]) == body
         response.close()
