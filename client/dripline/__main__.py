@@ -2,6 +2,6 @@
 
 import sys
 
-from dripline.cli import main
+from dripline.cli.main import main
 
 sys.exit(main())

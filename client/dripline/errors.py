@@ -6,8 +6,8 @@
     ├── RequestError                 we asked for something the server does not do
     │   └── RequestRefused           it answered with an HTTP error status
     ├── RunFailed                    the run ended in an `error` event; `code` says which
-    ├── FormatMismatch               (ValueError) an answer does not fit; see `dripline.structured`
-    ├── BadRecording                 (ValueError) a file is no recording; see `dripline.recording`
+    ├── FormatMismatch               (ValueError) an answer does not fit; see `chat.structured`
+    ├── BadRecording                 (ValueError) a file is no recording; see `recordings`
     └── TransportError               the bytes did not come as they should
         ├── ServerUnreachable        (ConnectionError) no connection could be made
         ├── ServerTimeout            (TimeoutError) the server fell silent

@@ -1,1 +1,33 @@
-"""The server: Ollama chats as resumable Server-Sent Events."""
+"""The server: Ollama chats as resumable Server-Sent Events.
+
+This module has the public names; each is explained where it is defined.
+"""
+
+from typing import TYPE_CHECKING
+
+from dripline.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from dripline_server.app import Server, create_app, serve
+    from dripline_server.settings import BadSetting, Settings
+    from dripline_server.tools.tool import BadTool, Tool, ToolError
+
+__all__ = [
+    "BadSetting",
+    "BadTool",
+    "Server",
+    "Settings",
+    "Tool",
+    "ToolError",
+    "create_app",
+    "serve",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "dripline_server.app": "Server create_app serve",
+        "dripline_server.settings": "BadSetting Settings",
+        "dripline_server.tools.tool": "BadTool Tool ToolError",
+    },
+)

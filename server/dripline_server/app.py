@@ -9,25 +9,24 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from dripline.testing import FakeOllama
 from dripline_server.access import add_access
+from dripline_server.access_log import AccessLog, access_logger
 from dripline_server.event_stream import Pulse
-from dripline_server.fake_ollama import FakeOllama
-from dripline_server.logs import AccessLog, access_logger
 from dripline_server.metrics import Metrics
-from dripline_server.ollama import Ollama
 from dripline_server.problems import answer_problems
-from dripline_server.routes import agui, chat, info, metrics, runs, ui_message
+from dripline_server.routes import agui, chat, info, runs, ui_message
 from dripline_server.routes.page import add_page
 from dripline_server.run_log import RunLogs
-from dripline_server.run_log.budget import Budget
-from dripline_server.run_log.memory import MemoryRunLogs
-from dripline_server.run_records import RunRecords
-from dripline_server.run_registry import RunRegistry
+from dripline_server.run_log.memory import Budget, MemoryRunLogs
+from dripline_server.runs.records import RunRecords
+from dripline_server.runs.registry import RunRegistry
 from dripline_server.settings import BadSetting, Settings
 from dripline_server.state import STATE, State
-from dripline_server.tool_runner import ToolRunner
-from dripline_server.tools import BadTool, Tool, ToolFunction, as_tools, load_tools
-from dripline_server.upstream_error import UpstreamError
+from dripline_server.tools.runner import ToolRunner
+from dripline_server.tools.tool import BadTool, Tool, ToolFunction, as_tools, load_tools
+from dripline_server.upstream.errors import UpstreamError
+from dripline_server.upstream.ollama import Ollama
 
 # Seconds that readers have for the last events once every run has ended.
 CLOSE_TIME = 5.0
@@ -43,7 +42,7 @@ def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) ->
     Args:
         settings: What it is told.
         tools: Functions that models may call, beside those of `settings.tools`; see
-            `dripline_server.tools`.
+            `dripline_server.tools.tool`.
 
     Raises:
         BadTool: A function cannot be a tool.
@@ -56,7 +55,6 @@ def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) ->
     app.add_routes(runs.routes)
     app.add_routes(agui.routes)
     app.add_routes(ui_message.routes)
-    app.add_routes(metrics.routes)
     add_page(app)
     add_access(app, settings)
 

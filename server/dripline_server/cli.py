@@ -12,10 +12,10 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
-from dripline_server import logs
+from dripline.testing import FakeOllama
+from dripline_server import access_log
 from dripline_server import settings as options
 from dripline_server.app import serve
-from dripline_server.fake_ollama import FakeOllama
 from dripline_server.settings import BadSetting, Settings
 
 _EPILOG = """\
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 parser.error(f"--{given[0].replace('_', '-')}: fake-ollama's flags go after it")
             return _run(_serve_fake(flags["fake_host"], flags["fake_port"]))
         settings = options.load(flags)
-        logs.configure(settings.log_level)
+        access_log.configure(settings.log_level)
         _allow_files()
         _spare_collector()
         return _run(_serve(settings))

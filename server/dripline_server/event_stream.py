@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 
-from dripline_server.run_records import ReaderRecord
+from dripline_server.runs.records import ReaderRecord
 
 logger = logging.getLogger(__name__)
 

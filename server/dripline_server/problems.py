@@ -1,15 +1,15 @@
-"""What is wrong with a request: an HTTP status with `{"error": {"code", "message"}}`."""
+"""JSON answers, and problems with a request: a status and `{"error": {"code", "message"}}`."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
+import orjson
 from aiohttp import web
 
 from dripline.errors import ErrorCode
-from dripline_server.json_response import json_response
-from dripline_server.logs import route_of
+from dripline_server.access_log import route_of
 from dripline_server.run_log import RunLogUnavailable
 from dripline_server.state import STATE
 
@@ -19,6 +19,18 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER = 5
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def json_response(
+    body: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a response with `body` as JSON; dataclasses in it become objects."""
+    return web.Response(
+        status=status,
+        body=orjson.dumps(body),
+        content_type="application/json",
+        headers=headers,
+    )
 
 
 class Problem(Exception):

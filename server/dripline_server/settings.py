@@ -403,8 +403,3 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str] = os.environ) 
             shown = "" if declared.metadata["secret"] else f" {text!r}:"
             raise BadSetting(f"{source}:{shown} {error}") from None
     return Settings(**values)
-
-
-def in_ci(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether a machine runs the tests by itself: services that do so set CI."""
-    return bool(environment.get("CI"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from playwright.async_api import Browser, CDPSession
 
-from dripline_server.fake_ollama import FakeOllama, Pace, Script
+from dripline.testing import FakeOllama, Pace, Script
 from tests.benchmarks.options import Options
 from tests.benchmarks.report import Section, Table, Verdict
 from tests.support.browser import ChatPage, chat_server, chromium, open_page

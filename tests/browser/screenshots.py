@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser
 
-from dripline_server.fake_ollama import demo_models
+from dripline.testing import demo_models
 from tests.support.browser import chat_server, chromium, open_page
 
 

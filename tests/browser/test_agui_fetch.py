@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser
 
-from dripline_server.fake_ollama import Ending, Fault, Script
+from dripline.testing import Ending, Fault, Script
 from tests.support.cutting_proxy import Cut, CuttingProxy
 from tests.support.stack import stack
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.async_api import Route, expect
 
-from dripline_server.fake_ollama import Pace, Reply, Script
+from dripline.testing import Pace, Reply, Script
 from dripline_server.routes.page import MARKDOWN_LIBRARY
 from tests.browser.conftest import Opener
 from tests.support.browser import chat_server

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from dripline.splits import every_byte
-from dripline_server.fake_ollama import Ending, Pace, Reply, Script
+from dripline.recordings.splits import every_byte
+from dripline.testing import Ending, Pace, Reply, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import ChatPage, body_of, chat_server
 from tests.support.gated_clock import GatedClock

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from dripline_server.fake_ollama import Fault, Script
+from dripline.testing import Fault, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import Relay, body_of, chat_server
 from tests.support.free_port import free_port

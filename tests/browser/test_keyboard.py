@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from dripline_server.fake_ollama import Pace, Script
+from dripline.testing import Pace, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import ChatPage, chat_server
 from tests.support.gated_clock import GatedClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from dripline_server.fake_ollama import Pace, Script
+from dripline.testing import Pace, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import chat_server
 from tests.support.gated_clock import GatedClock

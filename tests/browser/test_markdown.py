@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.async_api import Browser, CDPSession, Page
 
-from dripline_server.fake_ollama import Script
+from dripline.testing import Script
 from tests.support.browser import chat_server, open_page
 from tests.support.long_answer import SAMPLE, long_answer
 from tests.support.programs import require_npm_packages

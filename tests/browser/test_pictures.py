@@ -9,7 +9,7 @@ import zlib
 import pytest
 from playwright.async_api import FilePayload, Locator, expect
 
-from dripline_server.fake_ollama import Script
+from dripline.testing import Script
 from tests.browser.conftest import Opener
 from tests.support.browser import ChatPage, body_of, chat_server
 

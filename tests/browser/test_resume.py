@@ -8,7 +8,7 @@ import random
 import pytest
 from playwright.async_api import CDPSession, expect
 
-from dripline_server.fake_ollama import Ending, Fault, Pace, Script
+from dripline.testing import Ending, Fault, Pace, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import ChatPage, Relay, body_of, chat_server
 from tests.support.gated_clock import GatedClock

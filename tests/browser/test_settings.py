@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, expect
 
-from dripline_server.fake_ollama import FakeOllama, ModelDetails, Script
+from dripline.testing import FakeOllama, ModelDetails, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import ChatPage, body_of, chat_server
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from dripline.errors import ErrorCode
-from dripline_server.fake_ollama import Script
+from dripline.testing import Script
 from tests.browser.conftest import Opener
 from tests.support.browser import chat_server
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from dripline import ServerSentEvent
-from dripline.recording import Recording
-from dripline.splits import SplitPlan, two_way_splits, usual_splits
+from dripline.recordings.recording import Recording
+from dripline.recordings.splits import SplitPlan, two_way_splits, usual_splits
 from tests.conformance.decoders import LIMIT, decode_in_node, decode_in_python
 from tests.conformance.reference_decoder import decode
 from tests.support.make_recordings import NAMES

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from dripline.splits import two_way_splits
+from dripline.recordings.splits import two_way_splits
 from dripline.sse import encode_event
 from tests.conformance.decoders import decode_in_python
 from tests.support.seed_loop import seed_loop

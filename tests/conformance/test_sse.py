@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dripline import EventDecoder, EventTooLarge, ServerSentEvent
-from dripline.splits import SplitPlan, every_byte, seeded, two_way_splits, whole
+from dripline.recordings.splits import SplitPlan, every_byte, seeded, two_way_splits, whole
 from dripline.sse import MAX_RETRY, encode_comment, encode_event
 from tests.conformance.decoders import (
     LIMIT,

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from dripline import BadRecording, ErrorCode, EventDecoder, Recording
+from dripline.chat.transcript import Transcript
 from dripline.events import End, Event, from_json, to_json
-from dripline.recording import parse as parse_recording
-from dripline.transcript import Transcript
+from dripline.ndjson import LineSplitter
+from dripline.recordings.recording import parse as parse_recording
 from dripline_server.dialects.native import NativeDialect
-from dripline_server.ndjson import LineSplitter
 from dripline_server.problems import Problem
 from dripline_server.routes import agui_input, ui_message_input
 from dripline_server.routes.chat_request import ChatRequest, run_request
-from dripline_server.routes.json_body import parse_json
+from dripline_server.routes.request_body import parse_json
 from dripline_server.routes.ui_message_input import UiChatRequest
 from dripline_server.run_log import Batch
 from tests.conformance.decoders import decode_in_python

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.async_api import Page, Route, expect
 
-from dripline_server.fake_ollama import Script
+from dripline.testing import Script
 from tests.readme.blocks import Block
 from tests.support.browser import body_of, chromium
 from tests.support.processes import run

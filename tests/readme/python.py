@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from dripline_server.fake_ollama import Script
+from dripline.testing import Script
 from tests.readme.blocks import Block
 from tests.support.processes import run
 from tests.support.programs import ROOT

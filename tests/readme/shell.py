@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
-from dripline_server.fake_ollama import Script
+from dripline.testing import Script
 from tests.readme.blocks import Block
 from tests.support.processes import BIN, command, line, run
 from tests.support.programs import ROOT, require_program

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dripline.cli import main
+from dripline.cli.main import main
 from dripline_server.cli import main as server_main
 from tests.readme import shell
 from tests.readme.blocks import Block

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from dripline import EventDecoder
-from dripline_server.fake_ollama import Script
+from dripline.testing import Script
 from tests.readme.blocks import Block, only
 from tests.support.stack import stack
 

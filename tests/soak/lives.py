@@ -13,8 +13,8 @@ import aiohttp
 
 from dripline import EventDecoder
 from dripline.events import End, Error, from_json
-from dripline.splits import seeded
-from dripline_server.fake_ollama import (
+from dripline.recordings.splits import seeded
+from dripline.testing import (
     Ending,
     Fault,
     FaultKind,

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from dripline.testing import ReceivedRequest
 from dripline_server.app import serve
-from dripline_server.fake_ollama import ReceivedRequest
 from tests.soak.held import Held, held, nothing_left
 from tests.soak.lives import (
     FUNCTIONS,

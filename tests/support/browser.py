@@ -21,13 +21,13 @@ from playwright.async_api import (
     expect,
 )
 
-from dripline_server.app import Server, serve
-from dripline_server.fake_ollama import (
+from dripline.testing import (
     Clock,
     FakeOllama,
     ReceivedRequest,
     Script,
 )
+from dripline_server.app import Server, serve
 from dripline_server.settings import Settings
 from tests.support.programs import require_program
 from tests.support.tcp_server import TcpServer

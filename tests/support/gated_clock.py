@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dripline_server.fake_ollama import VirtualClock
+from dripline.testing import VirtualClock
 
 
 class GatedClock(VirtualClock):

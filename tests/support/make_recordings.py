@@ -19,12 +19,12 @@ from typing import Any
 
 import aiohttp
 
-from dripline.recorder import Recorder
-from dripline.recording import Ending, Piece, Recording, Request, Response
-from dripline.response_body import Body, BodyBroken
-from dripline.splits import inside_characters
+from dripline.http.response_body import Body, BodyBroken
+from dripline.recordings.recorder import Recorder
+from dripline.recordings.recording import Ending, Piece, Recording, Request, Response
+from dripline.recordings.splits import inside_characters
+from dripline.testing import FakeOllama, Fault, Pace, Reply, Script, ToolCall
 from dripline_server.app import serve
-from dripline_server.fake_ollama import FakeOllama, Fault, Pace, Reply, Script, ToolCall
 from dripline_server.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "recordings"

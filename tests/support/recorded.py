@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dripline.recording import Recording
+from dripline.recordings.recording import Recording
 
 FOLDER = Path(__file__).parents[1] / "recordings"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from hypothesis import strategies as st
 
-from dripline.recording import Ending, Piece, Recording, Request, Response
+from dripline.recordings.recording import Ending, Piece, Recording, Request, Response
 
 NAMES = st.sampled_from(["Accept", "X-Run-Id", "content-type", "x-1", "Location"])
 VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"), max_size=9)

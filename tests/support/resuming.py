@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dripline import Backoff, ChatStream, Event
-from dripline_server.fake_ollama import Reply, Script
-from dripline_server.fake_ollama import ToolCall as FakeToolCall
+from dripline.testing import Reply, Script
+from dripline.testing import ToolCall as FakeToolCall
 
 AT_ONCE = Backoff(first=0, attempts=1000)
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {}}}

@@ -13,7 +13,7 @@ import aiohttp
 
 from dripline import End, Error, Event, EventDecoder, ServerSentEvent
 from dripline.events import from_json
-from dripline_server.fake_ollama import Clock, FakeOllama, Script
+from dripline.testing import Clock, FakeOllama, Script
 from tests.support.processes import command, line
 from tests.support.redis_server import RedisServer
 from tests.support.stack import user

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dripline.events import Event
-from dripline_server.chat_chunks import ChunkReader
-from dripline_server.ollama_events import OllamaAnswer
+from dripline_server.upstream.chat_chunks import ChunkReader
+from dripline_server.upstream.ollama_events import OllamaAnswer
 
 
 def read_body(

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
-from dripline_server.fake_ollama import demo_models
+from dripline.testing import demo_models
 from tests.support.stack import stack
 from tests.support.tmux import terminal
 

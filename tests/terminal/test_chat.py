@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dripline_server.fake_ollama import (
+from dripline.testing import (
     Ending,
     Fault,
     Pace,

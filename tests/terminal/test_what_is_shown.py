@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dripline_server.fake_ollama import Fault, Pace, Reply, Script, ToolCall, in_rounds
+from dripline.testing import Fault, Pace, Reply, Script, ToolCall, in_rounds
 from tests.support.gated_clock import GatedClock
 from tests.support.stack import stack
 from tests.support.terminal_chat import asked, chat

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 
 import pytest
 
 from tests.support.programs import ROOT
 
 FOLDERS = {"dripline": ROOT / "client/dripline", "dripline_server": ROOT / "server/dripline_server"}
-HTTP = ("aiohttp", "multidict", "yarl", "http", "httptools", "ollama", "dripline_server.routes")
+HTTP = (
+    *("aiohttp", "multidict", "yarl", "http", "httptools", "ollama"),
+    *("dripline.http", "dripline_server.routes"),
+)
 
 # What is in the first, and all that it imports, imports nothing of the second.
 APART = {
-    "dripline": ("dripline_server",),
     "dripline.sse": (*HTTP, "asyncio", "socket", "ssl"),
     "dripline.events": (*HTTP, "asyncio", "socket", "ssl"),
     "dripline_server.dialects": HTTP,
     "dripline_server.run_log": HTTP,
 }
 
+COMMANDS = ("cli", ".cli.main", ".cli.recording_commands")
+
 # Only modules whose names end so use these names.
 ONLY = {
-    "os.environ": (".settings",),
-    "os.environb": (".settings",),
-    "os.getenv": (".settings",),
-    "print": ("cli",),
-    "sys.stdout": ("cli", ".terminal.plain_output", ".terminal.clipboard"),
-    "sys.stderr": ("cli", ".terminal.plain_output"),
+    "os.environ": (".settings", ".environment"),
+    "os.environb": (".settings", ".environment"),
+    "os.getenv": (".settings", ".environment"),
+    "print": COMMANDS,
+    "sys.stdout": (*COMMANDS, ".terminal.plain_output", ".terminal.clipboard"),
+    "sys.stderr": (*COMMANDS, ".terminal.plain_output"),
 }
+
+# The documented imports; all else may move between versions.
+PUBLIC = ("dripline", "dripline.testing", "dripline_server")
+# Its fixture `chat_server` is the one thing in the library that needs the server.
+PLUGIN = "dripline.testing.pytest_plugin"
+MOST_FILES = 24
+CODE = (".py", ".js", ".css", ".html")
 
 
 @cache
@@ -106,3 +119,72 @@ def test_what_few_may_do(used: str) -> None:
         if isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) == used
     }
     assert [module for module in users if not module.endswith(ONLY[used])] == []
+
+
+def room(module: str) -> str:
+    """The folder below a package that a module is in, or the module itself where it is in none."""
+    return ".".join(module.split(".")[:2])
+
+
+def test_no_arrow_back_between_rooms() -> None:
+    """The folders of a package stand on floors: none uses a folder that uses it."""
+    graph: dict[str, set[str]] = {}
+    for module in modules().keys() - {PLUGIN}:
+        inner = {room(name) for name in imported(module) & modules().keys()}
+        graph.setdefault(room(module), set()).update(inner - {room(module), *FOLDERS})
+    for package in FOLDERS:
+        graph.pop(package)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_the_library_knows_no_server() -> None:
+    """`dripline` works without the server; the fixture `chat_server` alone asks for it."""
+    users = {
+        module
+        for module in modules()
+        if within(module, "dripline")
+        if any(within(name, "dripline_server") for name in imported(module))
+    }
+    assert users == {PLUGIN}
+
+
+@pytest.mark.parametrize(
+    "folder", ["client", "server", "tests/http", "tests/unit", "tests/browser"]
+)
+def test_a_folder_can_be_read(folder: str) -> None:
+    """No folder shows more files of code than one can take in."""
+    listed = [ROOT / folder, *(inner for inner in (ROOT / folder).rglob("*") if inner.is_dir())]
+    for inner in listed:
+        files = [file for file in inner.iterdir() if file.suffix in CODE]
+        if "node_modules" not in inner.parts:
+            assert len(files) <= MOST_FILES, f"{inner.relative_to(ROOT)}: {len(files)} files"
+
+
+IMPORT = re.compile(r"^\s*(?:from|import)\s+(dripline[\w.]*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["README.md", *map(str, (ROOT / "docs").rglob("*.md"))])
+def test_documents_import_what_is_public(page: str) -> None:
+    """What the README and the documentation import stays where it is between versions."""
+    assert set(IMPORT.findall((ROOT / page).read_text())) <= set(PUBLIC)
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names(package: str) -> None:
+    """Each public name can be imported, and type checkers see the very same names."""
+    found = import_module(package)
+    (checked,) = (node for node in modules()[package].body if isinstance(node, ast.If))
+    seen = {
+        alias.name
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == set(found.__all__)
+    for name in found.__all__:
+        assert getattr(found, name) is not None
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
+        _ = found.nothing

@@ -10,9 +10,8 @@ from dripline_server.dialects.agui import AguiTranslator
 from dripline_server.dialects.translated import TranslatedDialect
 from dripline_server.problems import Problem
 from dripline_server.routes.dialect_query import agui_address
-from dripline_server.routes.json_body import read_json
-from dripline_server.routes.run_answer import stream_run
-from dripline_server.routes.start_run import start_run
+from dripline_server.routes.request_body import read_json
+from dripline_server.routes.run_answer import start_run, stream_run
 
 routes = web.RouteTableDef()
 

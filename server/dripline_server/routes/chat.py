@@ -6,9 +6,8 @@ from aiohttp import web
 
 from dripline_server.dialects.native import NativeDialect
 from dripline_server.routes.chat_request import ChatRequest
-from dripline_server.routes.json_body import read_json
-from dripline_server.routes.run_answer import answer_whole, stream_run
-from dripline_server.routes.start_run import start_run
+from dripline_server.routes.request_body import read_json
+from dripline_server.routes.run_answer import answer_whole, start_run, stream_run
 from dripline_server.state import STATE
 
 routes = web.RouteTableDef()

@@ -10,11 +10,11 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from dripline.events import UiControl
-from dripline_server import ui_control
-from dripline_server.routes.json_body import bad_field
-from dripline_server.run_request import RunRequest
-from dripline_server.tools import Tool, tool_names
-from dripline_server.ui_tools import PAGE_TOOLS
+from dripline_server.routes.request_body import bad_field
+from dripline_server.runs.request import RunRequest
+from dripline_server.tools import ui_control
+from dripline_server.tools.tool import Tool, tool_names
+from dripline_server.tools.ui_tools import PAGE_TOOLS
 
 MAX_MESSAGES = 10_000
 # Ollama's own limits: 350 for the host; 80 for namespace, model and tag each; what is between.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dripline_server.routes.json_body import bad_field
+from dripline_server.routes.request_body import bad_field
 
 _IMAGE = re.compile(r"data:image/[\w.+-]+(?:;[\w.+=-]+)*;base64,", re.IGNORECASE)
 

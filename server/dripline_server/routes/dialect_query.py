@@ -14,7 +14,7 @@ from dripline_server.dialects.agui import UI_TOOLS, AguiRun, AguiTranslator
 from dripline_server.dialects.native import NativeDialect
 from dripline_server.dialects.translated import TranslatedDialect
 from dripline_server.dialects.ui_message import UiMessageTranslator
-from dripline_server.routes.json_body import bad_field
+from dripline_server.routes.request_body import bad_field
 
 # What a client may call its things, in characters: they are part of an address.
 MAX_NAME = 256

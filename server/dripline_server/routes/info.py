@@ -1,4 +1,4 @@
-"""`GET /health` and `GET /models`, and what `GET /` says to programs."""
+"""`GET /health`, `GET /models` and `GET /metrics`, and what `GET /` says to programs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from importlib.metadata import version
 from aiohttp import web
 
 from dripline_server.access import ACCESS
-from dripline_server.json_response import json_response
-from dripline_server.problems import Problem
+from dripline_server.metrics import CONTENT_TYPE
+from dripline_server.problems import Problem, json_response
 from dripline_server.run_log import RunLogUnavailable
 from dripline_server.state import STATE, State
-from dripline_server.upstream_error import UpstreamError
+from dripline_server.upstream.errors import UpstreamError
 
 routes = web.RouteTableDef()
 
@@ -78,3 +78,11 @@ async def models(request: web.Request) -> web.Response:
     except UpstreamError as error:
         raise Problem(502, error.code, error.message) from error
     return json_response({"models": found, "default": state.default_model})
+
+
+@routes.get("/metrics")
+async def metrics(request: web.Request) -> web.Response:
+    """Answer with every figure, in Prometheus's text format."""
+    return web.Response(
+        body=request.app[STATE].metrics.text(), headers={"Content-Type": CONTENT_TYPE}
+    )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-import dripline_server
 from dripline_server.routes.info import describe_service
 from dripline_server.state import STATE
 
@@ -36,7 +35,7 @@ PAGE_HEADERS = {
 
 def page_folder() -> Path:
     """Return where the page's files are: in the wheel, or beside the source in a checkout."""
-    package = Path(dripline_server.__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "static", package.parent.parent / "static"):
         if (folder / "index.html").is_file():
             return folder

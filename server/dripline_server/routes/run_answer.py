@@ -1,4 +1,4 @@
-"""A run as an HTTP response: streamed, or whole."""
+"""A request becomes a run, and a run an HTTP response: streamed, or whole."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from aiohttp import web
 from dripline.answer import Answer
 from dripline.errors import ErrorCode
 from dripline.events import data_of, from_json
+from dripline_server.access_log import access_logger
 from dripline_server.dialects import Dialect, Position
 from dripline_server.dialects.native import NativeDialect
 from dripline_server.event_stream import EventStream
-from dripline_server.json_response import json_response
-from dripline_server.logs import access_logger
-from dripline_server.problems import RETRY_AFTER, Problem
-from dripline_server.routes.json_body import bad_field
+from dripline_server.problems import RETRY_AFTER, Problem, json_response
+from dripline_server.routes.chat_request import ChatRequest, run_request
+from dripline_server.routes.request_body import bad_field
 from dripline_server.run_log import (
     ID_SHOWN,
     Batch,
@@ -29,6 +29,7 @@ from dripline_server.run_log import (
     ReaderOvertaken,
     leave,
 )
+from dripline_server.runs.registry import RegistryFull
 from dripline_server.state import STATE
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,22 @@ STATUS_OF: dict[str, int] = {
     ErrorCode.UPSTREAM_STALLED: 504,
     ErrorCode.INTERNAL_ERROR: 500,
 }
+
+
+async def start_run(request: web.Request, asked: ChatRequest) -> FoundRun:
+    """Start a run, or return the one that has the name that the request gives.
+
+    Raises:
+        Problem: No model is named, and there is no default (400); or no further run is taken
+            now (503).
+    """
+    state = request.app[STATE]
+    wanted = run_request(asked, state.default_model, state.settings.grace, state.tools)
+    try:
+        return await state.runs.start(wanted, asked.run_id)
+    except RegistryFull as full:
+        code = ErrorCode.SERVER_FULL if not full.shutting_down else ErrorCode.SERVER_SHUTDOWN
+        raise Problem(503, code, str(full), {"Retry-After": str(RETRY_AFTER)}) from full
 
 
 async def stream_run(

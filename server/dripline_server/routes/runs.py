@@ -6,10 +6,9 @@ from aiohttp import web
 
 from dripline.errors import ErrorCode
 from dripline_server.dialects import Position
-from dripline_server.json_response import json_response
-from dripline_server.problems import Problem
+from dripline_server.problems import Problem, json_response
 from dripline_server.routes.dialect_query import dialect_of
-from dripline_server.routes.json_body import bad_field
+from dripline_server.routes.request_body import bad_field
 from dripline_server.routes.run_answer import position_unknown, stream_run
 from dripline_server.run_log import FoundRun
 from dripline_server.state import STATE

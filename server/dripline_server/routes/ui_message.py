@@ -13,10 +13,9 @@ from dripline_server.dialects.translated import TranslatedDialect, public_name
 from dripline_server.dialects.ui_message import UiMessageTranslator
 from dripline_server.dialects.ui_message_parts import chunks_of
 from dripline_server.routes.dialect_query import ui_message_address
-from dripline_server.routes.json_body import read_json
-from dripline_server.routes.run_answer import stream_run
+from dripline_server.routes.request_body import read_json
+from dripline_server.routes.run_answer import start_run, stream_run
 from dripline_server.routes.runs import stop_run
-from dripline_server.routes.start_run import start_run
 from dripline_server.routes.ui_message_input import (
     UiChatRequest,
     UiMessage,

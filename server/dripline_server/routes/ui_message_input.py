@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from dripline_server.routes.chat_request import ChatRequest
 from dripline_server.routes.data_url import image_of_data_url
 from dripline_server.routes.dialect_query import MAX_NAME
-from dripline_server.routes.json_body import bad_field, invalid
+from dripline_server.routes.request_body import bad_field, invalid
 
 Json = dict[str, Any]
 

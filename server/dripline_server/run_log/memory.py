@@ -15,7 +15,6 @@ from dripline_server.run_log import (
     PositionUnknown,
     leave,
 )
-from dripline_server.run_log.budget import Budget
 
 # What an event costs beside its JSON: the bytes object's header and its place in the list.
 OVERHEAD = 48
@@ -28,6 +27,27 @@ RESUME_MARGIN = 512 * 1024
 
 # Makes a batch of a tuple in half of the time of Batch(...); one is made for each token.
 _new = tuple.__new__
+
+
+class Budget:
+    """What all logs of a process may hold together.
+
+    Args:
+        limit: Bytes.
+        make_room: Called when the logs are beyond it: lets go of what is least needed.
+    """
+
+    def __init__(self, limit: int, make_room: Callable[[], None] = lambda: None) -> None:
+        self.limit = limit
+        self.used = 0
+        self.make_room = make_room
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the logs are beyond the limit, after making what room there is."""
+        if self.used > self.limit:
+            self.make_room()
+        return self.used > self.limit
 
 
 class LogReader:

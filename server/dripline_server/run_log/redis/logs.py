@@ -15,10 +15,8 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from dripline_server.loop_time import loop_time
 from dripline_server.run_log import LogOwner, RunExists, RunLogUnavailable
-from dripline_server.run_log.budget import Budget
-from dripline_server.run_log.memory import MemoryRunLog
+from dripline_server.run_log.memory import Budget, MemoryRunLog
 from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.link import LOOKS, Link
 from dripline_server.run_log.redis.mailbox import Mailbox
@@ -161,7 +159,7 @@ class RedisRunLogs:
             await asyncio.sleep(self._link.period)
 
     async def _tick(self) -> None:
-        link, now = self._link, loop_time()
+        link, now = self._link, asyncio.get_running_loop().time()
         for run in self._followed():
             run.report()
         for log in self._owned.values():

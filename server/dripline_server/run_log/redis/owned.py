@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from dripline.errors import ErrorCode
-from dripline_server.loop_time import loop_time
 from dripline_server.run_log import (
     ID_SHOWN,
     Batch,
@@ -199,7 +198,7 @@ class RedisRunLog:
 
     def _count_readers(self, process: str, next_seq: int) -> None:
         """Count the readers of another process, and keep for them what they have yet to take."""
-        until = loop_time() + self._link.lease_time
+        until = asyncio.get_running_loop().time() + self._link.lease_time
         # It may be beyond what we have: Redis took that, and has not yet told us so.
         place = max(next_seq, self._memory.first_seq)
         if known := self._elsewhere.get(process):

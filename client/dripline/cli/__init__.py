@@ -1,0 +1,1 @@
+"""The `dripline` command; `terminal` is `dripline chat`."""

@@ -1,0 +1,291 @@
+"""The `dripline` command: chats in the terminal and in scripts."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+import aiohttp
+import orjson
+
+from dripline.bounded_read import MIB, read_rest
+from dripline.chat.client import DEFAULT_URL, ChatClient, ChatFields, Messages, ModelInfo
+from dripline.cli import help_texts
+from dripline.cli.environment import load
+from dripline.cli.recording_commands import CommandParser, Subparsers
+from dripline.cli.recording_commands import add_commands as add_recording_commands
+from dripline.cli.signals import run_loop, unwind_on_signals
+from dripline.errors import (
+    DriplineError,
+    RequestError,
+    RunFailed,
+    ServerUnreachable,
+    TransportError,
+)
+from dripline.events import Event, Status, TextMessage, Thinking, to_json
+from dripline.visible import PieceWriter, visible, visible_on
+
+# Of what is piped in; servers take 32 MiB, unless they are told otherwise.
+MAX_PIPED = 64 * MIB
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    _complete_streams()
+    options = _parser().parse_args(arguments)
+    unwind_on_signals()
+    try:
+        run: Callable[[argparse.Namespace], int] = options.run
+        code = run(options)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except DriplineError as error:  # some are an OSError too
+        print(f"dripline: {visible(str(error))}", file=sys.stderr)
+        return _exit_code(error)
+    except BrokenPipeError:
+        # Whoever read our output has gone; the answer is stopped by now.
+        _drop_output()
+        return 0
+    except OSError as error:
+        _drop_output()
+        print(f"dripline: {visible(str(error))}", file=sys.stderr)
+        return 4
+
+
+def _complete_streams() -> None:
+    """Have all three standard streams, and an output that takes every character."""
+    sys.stdin = sys.stdin or os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does
+
+
+def _drop_output() -> None:
+    """Have Python's own flush at exit succeed, though the output takes no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _exit_code(error: DriplineError) -> int:
+    match error:
+        case RunFailed():
+            return 1
+        case RequestError():
+            return 2
+        case ServerUnreachable():
+            return 3
+        case TransportError():
+            return 4
+        case _:
+            return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dripline",
+        description="Chat with Ollama through a dripline server, record streams, replay them.",
+        epilog=f"{help_texts.EXAMPLES}\n{help_texts.EXIT_CODES}\n{help_texts.ENVIRONMENT}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"dripline {version('dripline')}")
+    _add_server(parser, load().server)
+    commands = parser.add_subparsers(
+        required=True,
+        title="commands",
+        description="dripline COMMAND --help says more about one.",
+        metavar="COMMAND",
+        parser_class=CommandParser,
+    )
+    _add_ask(commands)
+    _add_chat(commands)
+    _add_models(commands)
+    add_recording_commands(commands, _run_recorded)
+    parser.set_defaults(middlewares=())
+    return parser
+
+
+def _add_server(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add `--server`: it may stand before the command, and after one that asks the server."""
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        default=default,
+        help=f"the server [DRIPLINE_SERVER, else {DEFAULT_URL}]",
+    )
+
+
+def _add_ask(commands: Subparsers) -> None:
+    ask = commands.add_parser(
+        "ask",
+        help="ask once and print the answer as it comes",
+        description=help_texts.ASK,
+        epilog=f"{help_texts.ASK_EXAMPLES}\n{help_texts.EXIT_CODES}\n{help_texts.ENVIRONMENT}",
+    )
+    ask.add_argument("prompt", nargs="?", default="", help="what to ask")
+    ask.add_argument("--model", metavar="NAME", help="the model [the server's default]")
+    ask.add_argument("--system", metavar="TEXT", help="instructions that go before the prompt")
+    ask.add_argument("--thinking", action="store_true", help="print the reasoning too, to stderr")
+    ask.add_argument("--json", action="store_true", help="print one event a line, as JSON")
+    _add_server(ask, argparse.SUPPRESS)
+    ask.set_defaults(run=_ask)
+
+
+def _add_chat(commands: Subparsers) -> None:
+    chat = commands.add_parser(
+        "chat",
+        help="chat in the terminal",
+        description=help_texts.CHAT,
+        epilog=f"{help_texts.CHAT_EXAMPLES}\n{help_texts.EXIT_CODES}\n{help_texts.ENVIRONMENT}",
+    )
+    chat.add_argument(
+        "--model", metavar="NAME", default="", help="the model [the server's default]"
+    )
+    chat.add_argument(
+        "--system", metavar="TEXT", default="", help="instructions that go before the conversation"
+    )
+    _add_server(chat, argparse.SUPPRESS)
+    chat.set_defaults(run=_chat)
+
+
+def _add_models(commands: Subparsers) -> None:
+    models = commands.add_parser(
+        "models",
+        help="list the models that the server can use",
+        description=help_texts.MODELS,
+        epilog=f"{help_texts.MODELS_EXAMPLES}\n{help_texts.ENVIRONMENT}",
+    )
+    models.add_argument("--json", action="store_true", help="print one model a line, as JSON")
+    _add_server(models, argparse.SUPPRESS)
+    models.set_defaults(run=_models)
+
+
+def _run_recorded(arguments: list[str], recorder: aiohttp.ClientMiddlewareType) -> int:
+    options = _parser().parse_args(arguments)
+    options.middlewares = (recorder,)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def _ask(options: argparse.Namespace) -> int:
+    prompt = _with_piped(options.prompt)
+    if not prompt:
+        print("dripline ask: say what to ask, or pipe it in", file=sys.stderr)
+        return 2
+    messages = [{"role": "user", "content": prompt}]
+    if options.system:
+        messages.insert(0, {"role": "system", "content": options.system})
+    fields: ChatFields = {"model": options.model} if options.model else {}
+    return run_loop(_print_answer(options, messages, fields))
+
+
+def _with_piped(prompt: str) -> str:
+    """Return the prompt, with what was piped in after it.
+
+    Raises:
+        RequestError: It cannot be read, or is too large.
+    """
+    if sys.stdin.isatty():
+        return prompt
+    try:
+        content = read_rest(sys.stdin.buffer, MAX_PIPED)
+    except OSError as error:
+        raise RequestError(f"what is piped in cannot be taken: {error.strerror}") from error
+    piped = content.decode("utf-8", "replace").strip()
+    return "\n\n".join(part for part in (prompt, piped) if part)
+
+
+async def _print_answer(options: argparse.Namespace, messages: Messages, fields: ChatFields) -> int:
+    printer = _JsonPrinter() if options.json else _TextPrinter(thinking=options.thinking)
+    async with (
+        ChatClient(
+            options.server,
+            load().token,
+            on_drop=_say_reconnecting,
+            middlewares=options.middlewares,
+        ) as client,
+        client.chat(messages, **fields) as stream,
+    ):
+        try:
+            async for event in stream:
+                printer.show(event)
+        finally:
+            printer.close()
+    return 0
+
+
+def _say_reconnecting(_lost: TransportError) -> None:
+    if sys.stderr.isatty():
+        print("\nreconnecting ...", file=sys.stderr, flush=True)
+
+
+class _JsonPrinter:
+    """Prints each event as it stands on the wire, one a line."""
+
+    def show(self, event: Event) -> None:
+        sys.stdout.write(visible_on(sys.stdout, to_json(event).decode()) + "\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        pass
+
+
+class _TextPrinter:
+    """Prints the text as it comes; what is not the answer goes to stderr."""
+
+    def __init__(self, *, thinking: bool) -> None:
+        self._text = PieceWriter(sys.stdout)
+        self._thinking = PieceWriter(sys.stderr) if thinking else None
+
+    def show(self, event: Event) -> None:
+        match event:
+            case TextMessage(content):
+                self._text.write(content)
+            case Thinking(content) if self._thinking:
+                self._thinking.write(content)
+            case Status("loading", model) if sys.stderr.isatty():
+                print(f"loading {visible(model)} ...", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._thinking:
+            self._thinking.close()
+        self._text.close()
+        if self._text.line_is_open:
+            print(flush=True)
+
+
+def _chat(options: argparse.Namespace) -> int:
+    try:
+        # What it needs takes long to import, and only this command needs it.
+        from dripline.cli.terminal.conversation import Conversation
+        from dripline.cli.terminal.launch import run_chat
+    except ModuleNotFoundError as missing:
+        package = (missing.name or "").split(".")[0]
+        print(f"dripline chat needs {package}: pip install 'dripline[terminal]'", file=sys.stderr)
+        return 2
+    conversation = Conversation(options.model, options.system)
+    return run_chat(options.server, load().token, conversation, middlewares=options.middlewares)
+
+
+def _models(options: argparse.Namespace) -> int:
+    models = run_loop(_list_models(options))
+    for model in models:
+        if options.json:
+            print(orjson.dumps(model).decode())
+        else:
+            size = f"{model.size / 1e9:.1f} GB"
+            state = "loaded" if model.loaded else ""
+            row = f"{model.name:<32} {size:>9}  {state:<6}  {', '.join(model.capabilities)}"
+            print(visible_on(sys.stdout, row))
+    return 0
+
+
+async def _list_models(options: argparse.Namespace) -> list[ModelInfo]:
+    async with ChatClient(options.server, load().token, middlewares=options.middlewares) as client:
+        return await client.models()

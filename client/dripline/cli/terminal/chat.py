@@ -1,0 +1,302 @@
+"""The chat itself: the user's messages go to the server, and what comes back is shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from prompt_toolkit.input import Input
+from prompt_toolkit.keys import Keys
+
+from dripline.answer import Answer
+from dripline.chat.client import ChatClient
+from dripline.chat.stream import ChatStream
+from dripline.cli.terminal.conversation import Conversation
+from dripline.cli.terminal.keys import watching
+from dripline.cli.terminal.output import AnswerView, Output
+from dripline.cli.terminal.questions import Questions
+from dripline.cli.terminal.request_options import request_fields
+from dripline.cli.terminal.server_info import ServerInfo, read_server
+from dripline.errors import DriplineError, RequestError, RequestRefused, RunFailed, RunGone
+from dripline.events import AddButton, ChangeTheme
+
+PAINT_SECONDS = 0.05
+MAX_BUTTONS: Final = 20
+
+
+class CommandError(RequestError):
+    """The user asked for something that the chat does not do; says what to do."""
+
+
+class Chat:
+    """One user, one conversation, one server.
+
+    Args:
+        run_command: Does what a line that begins with a slash says.
+
+    Attributes:
+        client: Where answers come from.
+        output: Where they are shown.
+        conversation: What has been said.
+        server: What the server said of itself when it was asked last.
+        buttons: What the model put up, by the number that presses it.
+        images: Pictures that go with the next message, as base64, by name.
+        file: Where the conversation was saved last, or loaded from; "" for nowhere.
+        draft: What the prompt begins with: a question that is being edited; "" for none.
+        leaving: Whether this was the last message.
+        color: What the model has coloured the prompt with, "#RRGGBB"; "" for nothing.
+        keyboard: Where a person types; None where nobody does.
+    """
+
+    def __init__(
+        self,
+        client: ChatClient,
+        output: Output,
+        conversation: Conversation,
+        run_command: Callable[[Chat, str], Awaitable[None]],
+        *,
+        keyboard: Input | None = None,
+    ) -> None:
+        self.client = client
+        self.output = output
+        self.conversation = conversation
+        self.server = ServerInfo()
+        self.buttons: dict[int, AddButton] = {}
+        self.images: dict[str, str] = {}
+        self.file = ""
+        self.draft = ""
+        self.leaving = False
+        self.color = ""
+        self.keyboard = keyboard
+        self._run_command = run_command
+        self._view: AnswerView | None = None
+        self._buttons_made = 0
+        self._taking: asyncio.Task[None] | None = None
+        self._stop_answer: Callable[[], None] | None = None
+        self._interrupts = 0
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person types; if not, the first failure ends the chat."""
+        return self.keyboard is not None
+
+    @property
+    def model(self) -> str:
+        """The model that answers, as far as that is known."""
+        return self.conversation.model or self.server.default
+
+    async def run(self, questions: Questions) -> None:
+        """Chat until the user leaves.
+
+        Raises:
+            DriplineError: Something failed, and there is nobody to tell.
+        """
+        while not self.leaving:
+            draft, self.draft = self.draft, ""
+            try:
+                text = await questions.read(draft)
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                self._interrupts += 1
+                if self._interrupts > 1:
+                    return
+                self.output.note("Ctrl-C again leaves")
+                continue
+            self._interrupts = 0
+            with self._told():
+                await self._take_interruptibly(text, edited=bool(draft))
+
+    async def _take_interruptibly(self, text: str, *, edited: bool) -> None:
+        self._taking = asyncio.create_task(self._take(text, edited=edited))
+        try:
+            with self._watching():
+                await asyncio.wait({self._taking})
+        finally:
+            # Where this is cancelled itself, the run is stopped first; else the task has ended.
+            self._taking.cancel()
+            await asyncio.wait({self._taking})
+        if not self._taking.cancelled():
+            self._taking.result()
+
+    def interrupt(self) -> None:
+        """Hear Ctrl-C, or a SIGINT: stop the answer, or else give up what is being done."""
+        self._interrupts += 1
+        if self._interrupts > 1:
+            self.leaving = True
+        if self._stop_answer and not self.leaving:
+            self._stop_answer()
+        elif self._taking:
+            self._taking.cancel()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell a person what failed, and go on."""
+        try:
+            yield
+        except DriplineError as error:
+            if not self.interactive:
+                raise
+            self.output.error(sentence_of(error))
+
+    async def _take(self, text: str, *, edited: bool) -> None:
+        """Do what a message asks for: a command, a button's number, or else an answer."""
+        said = text.strip()
+        # A blank before it says: no command, no button, send it as it is.
+        as_it_is = text.startswith((" ", "\t")) or edited
+        if not said:
+            return
+        if said.startswith("/") and not as_it_is:
+            await self._run_command(self, said)
+        elif said.isdecimal() and int(said) in self.buttons and not as_it_is:
+            message = self.buttons[int(said)].message
+            self.output.question(message)
+            await self.send(message)
+        else:
+            if edited and (question := self.conversation.undo()):
+                kept = question.get("images", [])
+                self.images |= {f"picture {n}": image for n, image in enumerate(kept, 1)}
+            if not self.interactive:
+                self.output.question(said)
+            await self.send(said)
+
+    async def send(self, text: str) -> None:
+        """Say something, and show the answer.
+
+        Raises:
+            DriplineError: There is none, or not all of it.
+        """
+        if self.images:
+            self.check_vision()
+        self.conversation.ask(text, list(self.images.values()))
+        self.images.clear()
+        await self.answer()
+
+    async def answer(self) -> None:
+        """Show the answer to the last question; Ctrl-C stops it, a second one leaves.
+
+        Raises:
+            DriplineError: There is none, or not all of it.
+        """
+        fields = request_fields(self.conversation.options)
+        if self.conversation.model:
+            fields["model"] = self.conversation.model
+        stream = self.client.chat(self.conversation.request_messages, **fields)
+        self._view = view = self.output.answer(self.model)
+        following = asyncio.create_task(self._follow(stream, view))
+        tasks = [following, asyncio.create_task(_paint(view))]
+
+        def stop() -> None:
+            tasks.append(asyncio.create_task(_stop(stream, following)))
+
+        self._stop_answer = stop
+        try:
+            await asyncio.wait({following})
+        finally:
+            self._stop_answer = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            self._view = None
+            view.close()
+            self.conversation.add_answer(stream.answer)
+            self._learn_model(stream.answer)
+        if not following.cancelled() and (error := following.exception()):
+            raise error
+
+    async def _follow(self, stream: ChatStream, view: AnswerView) -> None:
+        async with stream:
+            if self._interrupts:
+                await stream.stop()
+            async for event in stream:
+                if isinstance(event, AddButton):
+                    view.button(self._add_button(event), event)
+                else:
+                    view.show(event)
+                if isinstance(event, ChangeTheme):
+                    self.color = event.color
+
+    def _add_button(self, button: AddButton) -> int:
+        """Return the number of a button; the oldest one goes when there are too many."""
+        self._buttons_made += 1
+        self.buttons[self._buttons_made] = button
+        if len(self.buttons) > MAX_BUTTONS:
+            del self.buttons[min(self.buttons)]
+        return self._buttons_made
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        if self.keyboard is None:
+            yield
+            return
+        actions = {Keys.ControlC: self.interrupt, Keys.ControlT: self._toggle_thinking}
+        with watching(self.keyboard, actions):
+            yield
+
+    def _toggle_thinking(self) -> None:
+        if self._view:
+            self._view.toggle_thinking()
+
+    def dropped(self) -> None:
+        """Hear that the answer's stream has lost its connection."""
+        if self._view:
+            self._view.dropped()
+
+    def _learn_model(self, answer: Answer) -> None:
+        if not self.model:
+            self.conversation.model = answer.model
+
+    def check_vision(self) -> None:
+        """Make sure that the model can see pictures, where the server says what it can.
+
+        Raises:
+            CommandError: It cannot.
+        """
+        model = self.server.find(self.model)
+        if model and "vision" not in model.capabilities:
+            seeing = [m.name for m in self.server.models if "vision" in m.capabilities]
+            way_out = f"/model {seeing[0]} can" if seeing else "no model of this server can"
+            raise CommandError(f"{model.name} cannot see pictures; {way_out}")
+
+    async def look_around(self) -> None:
+        """Ask the server what it has; choose a model where neither side has one.
+
+        Raises:
+            DriplineError: It cannot say.
+        """
+        self.server = await read_server(self.client)
+        if not self.model and self.server.models:
+            loaded = [model for model in self.server.models if model.loaded]
+            self.conversation.model = (*loaded, *self.server.models)[0].name
+
+
+async def _paint(view: AnswerView) -> None:
+    while True:
+        view.paint()
+        await asyncio.sleep(PAINT_SECONDS)
+
+
+async def _stop(stream: ChatStream, following: asyncio.Task[None]) -> None:
+    """Stop the run; where the server does not hear that, leave it."""
+    try:
+        if stream.run_id:
+            await stream.stop()
+    except DriplineError:
+        following.cancel()
+
+
+def sentence_of(error: DriplineError) -> str:
+    """Return what happened, and the way out of it."""
+    match error:
+        case CommandError():
+            return str(error)
+        case RunGone():
+            return "the server was restarted, and the rest of the answer is lost; /retry asks again"
+        case RunFailed(message=message, retryable=retryable):
+            return f"{message} /retry asks again." if retryable else message
+        case RequestRefused(message=message, retryable=False):
+            return message
+        case _:
+            return f"{error}; /retry asks again"

@@ -1,0 +1,163 @@
+"""A conversation: what was said, what goes with each request, and the file it is saved in.
+
+A saved conversation is one JSON object::
+
+    {"format": "dripline-conversation", "version": 1, "saved_at": "2026-01-31T12:00:00+00:00",
+     "model": "mistral:latest", "system": "Be brief.", "options": {"temperature": 0.2},
+     "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
+
+`messages` are as `POST /chat` takes them, with `thinking` and `images` where there are any. Fields
+that this version does not know are ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from dripline.answer import Answer
+from dripline.cli.terminal.request_options import check_option
+
+FORMAT = "dripline-conversation"
+VERSION = 1
+_ROLES = ("system", "user", "assistant", "tool")
+
+
+class BadConversation(ValueError):
+    """A file is no saved conversation; says why."""
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What has been said, and how the next request is made.
+
+    Attributes:
+        model: The model that answers; "" for the server's default.
+        system: Instructions that go before all else; "" for none.
+        options: What `/set` has set: Ollama's options, and `think` and `keep_alive`.
+        messages: As `POST /chat` takes them, without the system message; answers have `thinking`.
+    """
+
+    model: str = ""
+    system: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def request_messages(self) -> list[dict[str, Any]]:
+        """What the model is told: all but its own thinking."""
+        said = [{k: v for k, v in one.items() if k != "thinking"} for one in self.messages]
+        return [{"role": "system", "content": self.system}, *said] if self.system else said
+
+    @property
+    def last_answer(self) -> dict[str, Any] | None:
+        """The last message of the model's."""
+        return next((m for m in reversed(self.messages) if m["role"] == "assistant"), None)
+
+    @property
+    def last_question(self) -> dict[str, Any] | None:
+        """The last message of the user's."""
+        return next((m for m in reversed(self.messages) if m["role"] == "user"), None)
+
+    def ask(self, text: str, images: list[str]) -> None:
+        """Add a message of the user's; the images are base64."""
+        self.messages.append(
+            {"role": "user", "content": text, **({"images": images} if images else {})}
+        )
+
+    def add_answer(self, answer: Answer) -> None:
+        """Add what came of an answer; one of which nothing came leaves no message."""
+        if answer.text or answer.thinking:
+            thinking = {"thinking": answer.thinking} if answer.thinking else {}
+            self.messages.append({"role": "assistant", "content": answer.text, **thinking})
+
+    def drop_answer(self) -> bool:
+        """Take back what follows the last question; False where nothing was asked."""
+        question = self.last_question
+        if question is None:
+            return False
+        while self.messages[-1] is not question:
+            self.messages.pop()
+        return True
+
+    def undo(self) -> dict[str, Any] | None:
+        """Take back the last question and what follows it; returns the question."""
+        return self.messages.pop() if self.drop_answer() else None
+
+
+def to_json(conversation: Conversation) -> bytes:
+    """Return the content of the file that a conversation is saved in.
+
+    Raises:
+        ValueError: Something in it is no Unicode.
+    """
+    record = {
+        "format": FORMAT,
+        "version": VERSION,
+        "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": conversation.model,
+        "system": conversation.system,
+        "options": conversation.options,
+        "messages": conversation.messages,
+    }
+    try:
+        return orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"the conversation cannot be JSON: {error}") from error
+
+
+def from_json(content: bytes) -> Conversation:
+    """Return the conversation that a file holds.
+
+    Raises:
+        BadConversation: It holds none; names the field that is wrong.
+    """
+    try:
+        record = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise BadConversation(f"it is not JSON: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise BadConversation(f'format: should be "{FORMAT}"')
+    if record.get("version") != VERSION:
+        raise BadConversation(f"version: should be {VERSION}, is {record.get('version')!r}")
+    messages = _field(record, "messages", list, [])
+    for index, message in enumerate(messages):
+        _check_message(message, f"messages.{index}")
+    return Conversation(
+        model=_field(record, "model", str, ""),
+        system=_field(record, "system", str, ""),
+        options=_options(_field(record, "options", dict, {})),
+        messages=messages,
+    )
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    for name, value in options.items():
+        try:
+            check_option(name, value)
+        except ValueError as error:
+            raise BadConversation(f"options.{error}") from error
+    return options
+
+
+def _check_message(message: object, where: str) -> None:
+    if not isinstance(message, dict):
+        raise BadConversation(f"{where}: should be an object")
+    if message.get("role") not in _ROLES:
+        raise BadConversation(f"{where}.role: should be one of {', '.join(_ROLES)}")
+    for name, kind in (("content", str), ("thinking", str), ("images", list)):
+        value = message.get(name, None if name == "content" else kind())
+        if not isinstance(value, kind):
+            raise BadConversation(f"{where}.{name}: should be a {kind.__name__}")
+    if not all(isinstance(image, str) for image in message.get("images", [])):
+        raise BadConversation(f"{where}.images: should be strings of base64")
+
+
+def _field(record: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    value = record.get(name, default)
+    if not isinstance(value, kind):
+        raise BadConversation(f"{name}: should be a {kind.__name__}, is {value!r}")
+    return value

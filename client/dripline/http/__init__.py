@@ -1,0 +1,1 @@
+"""HTTP beneath everything: requests, bodies, coming back, and any SSE endpoint."""

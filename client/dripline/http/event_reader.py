@@ -1,0 +1,77 @@
+"""The events of one HTTP response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import aiohttp
+
+from dripline.errors import ServerTimeout, StreamTruncated
+from dripline.http.response_body import Body, BodyBroken
+from dripline.sse import EventDecoder, ServerSentEvent
+
+MAX_EVENT_SIZE = 16 * 1024 * 1024
+
+
+class EventReader:
+    """Reads one response as events; the response is its own to close.
+
+    Args:
+        response: An event stream.
+        last_event_id: The last event ID of the connection before.
+        max_event_size: See `EventDecoder`.
+        silence_timeout: Seconds for which nothing may come; None: for ever.
+    """
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        *,
+        last_event_id: str,
+        max_event_size: int,
+        silence_timeout: float | None,
+    ) -> None:
+        self._response = response
+        self._body = Body(response, silence_timeout)
+        self._decoder = EventDecoder(max_event_size, last_event_id=last_event_id)
+        self._silence_timeout = silence_timeout
+
+    @property
+    def last_event_id(self) -> str:
+        """See `EventDecoder`."""
+        return self._decoder.last_event_id
+
+    @property
+    def retry(self) -> int | None:
+        """See `EventDecoder`; milliseconds."""
+        return self._decoder.retry
+
+    @property
+    def pending(self) -> bool:
+        """See `EventDecoder`."""
+        return self._decoder.pending
+
+    async def read(self) -> Sequence[ServerSentEvent] | None:
+        """Return the events that the next bytes complete, often none; None at the body's end.
+
+        Safe to cancel: whatever has arrived comes with the next call.
+
+        Raises:
+            StreamTruncated: The connection broke.
+            ServerTimeout: Nothing came for longer than the limit.
+            EventTooLarge: See `EventDecoder`.
+        """
+        try:
+            piece = await self._body.read()
+        except BodyBroken as broken:
+            self._decoder.feed(b"")  # Raises what it had to keep back, as below at the body's end.
+            if broken.how == "timeout":
+                raise ServerTimeout(self._silence_timeout or 0.0) from broken
+            raise StreamTruncated(self.last_event_id, str(broken)) from broken
+        events = self._decoder.feed(piece)
+        return events if piece else None
+
+    def close(self) -> None:
+        """Close the connection, unless the body has been read to its end."""
+        self._response.close()
+        self._body.close()

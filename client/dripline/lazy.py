@@ -1,0 +1,33 @@
+"""Public names that are imported when they are first used.
+
+`import dripline` alone would import aiohttp and asyncio, 0.3 s, and a command that prints its help
+needs neither.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+
+def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
+    """Return a package's `__getattr__` (PEP 562).
+
+    Type checkers do not see through it: the package imports the same names once more, under
+    `if TYPE_CHECKING`, and a test holds the two together.
+
+    Args:
+        package: The package's `__name__`.
+        modules: The names in each module, separated by blanks, by the module's name.
+    """
+    module_of = {name: module for module, names in modules.items() for name in names.split()}
+
+    def __getattr__(name: str) -> object:  # noqa: N807 (it becomes the package's)
+        if name not in module_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value: object = getattr(import_module(module_of[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return __getattr__

@@ -1,0 +1,1 @@
+"""Recordings of real streams: the file, what makes one, and its replay."""

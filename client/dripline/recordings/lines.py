@@ -1,0 +1,251 @@
+"""The lines of a recording's file, written and read; `dripline.recordings.recording` shows one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import orjson
+
+from dripline.http.redaction import Headers
+from dripline.recordings.exchange import Ending, Piece, Request, Response, check_time
+
+FORMAT = "dripline recording"
+VERSION = 1
+FIRST_PART = "1"
+
+T = TypeVar("T")
+
+
+class NotAnObject(ValueError):
+    """A line is no JSON object: it is none of a recording's, or not all of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the first line says of the file; see `Recording`."""
+
+    about: str = ""
+    by_hand: bool = False
+    date: str = ""
+
+
+def first_line(head: Head) -> bytes:
+    """Return the line that says what the file is."""
+    marks: dict[str, object] = {"by_hand": True} if head.by_hand else {}
+    marks |= {name: text for name, text in (("date", head.date), ("about", head.about)) if text}
+    return _line({"format": FORMAT, "version": VERSION, **marks})
+
+
+def request_line(part: str, at: float, request: Request) -> bytes:
+    """Return the line of a request."""
+    record = {"method": request.method, "url": request.url, "headers": request.headers}
+    return _part_line(part, at, {"request": record | _encoded(request.body)})
+
+
+def response_line(part: str, response: Response) -> bytes:
+    """Return the line of a response's beginning."""
+    record = {"status": response.status, "headers": response.headers}
+    return _part_line(part, response.at, {"response": record})
+
+
+def piece_line(part: str, piece: Piece) -> bytes:
+    """Return the line of a piece."""
+    return _part_line(part, piece.at, _encoded(piece.data))
+
+
+def end_line(part: str, at: float, ending: Ending) -> bytes:
+    """Return the line of the end."""
+    return _part_line(part, at, {"end": ending})
+
+
+def _part_line(part: str, at: float, content: Mapping[str, object]) -> bytes:
+    name = {} if part == FIRST_PART else {"part": part}
+    return _line({**name, "at": at, **content})
+
+
+def _line(record: Mapping[str, object]) -> bytes:
+    line = orjson.dumps(record)
+    text = line.decode()
+    if text.isprintable():
+        return line + b"\n"
+    return "".join(c if c.isprintable() else _escaped(c) for c in text).encode() + b"\n"
+
+
+def _escaped(character: str) -> str:
+    r"""Return `\uXXXX`, twice where UTF-16 needs two."""
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
+def _encoded(data: bytes) -> dict[str, str]:
+    try:
+        return {"text": data.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+@dataclass(slots=True)
+class Part:
+    """An exchange, as far as its lines have been read; see `Recording`."""
+
+    started: float
+    request: Request
+    response: Response | None = None
+    pieces: list[Piece] = field(default_factory=list)
+    ending: Ending = Ending.UNFINISHED
+    ended: float | None = None
+
+
+class LineReader:
+    """Takes a file's lines, one after another, and checks each against those before.
+
+    Attributes:
+        head: The first line; None before it.
+        parts: The exchanges, by name, in the order in which they began.
+    """
+
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        self.parts: dict[str, Part] = {}
+        self._last_time = 0.0
+
+    def take(self, line: bytes) -> None:
+        """Take the next line.
+
+        Raises:
+            NotAnObject: It is no JSON object; nothing has changed.
+            ValueError: It is wrong in another way.
+        """
+        record = _object(line)
+        if self.head is None:
+            self.head = _head(record)
+            return
+        name = _take(record, "part", str, FIRST_PART)
+        at = _time(record)
+        check_time(self._last_time, at)
+        part = self.parts.get(name)
+        match [kind for kind in ("request", "response", "text", "base64", "end") if kind in record]:
+            case ["request"]:
+                if part:
+                    raise ValueError(f"request: part {name!r} has one already")
+                self.parts[name] = Part(at, _request(_take(record, "request", dict)))
+            case [kind]:
+                if not part:
+                    raise ValueError(f"{kind}: part {name!r} has no request yet")
+                if part.ended is not None:
+                    raise ValueError(f"{kind}: part {name!r} has ended already")
+                _add(part, at, kind, record)
+            case kinds:
+                raise ValueError(
+                    'one of "request", "response", "text", "base64" and "end" must be there,'
+                    f" not {len(kinds)}"
+                )
+        _only(record, "part", "at", "request", "response", "text", "base64", "end")
+        self._last_time = at
+
+
+def _add(part: Part, at: float, kind: str, record: dict[str, object]) -> None:
+    if kind == "response":
+        if part.response:
+            raise ValueError("response: there is one already")
+        part.response = _response(at, _take(record, "response", dict))
+    elif kind == "end":
+        ending = _take(record, "end", str)
+        if ending not in set(Ending) - {Ending.UNFINISHED}:
+            raise ValueError(f"end: {ending!r} is not one of {', '.join(_ENDINGS)}")
+        part.ending, part.ended = Ending(ending), at
+    elif part.response is None:
+        raise ValueError(f"{kind}: there is no response yet")
+    else:
+        part.pieces.append(Piece(at, _decoded(record)))
+
+
+_ENDINGS = [ending.value for ending in Ending if ending is not Ending.UNFINISHED]
+
+
+def _head(record: dict[str, object]) -> Head:
+    if record.get("format") != FORMAT:
+        raise ValueError(f'not a recording: "format" is not "{FORMAT}"')
+    version = _take(record, "version", int)
+    if version != VERSION:
+        raise ValueError(f"version {version} is not known here, only {VERSION}; update dripline")
+    _only(record, "format", "version", "by_hand", "date", "about")
+    return Head(
+        about=_take(record, "about", str, ""),
+        by_hand=_take(record, "by_hand", bool, False),
+        date=_take(record, "date", str, ""),
+    )
+
+
+def _request(record: dict[str, object]) -> Request:
+    _only(record, "method", "url", "headers", "text", "base64")
+    return Request(
+        method=_take(record, "method", str),
+        url=_take(record, "url", str),
+        headers=_headers(record),
+        body=_decoded(record),
+    )
+
+
+def _response(at: float, record: dict[str, object]) -> Response:
+    _only(record, "status", "headers")
+    return Response(_take(record, "status", int), _headers(record), at)
+
+
+def _headers(record: dict[str, object]) -> Headers:
+    headers = []
+    for pair in _take(record, "headers", list):
+        match pair:
+            case [str(name), str(value)]:
+                headers.append((name, value))
+            case _:
+                raise ValueError(f"headers: {pair!r} is not a name and a value")
+    return tuple(headers)
+
+
+def _decoded(record: dict[str, object]) -> bytes:
+    if ("text" in record) == ("base64" in record):
+        raise ValueError('either "text" or "base64" must be there')
+    if "text" in record:
+        return _take(record, "text", str).encode()
+    try:
+        return base64.b64decode(_take(record, "base64", str), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"base64: {error}") from error
+
+
+def _time(record: dict[str, object]) -> float:
+    at = record.get("at")
+    if type(at) is not float and type(at) is not int:
+        raise ValueError("at: should be a number of seconds")
+    return float(at)
+
+
+def _object(line: bytes) -> dict[str, object]:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise NotAnObject(f"not JSON: {error}") from error
+    if type(record) is not dict:
+        raise NotAnObject("not a JSON object")
+    return record
+
+
+_MISSING: object = object()
+
+
+def _take(record: dict[str, object], name: str, kind: type[T], default: object = _MISSING) -> T:
+    value = record.get(name, default)
+    if type(value) is not kind:
+        problem = "is missing" if value is _MISSING else f"should be {kind.__name__}"
+        raise ValueError(f"{name}: {problem}")
+    return value
+
+
+def _only(record: dict[str, object], *known: str) -> None:
+    if unknown := [name for name in record if name not in known]:
+        raise ValueError(f"unknown: {', '.join(unknown)}")

@@ -1,0 +1,56 @@
+"""A picture of how tokens came: recordings as lines over time. Needs matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dripline.recordings.recording import Recording
+from dripline.recordings.view import units
+from dripline.visible import visible
+
+
+class PlotUnavailable(ImportError):
+    """Matplotlib is not installed."""
+
+    def __str__(self) -> str:
+        return "drawing needs matplotlib: pip install 'dripline[plot]'"
+
+
+def plot(recordings: Mapping[str, Recording], path: str | Path) -> None:
+    """Draw how many tokens, or units where there are none, had come at each time.
+
+    Args:
+        recordings: By the name to show.
+        path: The picture to make; its suffix says which kind: ".png", ".svg", ".pdf".
+
+    Raises:
+        PlotUnavailable: Matplotlib is not installed.
+        ValueError: There is no suffix, or matplotlib does not know it.
+        OSError: The picture cannot be written.
+    """
+    try:
+        # Not pyplot, which would open windows and keep the figures.
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PlotUnavailable from error
+    if not Path(path).suffix:
+        raise ValueError(f"{path}: a picture's name ends with its kind, such as .png")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, recording in recordings.items():
+        found = units(recording)
+        times = [unit.at for unit in found if unit.token] or [unit.at for unit in found]
+        x = [0.0, *(at - recording.started for at in times), recording.duration]
+        axes.step(x, [0, *range(1, len(times) + 1), len(times)], where="post", label=_label(name))
+        axes.plot(x[-1], len(times), marker="|", markersize=12, color=axes.lines[-1].get_color())
+    axes.set_xlabel("seconds since the request")
+    axes.set_ylabel("tokens")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+
+
+def _label(name: str) -> str:
+    """Return a name as matplotlib shows it; between two dollars it would read a formula."""
+    return visible(name).replace("$", r"\$")

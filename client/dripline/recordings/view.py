@@ -1,0 +1,263 @@
+"""What a recording says, for people and for comparisons: its units with their times, and figures.
+
+A unit is what a stream is made of: a block of an event stream, a line of NDJSON, and of any other
+body a piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import orjson
+
+from dripline.recordings.recording import Ending, Recording
+from dripline.recordings.replay import BLANK_LINE
+from dripline.recordings.splits import inside_characters
+from dripline.sse import EventDecoder, ServerSentEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A part of the body that means something by itself.
+
+    Attributes:
+        at: When its last byte came.
+        raw: Its bytes, all of them.
+        reads: The offsets in `raw` at which a piece ended; the last may be its end.
+        event: The event of a block, if it has one.
+    """
+
+    at: float
+    raw: bytes
+    reads: tuple[int, ...]
+    event: ServerSentEvent | None = None
+
+    @property
+    def token(self) -> str:
+        """The piece of text, reasoning or tool call that it brings; "" where it brings none."""
+        data = self.event.data if self.event else self.raw
+        try:
+            return _token(orjson.loads(data))
+        except orjson.JSONDecodeError:
+            return ""
+
+    def marked(self) -> str:
+        """Return the bytes as one printable line, with a bar where a piece ended.
+
+        A character that was cut is shown as its bytes.
+        """
+        parts = [self.raw[a:b] for a, b in pairwise((0, *self.reads, len(self.raw)))]
+        return "¦".join(_printable(part) for part in parts)
+
+
+def units(recording: Recording) -> list[Unit]:
+    """Return the units of the body; bytes after the last whole one are one too."""
+    body, ends = recording.body, list(accumulate(map(len, recording.chunks)))
+    kind = recording.response.header("Content-Type") if recording.response else ""
+    is_sse = "event-stream" in kind
+    decoder = EventDecoder(max_event_size=len(body) + 1)
+    found, index = [], 0
+    for start, end in pairwise((0, *_unit_ends(body, kind, ends))):
+        first = index
+        while ends[index] < end:
+            index += 1
+        reads = tuple(offset - start for offset in ends[first : index + 1] if start < offset <= end)
+        raw = body[start:end]
+        events = decoder.feed(raw) if is_sse else []
+        event = events[0] if events else None
+        found.append(Unit(recording.pieces[index].at, raw, reads, event))
+    return found
+
+
+def _unit_ends(body: bytes, kind: str, ends: Sequence[int]) -> Iterator[int]:
+    end = 0
+    if "event-stream" in kind:
+        for blank_line in BLANK_LINE.finditer(body):
+            yield (end := blank_line.end())
+    elif "ndjson" in kind or "jsonl" in kind:
+        while end := body.find(b"\n", end) + 1:
+            yield end
+        end = body.rfind(b"\n") + 1
+    else:
+        yield from ends
+        return
+    if end < len(body):
+        yield len(body)
+
+
+def _token(record: object) -> str:
+    """Return the text in an event or line of dripline, Ollama, and vendors with similar streams."""
+    match record:
+        case {"type": "text_message" | "thinking", "data": {"content": str(text)}}:
+            return text
+        case {"type": "tool_call", "data": {"name": str(name)}}:
+            return name
+        case {"message": dict(message)} | {"choices": [{"delta": dict(message)}, *_]}:
+            return _text_of(message)
+        case {"delta": {"text": str(text)} | {"thinking": str(text)}} | {"response": str(text)}:
+            return text
+        case _:
+            return ""
+
+
+def _text_of(message: dict[str, object]) -> str:
+    for name in ("content", "thinking", "reasoning_content", "reasoning"):
+        text = message.get(name)
+        if isinstance(text, str) and text:
+            return text
+    return "tool call" if message.get("tool_calls") else ""
+
+
+def _printable(data: bytes) -> str:
+    text = data.decode("utf-8", "backslashreplace").replace("\r\n", "␍⏎").replace("\n", "⏎")
+    text = text.replace("\r", "␍")
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What can be counted. Times are in seconds from the request; None where there was no such.
+
+    Attributes:
+        ending: How it ended.
+        duration: From the request to the end.
+        headers: To the response's headers.
+        first_token: To the first token.
+        tokens: Units that bring text, reasoning or a tool call.
+        tokens_per_second: From the first token to the last.
+        longest_gap: The longest time in which nothing came, and what it came before.
+        gap_before: When what came after that gap came.
+        size: Bytes of the body.
+        pieces: Pieces in which they were read.
+        cut_characters: Pieces that end inside a character, or between CR and LF.
+        cut_units: Pieces that end inside a unit.
+        text: All tokens, joined.
+    """
+
+    ending: Ending
+    duration: float
+    headers: float | None
+    first_token: float | None
+    tokens: int
+    tokens_per_second: float | None
+    longest_gap: float
+    gap_before: float
+    size: int
+    pieces: int
+    cut_characters: int
+    cut_units: int
+    text: str
+
+
+def figures(recording: Recording) -> Figures:
+    """Count."""
+    said = [unit for unit in units(recording) if unit.token]
+    ends = list(accumulate(map(len, recording.chunks)))
+    inside = set(inside_characters.offsets(recording.chunks))
+    times = [recording.started, *_times(recording)]
+    gaps = [(after - before, after - recording.started) for before, after in pairwise(times)]
+    longest, before = max(gaps, key=lambda gap: gap[0], default=(0.0, 0.0))
+    span = said[-1].at - said[0].at if said else 0.0
+    response = recording.response
+    return Figures(
+        ending=recording.ending,
+        duration=recording.duration,
+        headers=response.at - recording.started if response else None,
+        first_token=said[0].at - recording.started if said else None,
+        tokens=len(said),
+        tokens_per_second=(len(said) - 1) / span if span > 0 else None,
+        longest_gap=longest,
+        gap_before=before,
+        size=len(recording.body),
+        pieces=len(recording.pieces),
+        cut_characters=len(inside.intersection(ends)),
+        cut_units=sum(read < len(unit.raw) for unit in units(recording) for read in unit.reads),
+        text="".join(unit.token for unit in said),
+    )
+
+
+def _times(recording: Recording) -> Iterator[float]:
+    if recording.response:
+        yield recording.response.at
+    yield from (piece.at for piece in recording.pieces)
+    if recording.ended is not None:
+        yield recording.ended
+
+
+def report(recording: Recording) -> str:
+    """Return the stream as a person reads it."""
+    lines = [_printable(f"{recording.request.method} {recording.request.url}".encode())]
+    lines += [f"({_printable(recording.about.encode())})"] * bool(recording.about)
+    lines += ["(written by hand)"] * recording.by_hand
+    lines += ["", "    time      gap   ¦ is where a read ended"]
+    before = recording.started
+
+    def row(at: float, text: str) -> str:
+        nonlocal before
+        line = f"{at - recording.started:8.3f} {at - before:8.3f}   {text}"
+        before = at
+        return line
+
+    if response := recording.response:
+        kind = _printable(response.header("Content-Type").encode())
+        lines.append(row(response.at, f"{response.status} {kind}"))
+    lines += [row(unit.at, unit.marked()) for unit in units(recording)]
+    if recording.ended is not None:
+        lines.append(row(recording.ended, recording.ending))
+    return "\n".join([*lines, "", *figures_table({"": recording})])
+
+
+def figures_table(recordings: dict[str, Recording]) -> list[str]:
+    """Return the figures of recordings as the lines of a table, a column for each."""
+    columns = {name: _shown(figures(recording)) for name, recording in recordings.items()}
+    width = max(24, *(len(name) + 2 for name in columns))
+    header = f"{'':<20}" + "".join(f"{name:<{width}}" for name in columns)
+    rows = [header.rstrip()] if len(columns) > 1 else []
+    for label in next(iter(columns.values())):
+        row = f"{label:<20}" + "".join(f"{column[label]:<{width}}" for column in columns.values())
+        rows.append(row.rstrip())
+    return rows
+
+
+def _shown(counted: Figures) -> dict[str, str]:
+    rate = counted.tokens_per_second
+    return {
+        "ending": f"{counted.ending} after {counted.duration:.3f} s",
+        "headers": _seconds(counted.headers),
+        "first token": _seconds(counted.first_token),
+        "tokens": str(counted.tokens),
+        "tokens a second": "-" if rate is None else f"{rate:.1f}",
+        "longest gap": f"{counted.longest_gap:.3f} s, to {counted.gap_before:.3f} s",
+        "bytes": f"{counted.size:,}",
+        "reads": str(counted.pieces),
+        "inside a character": str(counted.cut_characters),
+        "inside an event": str(counted.cut_units),
+    }
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f} s"
+
+
+def comparison(recordings: dict[str, Recording]) -> str:
+    """Return two recordings' figures side by side, and where their texts part."""
+    (one, a), (other, b) = recordings.items()
+    first, second = figures(a).text, figures(b).text
+    lines = figures_table(recordings)
+    if first == second:
+        return "\n".join([*lines, "", f"The texts are the same, {len(first)} characters."])
+    same = next(
+        (i for i, (x, y) in enumerate(zip(first, second, strict=False)) if x != y),
+        min(len(first), len(second)),
+    )
+    lines += ["", f"The texts part after {same} characters:"]
+    width = max(len(one), len(other))
+    for name, text in ((one, first), (other, second)):
+        lines.append(
+            f"  {name:<{width}}  ...{_printable(text[max(0, same - 20) : same + 20].encode())}"
+        )
+    return "\n".join(lines)

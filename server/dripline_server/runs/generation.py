@@ -1,0 +1,278 @@
+"""What a run makes: Ollama's answer, and where that calls tools of the server's, the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import ClientMiddlewareType
+
+from dripline.chat.transcript import Transcript
+from dripline.errors import ErrorCode
+from dripline.events import Event, TextMessage, ToolCall, ToolResult
+from dripline_server.metrics import Metrics
+from dripline_server.runs.request import RunRequest
+from dripline_server.tools.runner import ToolRunner
+from dripline_server.tools.tool import Tool, ToolError
+from dripline_server.tools.ui_tools import UiTool
+from dripline_server.upstream.chat_chunks import Chunk
+from dripline_server.upstream.errors import UpstreamError
+from dripline_server.upstream.ollama import Ollama
+from dripline_server.upstream.ollama_events import OllamaAnswer
+
+logger = logging.getLogger(__name__)
+
+# In one message of a model's; one that calls more has gone astray.
+MAX_CALLS = 64
+# The end's `reason` where the model was told to answer without further tools.
+TOOL_ROUNDS = "tool_rounds"
+
+
+class Output(Protocol):
+    """Where a generation's events go."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether events can be written without waiting."""
+        ...
+
+    def write_now(self, events: Sequence[Event]) -> None:
+        """Tell events to the run's readers; only while `is_free`."""
+        ...
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """Tell events to the run's readers; waits while they are far behind."""
+        ...
+
+
+class Generation:
+    """The upstream requests of one run, one after the other.
+
+    While the model calls nothing but tools of the server's, it is asked again with what they gave.
+    A call of a tool of the client's ends the run, because the client has to answer it. After
+    `max_rounds` rounds with tools the model is asked once more without the server's, so that it
+    answers; the reason is "tool_rounds" then.
+
+    Args:
+        upstream: Who answers.
+        runner: Calls the server's tools.
+        max_rounds: How many times it may be asked with the server's tools.
+        metrics: Where pieces are counted.
+        output: Where events go.
+        on_answer: Called once the first thing has come from the model.
+        middlewares: What goes around each HTTP request to Ollama.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_max_rounds",
+        "_metrics",
+        "_middlewares",
+        "_now",
+        "_on_answer",
+        "_output",
+        "_runner",
+        "_turn",
+        "_upstream",
+        "answer",
+    )
+
+    def __init__(
+        self,
+        upstream: Ollama,
+        runner: ToolRunner,
+        *,
+        max_rounds: int,
+        metrics: Metrics,
+        output: Output,
+        on_answer: Callable[[], object],
+        middlewares: Sequence[ClientMiddlewareType] = (),
+    ) -> None:
+        # One call, which is not looked up anew for each token.
+        self._now = asyncio.get_running_loop().time
+        self.answer = OllamaAnswer(self._now())
+        self._upstream = upstream
+        self._runner = runner
+        self._max_rounds = max_rounds
+        self._metrics = metrics
+        self._output = output
+        self._on_answer = on_answer
+        self._answered = False
+        self._turn: _Turn | None = None
+        self._middlewares = middlewares
+
+    async def run(self, request: RunRequest) -> None:
+        """Answer the request. Cancelling closes Ollama's socket at once, in whatever round.
+
+        Raises:
+            UpstreamError: Any way in which Ollama can fail.
+        """
+        if request.tools and "tools" in await self._upstream.capabilities(request.model):
+            await self._ask_with_tools(request)
+        else:
+            await self._ask(request.model, request.body)
+
+    async def _ask(self, model: str, body: bytes, turn: _Turn | None = None) -> None:
+        self._turn = turn
+        chat = self._upstream.chat(model, body, self._middlewares, self._take)
+        del body  # it is 4 KiB at least, and there are thousands of streams
+        async with aclosing(chat) as stream:
+            async for chunks in stream:
+                await self._output.write(self._events(chunks))
+
+    def _take(self, chunks: list[Chunk]) -> bool:
+        if self._output.is_free:
+            self._output.write_now(self._events(chunks))
+            return True
+        return False
+
+    def _events(self, chunks: list[Chunk]) -> list[Event]:
+        """Return what readers see of the chunks."""
+        if not self._answered:
+            self._answered = True
+            self._on_answer()
+        events = self.answer.events(chunks, self._now())
+        self._metrics.tokens += len(events)
+        return self._turn.take(events) if self._turn else events
+
+    async def _ask_with_tools(self, request: RunRequest) -> None:
+        conversation = _Conversation(request)
+        try:
+            turn = await self._ask_for_turn(conversation, request.tools)
+        except UpstreamError as error:
+            if error.code is not ErrorCode.OLLAMA_REFUSED or "support tools" not in error.message:
+                raise
+            # It could when it was last looked at. The client did not ask for tools: go without.
+            self._upstream.forget_capabilities(request.model)
+            await self._ask(request.model, request.body)
+            return
+        for left in reversed(range(self._max_rounds)):
+            if not turn.calls or not await self._answer_calls(turn, conversation):
+                return
+            turn = await self._ask_for_turn(conversation, request.tools if left else ())
+        self._give_up()
+        await self._answer_calls(turn, conversation)
+
+    async def _ask_for_turn(self, conversation: _Conversation, tools: Sequence[Tool]) -> _Turn:
+        turn = _Turn(tools, conversation)
+        await self._ask(conversation.model, conversation.body(tools), turn)
+        return turn
+
+    async def _answer_calls(self, turn: _Turn, conversation: _Conversation) -> bool:
+        """Call the tools that a message calls, in order; False where the client has to go on."""
+        for made in turn.calls:
+            if isinstance(made.answer, Tool):
+                result = await self._runner.call(made.answer, made.call)
+            else:
+                result = made.answer
+            conversation.transcript.add(result)
+            if made.shown:
+                await self._output.write([result])
+        return not turn.calls_client
+
+    def _give_up(self) -> None:
+        logger.warning("a model called tools %d times without an answer", self._max_rounds)
+        if self.answer.reason in ("", "stop"):
+            self.answer.reason = TOOL_ROUNDS
+
+
+class _Conversation:
+    """A request, and what has been said and called since."""
+
+    __slots__ = ("_body", "client_tools", "model", "transcript")
+
+    def __init__(self, request: RunRequest) -> None:
+        self.model = request.model
+        self.client_tools = request.client_tools
+        self.transcript = Transcript()
+        # As it came: read, it takes several times the memory.
+        self._body = request.body
+
+    def body(self, tools: Sequence[Tool]) -> bytes:
+        """Return the next request, in which these tools of the server's are offered."""
+        body: dict[str, Any] = orjson.loads(self._body)
+        body["messages"] += self.transcript.messages
+        if tools:
+            body["tools"] = [*body.get("tools", ()), *(tool.schema for tool in tools)]
+        return orjson.dumps(body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call that the server answers: by a tool, or with what is known already.
+
+    `shown` is whether it is a `tool_call` event, so that its result is one too.
+    """
+
+    call: ToolCall
+    answer: Tool | ToolResult
+    shown: bool
+
+
+class _Turn:
+    """One message of the model's, and the calls in it.
+
+    Attributes:
+        calls: Those that the server answers.
+        calls_client: Whether there are others: those are the client's.
+    """
+
+    __slots__ = ("_conversation", "_tools", "calls", "calls_client")
+
+    def __init__(self, tools: Sequence[Tool], conversation: _Conversation) -> None:
+        self.calls: list[_Call] = []
+        self.calls_client = False
+        self._tools = tools
+        self._conversation = conversation
+
+    def take(self, events: list[Event]) -> list[Event]:
+        """Return the events as readers see them."""
+        texts = [event.content for event in events if type(event) is TextMessage]
+        if len(texts) == len(events):  # nearly always: 0.1 and not 0.7 µs an event
+            self._conversation.transcript.add_text("".join(texts))
+            return events
+        shown: list[Event] = []
+        for event in events:
+            self._conversation.transcript.add(event)
+            seen = self._take_call(event) if isinstance(event, ToolCall) else event
+            if seen:
+                shown.append(seen)
+        return shown
+
+    def _take_call(self, call: ToolCall) -> Event | None:
+        """Return what readers see of a call; None where that is nothing."""
+        if call.name in self._conversation.client_tools:
+            self.calls_client = True
+            return call
+        if len(self.calls) >= MAX_CALLS:
+            raise UpstreamError(
+                ErrorCode.UPSTREAM_GARBAGE, f"The model called more than {MAX_CALLS} tools at once."
+            )
+        tool = next((tool for tool in self._tools if tool.name == call.name), None)
+        if isinstance(tool, UiTool):
+            return self._take_ui_call(tool, call)
+        self.calls.append(_Call(call, tool or self._unknown(call), shown=True))
+        return call
+
+    def _take_ui_call(self, tool: UiTool, call: ToolCall) -> Event | None:
+        try:
+            control, result = tool.control(call.arguments), ToolResult(call.id, call.name, "Done.")
+        except ToolError as error:
+            control, result = None, _failed(call, str(error))
+        self.calls.append(_Call(call, result, shown=False))
+        return control
+
+    def _unknown(self, call: ToolCall) -> ToolResult:
+        if not self._tools:
+            return _failed(call, "No more tools can be called; answer without.")
+        names = ", ".join(tool.name for tool in self._tools)
+        return _failed(call, f"There is no such tool; there are: {names}.")
+
+
+def _failed(call: ToolCall, why: str) -> ToolResult:
+    return ToolResult(call.id, call.name, why, failed=True)

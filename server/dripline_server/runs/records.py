@@ -1,0 +1,152 @@
+"""`--record`: one file a run, with Ollama's bytes and what was sent to each reader.
+
+A recording never disturbs a run: what cannot be written is logged, and that file stays unfinished.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp import web
+
+from dripline.recordings.recorder import Recorder
+from dripline.recordings.recording import Ending, Request
+from dripline.recordings.writer import PartWriter, RecordingWriter
+from dripline_server.run_log import ID_SHOWN
+
+logger = logging.getLogger(__name__)
+
+
+class ReaderRecord:
+    """What one reader is sent. Leaving the context ends it, as cancelled unless it was finished."""
+
+    def __init__(self, run: RunRecord, part: PartWriter) -> None:
+        self._run = run
+        self._part = part
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._part.end(Ending.CANCELLED)
+        self._run.reader_left()
+
+    def started(self, response: web.StreamResponse) -> None:
+        """Note what the response began with."""
+        self._part.response(response.status, tuple(response.headers.items()))
+
+    def sent(self, data: bytes) -> None:
+        """Note bytes that were handed to the network."""
+        self._part.piece(data)
+
+    def finished(self) -> None:
+        """Note that the body is complete."""
+        self._part.end(Ending.EOF)
+
+
+class RunRecord:
+    """The recording of one run, closed when the run and all its readers are through.
+
+    Attributes:
+        upstream: What goes around its request to Ollama.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = RecordingWriter(path, on_error=self._give_up)
+        self.upstream: Sequence[aiohttp.ClientMiddlewareType] = (
+            Recorder(self._writer, part="upstream"),
+        )
+        self._numbers = count(1)
+        self._readers = 0
+        self._run_ended = False
+
+    async def reader(self, request: web.Request) -> ReaderRecord | None:
+        """Begin the part of a reader; None once the file is closed."""
+        asked = Request(
+            request.method,
+            str(request.url),
+            tuple(request.headers.items()),
+            await request.read(),
+        )
+        if self._writer.closed:
+            return None
+        self._readers += 1
+        return ReaderRecord(self, self._writer.begin(asked, part=f"sent-{next(self._numbers)}"))
+
+    def reader_left(self) -> None:
+        """Hear that a reader is through."""
+        self._readers -= 1
+        self._close_when_through()
+
+    def run_ended(self) -> None:
+        """Hear that the run has ended."""
+        self._run_ended = True
+        self._close_when_through()
+
+    def close(self) -> None:
+        """Close the file, whatever goes on."""
+        self._writer.close()
+
+    def _close_when_through(self) -> None:
+        if self._run_ended and not self._readers:
+            self._writer.close()
+
+    def _give_up(self, error: OSError) -> None:
+        logger.error("the recording %s is unfinished: %s", self._path, error)
+
+
+class RunRecords:
+    """The recordings of this process's runs, in a folder.
+
+    Args:
+        folder: Where; made if it is not there, for its owner alone. "" records nothing.
+
+    Raises:
+        OSError: The folder cannot be made.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder) if folder else None
+        self._open: dict[str, RunRecord] = {}
+        if self._folder:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def begin(self, run_id: str) -> RunRecord | None:
+        """Begin the recording of a run; None where none is made."""
+        if self._folder is None:
+            return None
+        time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        path = self._folder / f"run-{time}-{run_id[:ID_SHOWN]}.jsonl"
+        try:
+            record = self._open[run_id] = RunRecord(path)
+        except OSError as error:
+            logger.error("the recording %s cannot be made: %s", path, error)
+            return None
+        return record
+
+    def find(self, run_id: str) -> RunRecord | None:
+        """Return the recording of a run that goes on."""
+        return self._open.get(run_id)
+
+    def end(self, run_id: str) -> None:
+        """Hear that a run has ended; readers that come later are not recorded."""
+        if record := self._open.pop(run_id, None):
+            record.run_ended()
+
+    def close(self) -> None:
+        """Close every file."""
+        while self._open:
+            self._open.popitem()[1].close()

@@ -1,0 +1,275 @@
+"""A run: one generation, its readers, and its one ending."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from aiohttp import ClientMiddlewareType
+
+from dripline.errors import ErrorCode
+from dripline.events import End, Error, Event, Start, Status, to_json
+from dripline_server.metrics import Metrics
+from dripline_server.run_log import ID_SHOWN, Batch, LogState, RunLog, RunLogUnavailable, leave
+from dripline_server.runs.generation import Generation
+from dripline_server.runs.request import RunRequest
+from dripline_server.tools.runner import ToolRunner
+from dripline_server.upstream.errors import UpstreamError
+from dripline_server.upstream.ollama import Ollama
+
+logger = logging.getLogger(__name__)
+
+
+class Run:
+    """One generation, which only writes to its log. Readers follow the log.
+
+    However it ends, it ends once, and the last event of its log is `end`. Its upstream connection
+    is closed by then.
+
+    Args:
+        run_id: Names it; knowing it is the right to read and to stop the run.
+        request: What it is to do.
+        upstream: Who answers.
+        runner: Calls the server's tools.
+        metrics: Where it is counted.
+        max_tool_rounds: How many times the model may be asked with the server's tools.
+        loading_after: Seconds of silence before readers are told that the model loads.
+        middlewares: What goes around each request to Ollama.
+    """
+
+    __slots__ = (
+        "_ending",
+        "_generating",
+        "_generation",
+        "_grace",
+        "_loading",
+        "_loading_after",
+        "_log",
+        "_metrics",
+        "_opening",
+        "_readers",
+        "_readers_elsewhere",
+        "_stopped",
+        "_stopped_by",
+        "_unread",
+        "_upstream",
+        "end",
+        "id",
+        "model",
+    )
+
+    def __init__(
+        self,
+        run_id: str,
+        request: RunRequest,
+        upstream: Ollama,
+        runner: ToolRunner,
+        metrics: Metrics,
+        *,
+        max_tool_rounds: int,
+        loading_after: float,
+        middlewares: Sequence[ClientMiddlewareType] = (),
+    ) -> None:
+        self.id = run_id
+        self.model = request.model
+        self._grace = request.grace
+        self.end: End | None = None
+        self._upstream = upstream
+        self._metrics = metrics
+        self._loading_after = loading_after
+        self._readers = 0
+        self._readers_elsewhere = 0
+        self._unread: asyncio.TimerHandle | None = None
+        self._generating: asyncio.Task[None] | None = None
+        # What a stream begins with, until it is in the log.
+        self._opening: Sequence[Event] = (*request.ui_controls, Start("ollama", run_id, self.model))
+        self._stopped = False
+        self._stopped_by: Error | None = None
+        self._generation = Generation(
+            upstream,
+            runner,
+            max_rounds=max_tool_rounds,
+            metrics=metrics,
+            output=self,
+            on_answer=self._stop_loading,
+            middlewares=middlewares,
+        )
+
+    def start(self, request: RunRequest, log: RunLog, on_end: Callable[[], None]) -> None:
+        """Begin; `on_end` is called once the last event is in the log.
+
+        Nothing keeps the request once it is answered: it may hold megabytes of images.
+        """
+        self._log = log
+        name = self.id[:ID_SHOWN]
+        # Stopping cancels the generation; what ends the log is not cancelled with it.
+        self._generating = asyncio.create_task(self._generate(request), name=f"generate {name}")
+        self._loading = asyncio.create_task(self._say_loading(), name=f"loading {name}")
+        self._generating.add_done_callback(lambda done: self._begin_end(done, on_end))
+        self._watch_readers()
+
+    @property
+    def readers(self) -> int:
+        """How many readers are attached here."""
+        return self._readers
+
+    async def log_state(self, seen: int = 0) -> LogState:
+        """Return where its log stands; see `ReadableLog.state`."""
+        return await self._log.state(seen)
+
+    def stop(self, because: Error | None = None) -> None:
+        """End the run now: as cancelled, or as failed where there is an error to tell.
+
+        Ollama's socket is closed in the event loop's next turn. Only the first call counts, and
+        none before the start or after the end.
+        """
+        if self._generating and not self._stopped and not self._generating.done():
+            self._stopped, self._stopped_by = True, because
+            self._generating.cancel()
+
+    def log_lost(self) -> None:
+        """See `LogOwner.log_lost`."""
+        self.stop(_log_lost())
+
+    async def request_stop(self) -> None:
+        """End the run now, as cancelled."""
+        self.stop()
+
+    @asynccontextmanager
+    async def follow(
+        self, after: int, take: Callable[[Batch], bool] = leave
+    ) -> AsyncIterator[AsyncIterator[Batch]]:
+        """Attach a reader to the log; see `ReadableLog.follow`.
+
+        When the last reader goes, the run is stopped after its grace time.
+        """
+        self._readers += 1
+        self._watch_readers()
+        try:
+            async with self._log.follow(after, take) as batches:
+                yield batches
+        finally:
+            self._readers -= 1
+            self._watch_readers()
+
+    def readers_elsewhere(self, count: int) -> None:
+        """Hear how many processes have readers attached; they count as ours do."""
+        self._readers_elsewhere = count
+        self._watch_readers()
+
+    def _watch_readers(self) -> None:
+        """Start the grace time when nobody reads, end it when somebody does."""
+        if self._readers or self._readers_elsewhere or self.end:
+            if self._unread:
+                self._unread.cancel()
+                self._unread = None
+        elif self._unread is None and self._grace < math.inf:
+            loop = asyncio.get_running_loop()
+            self._unread = loop.call_later(self._grace, self.stop)
+
+    async def _generate(self, request: RunRequest) -> None:
+        opening, self._opening = self._opening, ()
+        await self.write(opening)
+        await self._generation.run(request)
+
+    def _stop_loading(self) -> None:
+        self._loading.cancel()
+
+    async def _say_loading(self) -> None:
+        """Tell readers why nothing comes, if the model was not in memory when the run began."""
+        with suppress(UpstreamError, RunLogUnavailable):
+            loaded = await self._upstream.is_loaded(self.model)
+            await asyncio.sleep(self._loading_after)
+            if not loaded:
+                await self.write([Status("loading", self.model)])
+
+    @property
+    def is_free(self) -> bool:
+        """See `Output`."""
+        return self._log.is_free
+
+    def write_now(self, events: Sequence[Event]) -> None:
+        """See `Output`."""
+        self._log.add([*map(to_json, events)])
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """See `Output`."""
+        await self._log.append([*map(to_json, events)])
+
+    def _begin_end(self, generating: asyncio.Task[None], on_end: Callable[[], None]) -> None:
+        # Only now: a task that waits all the while costs each run 2 KB.
+        self._ending = asyncio.create_task(self._end(generating), name=f"end {self.id[:ID_SHOWN]}")
+        self._ending.add_done_callback(lambda _: on_end())
+
+    async def _end(self, generating: asyncio.Task[None]) -> None:
+        self._loading.cancel()
+        await asyncio.wait({self._loading})
+        # Whatever goes wrong here: without a last event readers wait for ever.
+        try:
+            error, self.end = self._outcome(generating)
+            last = self._last(error, self.end)
+        except Exception as fault:  # noqa: BLE001 (it is logged)
+            error, self.end = self._fault(fault), End("failed")
+            last = self._last(error, self.end)
+        self._watch_readers()
+        try:
+            await self._log.finish(last)
+        except Exception as fault:  # noqa: BLE001 (it is logged)
+            error, self.end = self._fault(fault), End("failed")
+            self._log.finish_here(self._last(error, self.end))
+        self._report(error, self.end)
+
+    def _last(self, error: Error | None, end: End) -> list[bytes]:
+        """Return the last events; they are all of them where it was stopped before its start."""
+        return [to_json(event) for event in (*self._opening, error, end) if event]
+
+    def _report(self, error: Error | None, end: End) -> None:
+        self._metrics.run_ended(end, error)
+        logger.info(
+            "run ended",
+            extra={
+                "run": self.id[:ID_SHOWN],
+                "model": self.model,
+                "status": end.status,
+                "code": error.code if error else "",
+                "tokens": end.usage.completion_tokens,
+                "seconds": end.usage.total_time,
+            },
+        )
+
+    def _outcome(self, generating: asyncio.Task[None]) -> tuple[Error | None, End]:
+        """Return what the run ends with, and the error before it if it failed."""
+        usage = self._generation.answer.usage(asyncio.get_running_loop().time())
+        if error := self._failure(generating):
+            return error, End("failed", usage=usage)
+        if generating.cancelled():
+            return None, End("cancelled", usage=usage)
+        return None, End("completed", self._generation.answer.reason, usage)
+
+    def _failure(self, generating: asyncio.Task[None]) -> Error | None:
+        """Return what the generation failed of; None where it was completed or just stopped."""
+        if generating.cancelled():
+            return self._stopped_by
+        match generating.exception():
+            case None:
+                return None
+            case UpstreamError(code=code, message=message):
+                return Error(code, message, code.retryable)
+            case RunLogUnavailable():
+                return _log_lost()
+            case fault:
+                return self._fault(fault)
+
+    def _fault(self, fault: BaseException) -> Error:
+        logger.error("run %s failed by a fault in dripline", self.id[:ID_SHOWN], exc_info=fault)
+        code = ErrorCode.INTERNAL_ERROR
+        return Error(code, "A fault in dripline ended the answer; its log says more.")
+
+
+def _log_lost() -> Error:
+    code = ErrorCode.RUN_LOG_LOST
+    message = "The server's run log, Redis, cannot be reached. Try again later."
+    return Error(code, message, code.retryable)

@@ -1,0 +1,61 @@
+"""The page as tools: what rules do for plain words, models that can call tools do for any words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dripline.events import AddButton, ChangeTheme, UiControl
+from dripline_server.tools.tool import Tool, ToolError
+from dripline_server.tools.ui_control import (
+    MAX_LABEL,
+    MAX_MESSAGE,
+    parse_color,
+    parse_label,
+    parse_message,
+)
+
+
+class UiTool(Tool):
+    """A tool whose call is a `ui_control` event. It takes no time."""
+
+    def __init__(self, function: Callable[..., UiControl]) -> None:
+        super().__init__(function)
+
+    def control(self, arguments: Mapping[str, Any]) -> UiControl:
+        """Return what the page is to do.
+
+        Raises:
+            ToolError: The arguments say nothing that it may do.
+        """
+        control: UiControl = self.function(**self.check(arguments))
+        return control
+
+
+def change_theme(color: str) -> ChangeTheme:
+    """Change the colour of the page that the user sees.
+
+    Args:
+        color: A CSS colour name such as lightgreen, or #RRGGBB.
+    """
+    if value := parse_color(color):
+        return ChangeTheme(value)
+    raise ToolError(f"color: {color[:80]!r} is no colour; give a CSS colour name or #RRGGBB")
+
+
+def add_button(label: str, message: str = "") -> AddButton:
+    """Add a button to the page that the user sees; pressing it sends a message as the user.
+
+    Args:
+        label: The words on the button.
+        message: What pressing it sends; by default the label.
+    """
+    words, sent = parse_label(label), parse_message(message or label)
+    if words is None:
+        raise ToolError(f"label: should be words on one line, at most {MAX_LABEL} characters")
+    if sent is None:
+        raise ToolError(f"message: should be words on one line, at most {MAX_MESSAGE} characters")
+    return AddButton(words, sent)
+
+
+PAGE_TOOLS = (UiTool(change_theme), UiTool(add_button))

@@ -1,0 +1,144 @@
+"""The body of Ollama's answer to `/api/chat`: bytes in, chunks out. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from dripline.errors import ErrorCode
+from dripline.ndjson import LineSplitter
+from dripline.nesting import SAFE_LENGTH, too_deep
+from dripline_server.upstream.errors import UpstreamError
+
+Chunk = dict[str, Any] | str
+"""A chunk as Ollama sends it; or its text, where it is a piece of the answer's text alone."""
+
+_NO_MESSAGE: dict[str, Any] = {}
+# What goes around a tool call's arguments when a client sends them back.
+LEVELS_AROUND = 16
+
+# A longer read, in bytes, is likely to hold more than one line.
+_SHORT = 1024
+
+# A JSON string's inside, without escapes and with them.
+_PLAIN = r'[^"\\\x00-\x1f]*+'
+_STRING = rf"{_PLAIN}(?:\\.{_PLAIN})*+"
+# The lines of nearly all tokens, as Ollama writes them.
+_TEXT_LINE = re.compile(
+    rf'\{{"model":"{_PLAIN}","created_at":"{_PLAIN}",'
+    rf'"message":\{{"role":"assistant","content":"({_STRING})"\}},"done":false\}}\n'
+)
+
+
+class ChunkReader:
+    """Reads a body's bytes as chunks.
+
+    Args:
+        max_line: The longest line taken, in bytes.
+        take: Is offered the chunks of each read but the last.
+
+    Attributes:
+        chunks: Those of the last read, unless `take` has dealt with them.
+        done: Whether they are the last ones of all.
+        failure: What came after them instead.
+    """
+
+    __slots__ = ("_short", "_splitter", "_take", "chunks", "done", "failure")
+
+    def __init__(self, max_line: int, take: Callable[[list[Chunk]], bool]) -> None:
+        self.chunks: list[Chunk] = []
+        self.done = False
+        self.failure: UpstreamError | None = None
+        self._short = min(_SHORT, max_line)
+        self._splitter = LineSplitter(max_line)
+        self._take = take
+
+    def feed(self, data: bytes) -> bool:
+        """Read on; returns False where somebody has to look at what there is now."""
+        if len(data) <= self._short and not self._splitter.pending:
+            text = _lone_text(data)
+            if text is not None:
+                self.chunks = [text]
+                return self._take(self.chunks)
+        self._read(self._splitter.feed(data))
+        if self._splitter.too_long and not (self.done or self.failure):
+            message = f"From Ollama: a line is longer than {self._splitter.max_line:,} bytes."
+            self.failure = UpstreamError(ErrorCode.UPSTREAM_LINE_TOO_LONG, message)
+        if self.done or self.failure:
+            return False
+        return not self.chunks or self._take(self.chunks)
+
+    def _read(self, lines: Sequence[bytes]) -> None:
+        """Read lines, up to the one that says `done` or to the failure that follows them."""
+        texts = _texts(lines)
+        if texts is not None:
+            self.chunks = texts
+            return
+        self.chunks = []
+        for line in lines:
+            chunk = _parse(line)
+            if isinstance(chunk, UpstreamError):
+                self.failure = chunk
+                return
+            self.chunks.append(chunk)
+            if chunk.get("done"):
+                self.done = True
+                return
+
+
+def _lone_text(data: bytes) -> str | None:
+    """Return the text of one whole line that is a piece of text as Ollama writes it.
+
+    That is what a read brings where each token comes alone, and half of the cost of `_texts`.
+    """
+    try:
+        found = _TEXT_LINE.fullmatch(str(data, "utf-8"))
+        if not found:
+            return None
+        inside = found[1]
+        return _text(inside) if "\\" in inside else inside
+    except ValueError:
+        return None
+
+
+def _texts(lines: Sequence[bytes]) -> list[Chunk] | None:
+    """Return the lines' chunks where all are pieces of text as Ollama writes them; or else None.
+
+    A line costs 0.3 µs so, and 0.65 by way of a dictionary.
+    """
+    try:
+        # Between lines, and around them, is nothing.
+        parts = _TEXT_LINE.split(str(b"\n".join((*lines, b"")), "utf-8"))
+        if any(parts[::2]):
+            return None
+        return [_text(inside) if "\\" in inside else inside for inside in parts[1::2]]
+    except ValueError:
+        return None
+
+
+def _text(inside: str) -> str:
+    """Return what a JSON string says, given its inside."""
+    return str(orjson.loads(f'"{inside}"'))
+
+
+def _parse(line: bytes) -> dict[str, Any] | UpstreamError:
+    try:
+        chunk = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return _garbage("a line that is not JSON")
+    if type(chunk) is not dict or type(chunk.get("message", _NO_MESSAGE)) is not dict:
+        return _garbage("a line that is no chat chunk")
+    if len(line) > SAFE_LENGTH and too_deep(line, chunk, LEVELS_AROUND):
+        return _garbage("a line that is nested too deep")
+    if "error" in chunk:
+        return UpstreamError(ErrorCode.OLLAMA_ERROR, f"Ollama reported an error: {chunk['error']}")
+    return chunk
+
+
+def _garbage(what: str) -> UpstreamError:
+    return UpstreamError(
+        ErrorCode.UPSTREAM_GARBAGE, f"Ollama sent {what}. Is it Ollama that answers there?"
+    )

@@ -1,0 +1,111 @@
+"""What the server says of itself, of Ollama, and of the models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from dripline import ModelInfo, RequestRefused
+from dripline.testing import FakeOllama, Pace, Reply, Script
+from dripline_server.app import serve
+from dripline_server.settings import Settings
+from dripline_server.upstream.capabilities import MAX_SHOWS
+from dripline_server.upstream.ollama import Ollama
+from tests.support.stack import stack, user
+
+
+async def test_health_follows_ollama() -> None:
+    """Healthy while Ollama answers, degraded with a reason when it does not."""
+    async with stack(Script()) as s:
+        response = await s.http.get(f"{s.url}/health")
+        assert response.status == 200
+        health = await response.json()
+        assert health["status"] == "healthy"
+        assert health["ollama"] == "connected"
+        await s.ollama.close()
+        response = await s.http.get(f"{s.url}/health")
+        assert response.status == 503
+        health = await response.json()
+        assert health["status"] == "degraded"
+        assert health["ollama"] == "disconnected"
+        assert "No Ollama answers" in health["message"]
+
+
+async def test_models_are_listed_with_what_they_can_do() -> None:
+    """Name, size, capabilities, and whether the model is in memory now."""
+    scripts = {"plain": Script(), "deep": Script(Reply("x", thinking="y"), pace=Pace(cold_load=0))}
+    async with stack(scripts) as s:
+        await s.client.ask("Hi", model="plain")
+        models = {model.name: model for model in await s.client.models()}
+        assert set(models) == {"plain:latest", "deep:latest"}
+        deep = models["deep:latest"]
+        assert deep == ModelInfo("deep:latest", deep.size, ("completion", "thinking"), loaded=False)
+        assert deep.size > 0
+        assert models["plain:latest"].loaded
+        listed = await (await s.http.get(f"{s.url}/models")).json()
+        assert [model["family"] for model in listed["models"]] == ["llama", "llama"]
+        await s.ollama.close()
+        with pytest.raises(RequestRefused, match="ollama_unreachable"):
+            await s.client.models()
+
+
+class CountingOllama(Ollama):
+    """Counts how many models it asks about at once."""
+
+    asking = most = 0
+
+    async def _show(self, name: str) -> Sequence[str]:
+        self.asking += 1
+        self.most = max(self.most, self.asking)
+        try:
+            return await super()._show(name)
+        finally:
+            self.asking -= 1
+
+
+async def test_many_models_are_asked_about_a_few_at_once() -> None:
+    """Not one after the other, and not all."""
+    names = [f"m{n}:latest" for n in range(3 * MAX_SHOWS)]
+    async with FakeOllama({name: Script() for name in names}) as fake:
+        upstream = CountingOllama(fake.url, stall_timeout=5, max_line=1000)
+        try:
+            models = await upstream.models()
+        finally:
+            await upstream.close()
+    assert [model.name for model in models] == names
+    assert all(model.capabilities == ["completion"] for model in models)
+    assert upstream.most == MAX_SHOWS
+
+
+async def test_the_root_is_a_page_for_browsers_and_json_for_programs() -> None:
+    """One address, by `Accept`."""
+    async with stack(Script()) as s:
+        page = await s.http.get(s.url, headers={"Accept": "text/html,*/*;q=0.8"})
+        assert page.content_type == "text/html"
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+        service = await (await s.http.get(s.url)).json()
+        assert service["service"] == "dripline"
+        assert service["status"] == "running"
+        assert service["demo"] == ""
+        assert service["max_body"] == Settings().max_body
+        script = await s.http.get(f"{s.url}/static/sse.js")
+        assert script.status == 200
+        assert "javascript" in script.content_type
+        assert script.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_the_fake_stands_in_only_where_no_address_was_given() -> None:
+    """Nothing answers at the usual address: the demo model does, and everybody is told."""
+    settings = Settings(port=0, ollama_host="http://127.0.0.1:1")
+    async with serve(settings) as server, stack(Script()) as other:
+        assert "http://127.0.0.1:1" in server.state.demo
+        response = await other.http.post(f"{server.url}/chat", json={"messages": user("Hi")})
+        body = await response.text()
+        assert '"model":"demo"' in body
+        assert '"status":"completed"' in body
+        service = await (await other.http.get(server.url)).json()
+        assert service["model"] == "demo"
+        assert "built-in fake" in service["demo"]
+    async with serve(Settings(port=0, ollama="http://127.0.0.1:1")) as server:
+        assert server.state.demo == ""

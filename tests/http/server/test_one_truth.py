@@ -1,0 +1,223 @@
+"""Whatever the model does, every client rebuilds the same answer, each in its own dialect."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from dripline import ChatClient, EventDecoder, RunFailed
+from dripline.answer import Answer
+from dripline.events import data_of, from_json, to_json
+from dripline.testing import Fault, Pace, Replay, Reply, Script, ToolCall, in_rounds
+from dripline.testing.fake_ollama.models import demo_models
+from dripline_server.dialects import Position
+from dripline_server.dialects.agui import AguiRun, AguiTranslator
+from dripline_server.dialects.translated import TranslatedDialect, Translator
+from dripline_server.dialects.ui_message import UiMessageTranslator
+from dripline_server.run_log import Batch
+from tests.support.npm_clients import AguiOutcome, ChatOutcome, NpmClients
+from tests.support.recorded import recorded
+from tests.support.scripted_server import ScriptedServer, stream
+from tests.support.stack import stack
+
+Json = dict[str, Any]
+
+TOOL: Json = {
+    "name": "get_weather",
+    "description": "Tells the weather.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+
+
+OLLAMA, CHATS = recorded("ollama"), recorded("chat")
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What an answer is, in whatever dialect it came. The ids of tool calls are left out."""
+
+    text: str
+    thinking: str
+    tool_calls: list[tuple[str, Json]]
+    tool_results: list[str]
+    ui_controls: list[object]
+    ending: tuple[str, str]
+
+
+def from_native(answer: Answer) -> Truth:
+    assert answer.end
+    return Truth(
+        answer.text,
+        answer.thinking,
+        [(call.name, call.arguments) for call in answer.tool_calls],
+        [result.content for result in answer.tool_results],
+        [data_of(control) for control in answer.ui_controls],
+        (answer.end.status, answer.error.code if answer.error else answer.end.reason),
+    )
+
+
+def from_agui(said: AguiOutcome) -> Truth:
+    assert said.said["unhandled"] == []
+    results = [m["content"] for m in said.messages if m["role"] == "tool"]
+    controls = [event["value"] for event in said.events if event["type"] == "CUSTOM"]
+    calls = [(name, arguments) for _, name, arguments in said.tool_calls]
+    return Truth(said.text, said.thinking, calls, results, controls, said.ending)
+
+
+def from_chat(said: ChatOutcome) -> Truth:
+    assert said.said["unhandled"] == []
+    tools = [part for part in said.message["parts"] if part["type"].startswith("tool-")]
+    results = [part.get("output") or part.get("errorText") for part in tools]
+    controls = [part["data"] for part in said.message["parts"] if part["type"] == "data-ui-control"]
+    calls = [(name, arguments) for _, name, arguments in said.tool_calls]
+    return Truth(
+        said.joined("text"),
+        said.joined("reasoning"),
+        calls,
+        [result for result in results if result is not None],
+        controls,
+        said.ending,
+    )
+
+
+async def ask(client: ChatClient, text: str, **options: Any) -> Answer:
+    """The native client's answer, also where the run fails."""
+    answer = Answer()
+    async with client.chat(text, **options) as events:
+        with suppress(RunFailed):
+            async for event in events:
+                answer.add(event)
+    return answer
+
+
+async def check(
+    npm_clients: NpmClients,
+    script: Script,
+    text: str,
+    *,
+    tools: bool = False,
+    settings: Json | None = None,
+) -> Truth:
+    """Ask a model in the three dialects; return what all of them came to."""
+    offered = [TOOL] if tools else []
+    function = [{"type": "function", "function": tool} for tool in offered]
+    async with stack(script, **(settings or {})) as s:
+        native = from_native(await ask(s.client, text, tools=function or None))
+        message = {"id": "1", "role": "user", "content": text}
+        agui = from_agui(await npm_clients.agui(s.url, [message], tools=offered))
+        body = {"tools": function} if function else {}
+        chat = from_chat(await npm_clients.chat(s.url, text, body=body))
+    assert agui == native
+    assert chat == native
+    return native
+
+
+PROMPTS = {
+    "demo": ["emoji", "Change color to red and add a button that says Go"],
+    "demo-thinking": ["How do streams work?"],
+    "demo-tools": ["What is the weather in Bern?"],
+    "demo-slow": ["joke"],
+    "demo-broken": ["Hi"],
+}
+
+
+@pytest.mark.parametrize("name", demo_models())
+async def test_the_demo_models(npm_clients: NpmClients, name: str) -> None:
+    """Those of the built-in fake Ollama, at a pace that fits a test."""
+    script = replace(demo_models()[name], pace=Pace())
+    for prompt in PROMPTS[name]:
+        truth = await check(npm_clients, script, prompt, tools=name == "demo-tools")
+        assert truth.text or truth.tool_calls
+
+
+REPLY = Reply(["a\r\n", "\u2028é", "👩‍👩‍👧‍👦"], thinking=["Hm", "\n\n"])
+AT = (1, 4)  # in the thinking, and in the text
+FAULTS = {
+    "ollama_failed": [Fault.status(500)],
+    "ollama_error": [Fault.error("no memory", at_token=at) for at in AT],
+    "upstream_cut": [Fault.cut(at_token=at) for at in AT],
+    "upstream_truncated": [Fault.truncated(at_token=at) for at in AT],
+    "upstream_reset": [Fault.reset(at_token=at) for at in AT],
+    "upstream_garbage": [Fault.garbage(at_token=at) for at in AT],
+    "upstream_line_too_long": [Fault.long_line(200_000, at_token=at) for at in AT],
+    "upstream_stalled": [Fault.stall(at_token=4)],
+}
+
+
+@pytest.mark.parametrize("code", FAULTS)
+async def test_every_fault(npm_clients: NpmClients, code: str) -> None:
+    """What came before it is there, and so is its code."""
+    limits = {"stall_timeout": 0.5 if code == "upstream_stalled" else 60}
+    for fault in FAULTS[code]:
+        script = Script(REPLY, fault=fault)
+        settings = {"max_upstream_line": 100_000, **limits}
+        truth = await check(npm_clients, script, "Hi", settings=settings)
+        assert truth.ending == ("failed", code)
+
+
+@pytest.mark.parametrize("name", OLLAMA)
+async def test_recordings_of_ollama(npm_clients: NpmClients, name: str) -> None:
+    """Ollama's own bytes, played again."""
+    script = Script(Replay(OLLAMA[name]))
+    await check(npm_clients, script, "Hi", tools="tools" in script.all_capabilities)
+
+
+def population(city: str) -> str:
+    """Return how many live in a city."""
+    if city == "Atlantis":
+        raise LookupError(city)
+    return "443000"
+
+
+async def test_tools_of_the_server(npm_clients: NpmClients) -> None:
+    """Calls with results, one of them failed, in rounds with text and thinking between them."""
+    script = Script(
+        in_rounds(
+            Reply(
+                "Let me see.",
+                thinking="Hm",
+                tool_calls=[
+                    ToolCall("population", {"city": "Bern"}),
+                    ToolCall("population", {"city": "Atlantis"}),
+                ],
+            ),
+            Reply("", thinking="One more", tool_calls=[ToolCall("population", {"city": "Basel"})]),
+            Reply("Many."),
+        ),
+        capabilities=["completion", "tools", "thinking"],
+    )
+    truth = await check(npm_clients, script, "How many?", settings={"functions": [population]})
+    assert truth.ending == ("completed", "stop")
+    assert truth.text == "Let me see.Many."
+    assert len(truth.tool_results) == 3
+
+
+async def test_cut_short(npm_clients: NpmClients) -> None:
+    """A reply that is cut short by its length says so everywhere."""
+    script = Script(Reply("Too long", done_reason="length"))
+    truth = await check(npm_clients, script, "Hi")
+    assert truth.ending == ("completed", "length")
+
+
+@pytest.mark.parametrize("name", CHATS)
+async def test_recordings_of_dripline(npm_clients: NpmClients, name: str) -> None:
+    """Recorded events, said in the other dialects by what is no server, only the translators."""
+    messages = EventDecoder().feed(b"".join(piece.data for piece in CHATS[name].pieces))
+    events = [event for message in messages if (event := from_json(message.data))]
+    answer = Answer()
+    for event in events:
+        answer.add(event)
+    batch = Batch(1, [to_json(event) for event in events])
+
+    def said(translator: Translator) -> Any:
+        body = TranslatedDialect(translator, Position(0)).frames(batch)
+        return ScriptedServer(stream(body))
+
+    async with said(AguiTranslator(AguiRun("thread", "run", "1.0"), "id")) as server:
+        agui = from_agui(await npm_clients.agui(server.url, []))
+    async with said(UiMessageTranslator("message", "id")) as server:
+        chat = from_chat(await npm_clients.chat(server.url))
+    assert agui == chat == from_native(answer)

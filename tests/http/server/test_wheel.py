@@ -1,0 +1,132 @@
+"""The wheel: what is in it, and that it works where nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import Distribution, distributions
+from importlib.metadata import distribution as distribution_of
+from pathlib import Path
+
+import aiohttp
+import pytest
+from packaging.requirements import Requirement
+
+from dripline_server.routes.page import MARKDOWN_LIBRARY
+from tests.support.processes import line
+from tests.support.programs import require_npm_packages
+from tests.support.stack import user
+
+ROOT = Path(__file__).parents[3]
+PAGE_SUFFIXES = {".html", ".css", ".js", ".svg"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a copy of what git would take: nothing is left in the checkout."""
+    libraries = require_npm_packages("static")
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True).stdout
+    for name in filter(None, names.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    shutil.copytree(libraries, source / "static/node_modules", symlinks=True)
+    build: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        out,
+        source,
+    ]
+    subprocess.run(build, check=True, capture_output=True)
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_has_no_other_top_level_name(wheel: Path) -> None:
+    """`dripline/`, `dripline_server/` with the page, and the metadata."""
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"dripline", "dripline_server"}
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"dripline", "dripline_server", *(top for top in tops if "dist-info" in top)}
+    assert {
+        "dripline/py.typed",
+        "dripline_server/py.typed",
+        "dripline_server/static/index.html",
+        "dripline_server/static/style.css",
+        "dripline_server/static/sse.js",
+    } <= set(names)
+    page = {path.name for path in (ROOT / "static").iterdir() if path.suffix in PAGE_SUFFIXES}
+    own = [name for name in names if "/static/" in name and "/node_modules/" not in name]
+    assert {name.rpartition("/")[2] for name in own} == page
+
+
+def test_the_wheel_has_the_pages_libraries_and_their_licences(wheel: Path) -> None:
+    """The one file that the browser loads; what went into it says under which terms."""
+    names = zipfile.ZipFile(wheel).namelist()
+    found = {name.partition("/static/")[2] for name in names if "/node_modules/" in name}
+    assert MARKDOWN_LIBRARY in found
+    licences = [name for name in found if "LICENSE" in name]
+    assert {*licences, MARKDOWN_LIBRARY} == found
+    installed = [path for path in (ROOT / "static/node_modules").iterdir() if path.is_dir()]
+    packages = {path.name for path in installed if not path.name.startswith(".")}
+    assert {name.split("/")[1] for name in licences} == packages
+
+
+def _install(wheel: Path, folder: Path) -> None:
+    """Install the wheel with what it asks for, which is linked: the network has no part in it."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", folder / "bin/python"]
+    pip += ["install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run(pip, check=True, capture_output=True)
+    (own,) = distributions(name="dripline", path=[str(packages)])
+    for distribution in _needed(own, "server"):
+        for top in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+            (packages / top).symlink_to(str(distribution.locate_file(top)))
+
+
+def _needed(distribution: Distribution, *extras: str) -> list[Distribution]:
+    """What a distribution with these extras asks for, and what that asks for; each once."""
+    found: dict[str, Distribution] = {}
+    asked = [(distribution, extra) for extra in ("", *extras)]
+    for asking, extra in asked:
+        for requirement in map(Requirement, asking.requires or ()):
+            if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+                continue
+            needed = distribution_of(requirement.name)
+            if found.setdefault(needed.name, needed) is needed:
+                asked += [(needed, one) for one in ("", *sorted(requirement.extras))]
+    return list(found.values())
+
+
+async def test_the_wheel_works_alone(wheel: Path, tmp_path: Path) -> None:
+    """Installed into an empty environment, it serves the page and a chat."""
+    _install(wheel, tmp_path)
+    server = await asyncio.create_subprocess_exec(
+        tmp_path / "bin/dripline-server",
+        "--port",
+        "0",
+        stdout=asyncio.subprocess.PIPE,
+        cwd=tmp_path,
+        env={"OLLAMA_HOST": "http://127.0.0.1:1"},
+    )
+    try:
+        url = (await line(server)).removeprefix("dripline is at ")
+        async with aiohttp.ClientSession() as http:
+            page = await (await http.get(url, headers={"Accept": "text/html"})).text()
+            assert "<title>dripline" in page
+            assert (await http.get(f"{url}/static/style.css")).status == 200
+            response = await http.post(f"{url}/chat", json={"messages": user("Hi")})
+            assert '"status":"completed"' in await response.text()
+    finally:
+        server.terminate()
+        await server.communicate()
+    assert server.returncode == 0
