@@ -7,49 +7,6 @@ from typing import TYPE_CHECKING
 
 from dripline.lazy import lazy_names
 
-if TYPE_CHECKING:
-    from dripline.answer import Answer
-    from dripline.chat.client import ChatClient, ModelInfo
-    from dripline.chat.stream import ChatStream
-    from dripline.chat.structured import FormatMismatch
-    from dripline.errors import (
-        DriplineError,
-        ErrorCode,
-        EventsDropped,
-        EventTooLarge,
-        MalformedEvent,
-        NotAnEventStream,
-        RequestError,
-        RequestRefused,
-        RunFailed,
-        RunGone,
-        ServerTimeout,
-        ServerUnreachable,
-        StreamTruncated,
-        TransportError,
-    )
-    from dripline.events import (
-        AddButton,
-        ChangeTheme,
-        End,
-        Error,
-        Event,
-        Start,
-        Status,
-        TextMessage,
-        Thinking,
-        ToolCall,
-        ToolResult,
-        UiControl,
-        Usage,
-    )
-    from dripline.http.backoff import Backoff
-    from dripline.http.event_source import EventSource
-    from dripline.recordings.recorder import Recorder
-    from dripline.recordings.recording import BadRecording, Recording
-    from dripline.recordings.replay_server import ReplayServer
-    from dripline.sse import EventDecoder, ServerSentEvent
-
 __all__ = [
     "AddButton",
     "Answer",
@@ -93,27 +50,70 @@ __all__ = [
     "Usage",
 ]
 
-__getattr__ = lazy_names(
-    __name__,
-    {
-        "dripline.answer": "Answer",
-        "dripline.chat.client": "ChatClient ModelInfo",
-        "dripline.chat.stream": "ChatStream",
-        "dripline.chat.structured": "FormatMismatch",
-        "dripline.errors": (
-            "DriplineError ErrorCode EventTooLarge EventsDropped MalformedEvent "
-            "NotAnEventStream RequestError RequestRefused RunFailed RunGone ServerTimeout "
-            "ServerUnreachable StreamTruncated TransportError"
-        ),
-        "dripline.events": (
-            "AddButton ChangeTheme End Error Event Start Status TextMessage Thinking ToolCall "
-            "ToolResult UiControl Usage"
-        ),
-        "dripline.http.backoff": "Backoff",
-        "dripline.http.event_source": "EventSource",
-        "dripline.recordings.recorder": "Recorder",
-        "dripline.recordings.recording": "BadRecording Recording",
-        "dripline.recordings.replay_server": "ReplayServer",
-        "dripline.sse": "EventDecoder ServerSentEvent",
-    },
-)
+if TYPE_CHECKING:
+    from dripline.answer import Answer
+    from dripline.chat.client import ChatClient, ModelInfo
+    from dripline.chat.stream import ChatStream
+    from dripline.chat.structured import FormatMismatch
+    from dripline.errors import (
+        DriplineError,
+        ErrorCode,
+        EventsDropped,
+        EventTooLarge,
+        MalformedEvent,
+        NotAnEventStream,
+        RequestError,
+        RequestRefused,
+        RunFailed,
+        RunGone,
+        ServerTimeout,
+        ServerUnreachable,
+        StreamTruncated,
+        TransportError,
+    )
+    from dripline.events import (
+        AddButton,
+        ChangeTheme,
+        End,
+        Error,
+        Event,
+        Start,
+        Status,
+        TextMessage,
+        Thinking,
+        ToolCall,
+        ToolResult,
+        UiControl,
+        Usage,
+    )
+    from dripline.http.backoff import Backoff
+    from dripline.http.event_source import EventSource
+    from dripline.recordings.recorder import Recorder
+    from dripline.recordings.recording import BadRecording, Recording
+    from dripline.recordings.replay_server import ReplayServer
+    from dripline.sse import EventDecoder, ServerSentEvent
+else:  # Seen by type checkers, it would let every name pass.
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "dripline.answer": "Answer",
+            "dripline.chat.client": "ChatClient ModelInfo",
+            "dripline.chat.stream": "ChatStream",
+            "dripline.chat.structured": "FormatMismatch",
+            "dripline.errors": (
+                "DriplineError ErrorCode EventTooLarge EventsDropped MalformedEvent "
+                "NotAnEventStream RequestError RequestRefused RunFailed RunGone ServerTimeout "
+                "ServerUnreachable StreamTruncated TransportError"
+            ),
+            "dripline.events": (
+                "AddButton ChangeTheme End Error Event Start Status TextMessage Thinking ToolCall "
+                "ToolResult UiControl Usage"
+            ),
+            "dripline.http.backoff": "Backoff",
+            "dripline.http.event_source": "EventSource",
+            "dripline.recordings.recorder": "Recorder",
+            "dripline.recordings.recording": "BadRecording Recording",
+            "dripline.recordings.replay_server": "ReplayServer",
+            "dripline.sse": "EventDecoder ServerSentEvent",
+        },
+    )

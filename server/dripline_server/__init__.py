@@ -7,11 +7,6 @@ from typing import TYPE_CHECKING
 
 from dripline.lazy import lazy_names
 
-if TYPE_CHECKING:
-    from dripline_server.app import Server, create_app, serve
-    from dripline_server.settings import BadSetting, Settings
-    from dripline_server.tools.tool import BadTool, Tool, ToolError
-
 __all__ = [
     "BadSetting",
     "BadTool",
@@ -23,11 +18,16 @@ __all__ = [
     "serve",
 ]
 
-__getattr__ = lazy_names(
-    __name__,
-    {
-        "dripline_server.app": "Server create_app serve",
-        "dripline_server.settings": "BadSetting Settings",
-        "dripline_server.tools.tool": "BadTool Tool ToolError",
-    },
-)
+if TYPE_CHECKING:
+    from dripline_server.app import Server, create_app, serve
+    from dripline_server.settings import BadSetting, Settings
+    from dripline_server.tools.tool import BadTool, Tool, ToolError
+else:  # Seen by type checkers, it would let every name pass.
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "dripline_server.app": "Server create_app serve",
+            "dripline_server.settings": "BadSetting Settings",
+            "dripline_server.tools.tool": "BadTool Tool ToolError",
+        },
+    )

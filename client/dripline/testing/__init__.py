@@ -13,42 +13,6 @@ from typing import TYPE_CHECKING
 
 from dripline.lazy import lazy_names
 
-if TYPE_CHECKING:
-    from dripline.clock import Clock, SystemClock, VirtualClock
-    from dripline.recordings.recorder import Recorder
-    from dripline.recordings.recording import BadRecording, Recording
-    from dripline.recordings.replay import replay
-    from dripline.recordings.replay_server import ReplayServer
-    from dripline.recordings.splits import (
-        SplitPlan,
-        as_recorded,
-        cut_at,
-        every_byte,
-        fixed,
-        inside_characters,
-        plan_named,
-        seeded,
-        two_way_splits,
-        usual_splits,
-        whole,
-    )
-    from dripline.testing.assertions import assert_same_events
-    from dripline.testing.fake_ollama.models import demo_models
-    from dripline.testing.fake_ollama.received import Ending, Phase, ReceivedRequest
-    from dripline.testing.fake_ollama.request import ChatRequest, Message
-    from dripline.testing.fake_ollama.script import (
-        Fault,
-        FaultKind,
-        Pace,
-        Replay,
-        Reply,
-        Script,
-        ToolCall,
-        in_rounds,
-    )
-    from dripline.testing.fake_ollama.server import DEFAULT_PORT, FakeOllama
-    from dripline.testing.fake_ollama.wire import ModelDetails
-
 __all__ = [
     "DEFAULT_PORT",
     "BadRecording",
@@ -89,26 +53,62 @@ __all__ = [
     "whole",
 ]
 
-__getattr__ = lazy_names(
-    __name__,
-    {
-        "dripline.clock": "Clock SystemClock VirtualClock",
-        "dripline.recordings.recorder": "Recorder",
-        "dripline.recordings.recording": "BadRecording Recording",
-        "dripline.recordings.replay": "replay",
-        "dripline.recordings.replay_server": "ReplayServer",
-        "dripline.recordings.splits": (
-            "SplitPlan as_recorded cut_at every_byte fixed inside_characters plan_named "
-            "seeded two_way_splits usual_splits whole"
-        ),
-        "dripline.testing.assertions": "assert_same_events",
-        "dripline.testing.fake_ollama.models": "demo_models",
-        "dripline.testing.fake_ollama.received": "Ending Phase ReceivedRequest",
-        "dripline.testing.fake_ollama.request": "ChatRequest Message",
-        "dripline.testing.fake_ollama.script": (
-            "Fault FaultKind Pace Replay Reply Script ToolCall in_rounds"
-        ),
-        "dripline.testing.fake_ollama.server": "DEFAULT_PORT FakeOllama",
-        "dripline.testing.fake_ollama.wire": "ModelDetails",
-    },
-)
+if TYPE_CHECKING:
+    from dripline.clock import Clock, SystemClock, VirtualClock
+    from dripline.recordings.recorder import Recorder
+    from dripline.recordings.recording import BadRecording, Recording
+    from dripline.recordings.replay import replay
+    from dripline.recordings.replay_server import ReplayServer
+    from dripline.recordings.splits import (
+        SplitPlan,
+        as_recorded,
+        cut_at,
+        every_byte,
+        fixed,
+        inside_characters,
+        plan_named,
+        seeded,
+        two_way_splits,
+        usual_splits,
+        whole,
+    )
+    from dripline.testing.assertions import assert_same_events
+    from dripline.testing.fake_ollama.models import demo_models
+    from dripline.testing.fake_ollama.received import Ending, Phase, ReceivedRequest
+    from dripline.testing.fake_ollama.request import ChatRequest, Message
+    from dripline.testing.fake_ollama.script import (
+        Fault,
+        FaultKind,
+        Pace,
+        Replay,
+        Reply,
+        Script,
+        ToolCall,
+        in_rounds,
+    )
+    from dripline.testing.fake_ollama.server import DEFAULT_PORT, FakeOllama
+    from dripline.testing.fake_ollama.wire import ModelDetails
+else:  # Seen by type checkers, it would let every name pass.
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "dripline.clock": "Clock SystemClock VirtualClock",
+            "dripline.recordings.recorder": "Recorder",
+            "dripline.recordings.recording": "BadRecording Recording",
+            "dripline.recordings.replay": "replay",
+            "dripline.recordings.replay_server": "ReplayServer",
+            "dripline.recordings.splits": (
+                "SplitPlan as_recorded cut_at every_byte fixed inside_characters plan_named "
+                "seeded two_way_splits usual_splits whole"
+            ),
+            "dripline.testing.assertions": "assert_same_events",
+            "dripline.testing.fake_ollama.models": "demo_models",
+            "dripline.testing.fake_ollama.received": "Ending Phase ReceivedRequest",
+            "dripline.testing.fake_ollama.request": "ChatRequest Message",
+            "dripline.testing.fake_ollama.script": (
+                "Fault FaultKind Pace Replay Reply Script ToolCall in_rounds"
+            ),
+            "dripline.testing.fake_ollama.server": "DEFAULT_PORT FakeOllama",
+            "dripline.testing.fake_ollama.wire": "ModelDetails",
+        },
+    )

@@ -24,8 +24,8 @@ from dripline import (
     RunGone,
     Start,
     TextMessage,
-    chat_stream,
 )
+from dripline.chat import stream as chat_stream
 from dripline.testing import Ending, Fault, Pace, Phase, Script
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.scripted_server import Say, ScriptedServer, answer, frames, stream, texts

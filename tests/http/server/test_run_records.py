@@ -151,7 +151,7 @@ async def test_a_full_disk_disturbs_no_run(
             assert (await s.client.ask("Hi")).text == "".join(TOKENS)
         monkeypatch.undo()
         assert (await s.client.ask("Hi")).text == "".join(TOKENS)
-    [message] = [r.getMessage() for r in caplog.records if r.name.endswith("run_records")]
+    [message] = [r.getMessage() for r in caplog.records if r.name == "dripline_server.runs.records"]
     assert "is unfinished" in message
     assert "No space left" in message
     broken, sound = sorted(
