@@ -1,21 +1,23 @@
 /** The page: its parts are made here, and connected. */
 
-import { address, addressed } from "./address.js";
-import { App } from "./app.js";
-import { Composer } from "./composer.js";
-import { ConversationList } from "./conversation-list.js";
-import { part } from "./dom.js";
-import { Drawer } from "./drawer.js";
-import { exchange } from "./exchange.js";
-import { listenToKeys, showHelp } from "./keyboard.js";
-import { LookView } from "./look-view.js";
-import { MessagesView } from "./messages-view.js";
-import { announce, offerUndo, showNotice, showTrouble } from "./notices-view.js";
-import { PageLook } from "./page-look.js";
-import { Preferences } from "./preferences.js";
-import { ScrollView } from "./scroll-view.js";
-import { askForToken } from "./token-view.js";
-import { readModels, readService, TransportError } from "./transport.js";
+import { App } from "./chat/app.js";
+import { PageLook } from "./chat/page-look.js";
+import { RunStream } from "./net/run-stream.js";
+import { readModels, readService, TransportError } from "./net/transport.js";
+import { Chats } from "./store/chats.js";
+import { address, addressed } from "./view/address.js";
+import { Composer } from "./view/compose/composer.js";
+import { ConversationList } from "./view/conversation-list.js";
+import { part } from "./view/dom.js";
+import { Drawer } from "./view/drawer.js";
+import { importAndExport } from "./view/import-export.js";
+import { listenToKeys, showHelp } from "./view/keyboard.js";
+import { LookView } from "./view/look-view.js";
+import { MessagesView } from "./view/messages/messages-view.js";
+import { announce, offerUndo, showNotice, showTrouble } from "./view/notices-view.js";
+import { ScrollView } from "./view/scroll-view.js";
+import { SettingControls } from "./view/settings/controls.js";
+import { askForToken } from "./view/token-dialog.js";
 
 const app = new App(
   {
@@ -41,10 +43,14 @@ const app = new App(
   async () => {
     await known;
     return {
-      fields: preferences.requestFields(),
-      system: preferences.systemPrompt,
-      images: preferences.canSee,
+      fields: settings.requestFields(),
+      system: settings.systemPrompt,
+      images: settings.canSee,
     };
+  },
+  {
+    openChats: (handlers) => new Chats(handlers),
+    followRun: (run) => new RunStream(run),
   },
 );
 
@@ -73,7 +79,7 @@ const messages = new MessagesView(
     onSay: announce,
     ways: {
       settings: openSettings,
-      model: () => preferences.focusModel(),
+      model: () => settings.focusModel(),
       "new-chat": newChat,
       reload: () => location.reload(),
       token: askToken,
@@ -91,21 +97,21 @@ const lookView = new LookView({
   onMessage: ask,
   onUndoColor() {
     look.undoColor();
-    keepLook("The colour is undone.");
+    keepLook("Colour undone.");
   },
   onRemoveButton(label) {
     look.removeButton(label);
-    keepLook(`The button ${label} is gone.`);
+    keepLook(`Button ${label} removed.`);
   },
 });
-const preferences = new Preferences({
+const settings = new SettingControls({
   onLookAtModels: () => void readServer(),
   onOwnSystem: (text) => app.update({ system: text || null }),
   onModel: (blind) => composer.allowPictures(blind),
 });
 const drawer = new Drawer(
-  preferences.sidebarWanted,
-  (wanted) => (preferences.sidebarWanted = wanted),
+  settings.sidebarWanted,
+  (wanted) => (settings.sidebarWanted = wanted),
 );
 const list = new ConversationList({
   onNew: newChat,
@@ -113,7 +119,7 @@ const list = new ConversationList({
   onRename: (id, title) => app.rename(id, title),
   onDelete: (id) => void remove(id),
   onSearch: () => void showList(),
-  ...exchange(app, open),
+  ...importAndExport(app, open),
 });
 
 listenToKeys({
@@ -153,7 +159,7 @@ function askToken() {
 }
 
 function openSettings() {
-  preferences.open(app.conversation.system ?? "");
+  settings.open(app.conversation.system ?? "");
 }
 
 function newChat() {
@@ -171,28 +177,28 @@ function open(id) {
 
 /** @param {string} id */
 async function remove(id) {
-  const title = app.library.get(id)?.title ?? "";
+  const title = app.chats.get(id)?.title ?? "";
   const putBack = await app.remove(id);
-  offerUndo(`“${title}” is deleted.`, () => void putBack());
+  offerUndo(`“${title}” deleted.`, () => void putBack());
 }
 
 async function showList() {
   const { searched } = list;
-  const found = await app.library.search(searched);
+  const found = await app.chats.search(searched);
   if (searched === list.searched) {
     list.show(found, app.conversation.id, (id) => app.isAnswering(id));
   }
 }
 
 /**
- * @param {import("./events.js").UiControl} control
- * @param {import("./conversation.js").Conversation} conversation Where it was said.
+ * @param {import("./chat/events.js").UiControl} control
+ * @param {import("./chat/conversation.js").Conversation} conversation Where it was said.
  */
 function obey(control, conversation) {
   const changed = conversation.id === app.conversation.id ? look : PageLook.from(conversation.look);
   changed.add(control);
   lookView.show(look);
-  void app.library.update(conversation, { look: changed.toJSON() });
+  void app.chats.update(conversation, { look: changed.toJSON() });
 }
 
 /** @param {unknown} kept What is kept of the open conversation's look. */
@@ -216,7 +222,7 @@ async function readServer() {
   try {
     const [service, found] = await Promise.all([readService(), readModels()]);
     showNotice("demo", service.demo);
-    composer.allowPictures(preferences.showModels(found), service.maxBody);
+    composer.allowPictures(settings.showModels(found), service.maxBody);
     showTrouble(
       found.models.length > 0
         ? null

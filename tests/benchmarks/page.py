@@ -33,7 +33,7 @@ TEXT = (
 )
 
 PARSE_ANEW = """async ([text]) => {
-    const { parser } = await import("/static/markdown-library.js");
+    const { parser } = await import("/static/view/markdown/parser.js");
     const element = document.createElement("div");
     element.className = "text prose";
     document.querySelector("#log").append(element);

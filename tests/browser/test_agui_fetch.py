@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 WORDS = [f"{n}é " for n in range(60)]
 HEADERS = 2000  # of the preflight's answer, and of the stream's
 READ = """async ([url, abortAfter]) => {
-  const { createAguiFetch } = await import("/static/agui-fetch.js");
+  const { createAguiFetch } = await import("/static/net/agui-fetch.js");
   const abort = new AbortController();
   const response = await createAguiFetch({ firstWait: 1, longestWait: 5 })(url, {
     method: "POST",
@@ -47,7 +47,7 @@ async def test_cuts(browser: Browser) -> None:
         CuttingProxy(s.url) as proxy,
     ):
         page = await browser.new_page(bypass_csp=True)  # the other page has its own policy
-        await page.goto(f"{home.url}/static/palette.js")
+        await page.goto(f"{home.url}/static/view/palette.js")
         proxy.cuts.extend(Cut(HEADERS + 400 * n, "RST" if n % 2 else "FIN") for n in range(9))
         said = await page.evaluate(READ, [f"{proxy.url}/agui", "nothing"])
         assert len(proxy.done) >= 3
@@ -62,7 +62,7 @@ async def test_abort(browser: Browser) -> None:
     """It stops the model."""
     async with stack(Script(["a", "b"], fault=Fault.stall(at_token=1))) as s:
         page = await browser.new_page()
-        await page.goto(f"{s.url}/static/palette.js")
+        await page.goto(f"{s.url}/static/view/palette.js")
         assert await page.evaluate(READ, ["/agui", "CONTENT"]) == "AbortError"
         request = await s.ollama.wait_for_request()
         assert await request.wait_ended() is Ending.CLIENT_LEFT

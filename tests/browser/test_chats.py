@@ -125,7 +125,7 @@ async def test_export_and_import(opener: Opener) -> None:
     async with chat_server(Script([answer])) as (_, server):
         chat = await opener(server.url)
         await new_chat(chat, "Say: it")
-        await chat.answers.get_by_role("button", name="Answer anew").click()
+        await chat.answers.get_by_role("button", name="Regenerate").click()
         await expect(chat.answers.locator(".steps")).to_contain_text("2 / 2")
         await chat.wait_answered()
         one = (await export(chat, "This chat, JSON")).read_bytes()
@@ -191,10 +191,10 @@ async def test_a_bad_file_is_refused(opener: Opener) -> None:
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ("delete IDBFactory.prototype.open", "is not kept"),
+        ("delete IDBFactory.prototype.open", "can't be saved"),
         (
             "IDBFactory.prototype.open = () => { throw new DOMException('No.', 'SecurityError') }",
-            "is not kept: No.",
+            "can't be saved: No.",
         ),
     ],
     ids=["absent", "blocked"],
@@ -241,9 +241,9 @@ async def test_a_chat_deleted_while_it_is_answered_is_gone(opener: Opener) -> No
         await expect(chat.stop).to_be_hidden()
         left = await chat.page.evaluate(
             """async () => {
-                const { openStore } = await import("/static/store.js");
-                const store = await openStore(() => {});
-                return (await store.search("")).size + (await store.conversations()).length;
+                const { openDatabase } = await import("/static/store/database.js");
+                const database = await openDatabase(() => {});
+                return (await database.search("")).size + (await database.conversations()).length;
             }"""
         )
         assert left == 0

@@ -46,11 +46,14 @@ async def test_failure_of_ollama(opener: Opener, fault: Fault, kept: str, senten
 @pytest.mark.parametrize(
     ("events", "sentence"),
     [
-        ((TEXT,), "does not have this answer any more"),
-        ((TEXT, "{"), "not JSON"),
-        ((TEXT, "[]"), "not an object"),
-        ((TEXT, {"type": "text_message", "data": {"content": 5}}), "content should be string"),
-        ((TEXT, {"type": "end", "data": {"status": "bored"}}), "status should be one of"),
+        ((TEXT,), "no longer has this answer"),
+        ((TEXT, "{"), "It is not JSON"),
+        ((TEXT, "[]"), "event: should be an object"),
+        (
+            (TEXT, {"type": "text_message", "data": {"content": 5}}),
+            "data.content: should be",
+        ),
+        ((TEXT, {"type": "end", "data": {"status": "bored"}}), "data.status: should be one of"),
         ((TEXT, {"type": "end", "data": {"status": "failed", "usage": []}}), "usage"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -103,7 +106,7 @@ async def test_server_gone_and_back(opener: Opener) -> None:
             chat = await opener(relay.url)
         await chat.ask("Anybody?")
         await chat.wait_answered()
-        await expect(chat.problem).to_contain_text("server does not answer")
+        await expect(chat.problem).to_contain_text("server isn't responding")
         chat.expect_complaints("net::ERR_CONNECTION_REFUSED")
         async with relay:
             await chat.problem.get_by_role("button", name="Try again").click()

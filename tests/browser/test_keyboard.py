@@ -172,7 +172,7 @@ async def test_every_shortcut_is_tested(opener: Opener) -> None:
         chat = await opener(server.url)
         listed = await chat.page.evaluate(
             """async () => {
-                const { SHORTCUTS } = await import("/static/shortcuts.js");
+                const { SHORTCUTS } = await import("/static/view/shortcuts.js");
                 return SHORTCUTS.map(({ id }) => id);
             }"""
         )
@@ -185,7 +185,8 @@ async def test_keys_of_a_mac(opener: Opener) -> None:
         chat = await opener(server.url)
         found = await chat.page.evaluate(
             """async () => {
-                const { keyNames, SHORTCUTS, shortcutOf } = await import("/static/shortcuts.js");
+                const shortcuts = await import("/static/view/shortcuts.js");
+                const { keyNames, SHORTCUTS, shortcutOf } = shortcuts;
                 const up = { ctrlKey: false, metaKey: false, shiftKey: false, altKey: false };
                 const press = { ...up, key: "k" };
                 const search = SHORTCUTS.find(({ id }) => id === "search");

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Draws pieces as they come, and the whole text parsed at once.
 SETUP = """async () => {
-    const { GrowingMarkdown } = await import("/static/growing-markdown.js");
-    const { parser } = await import("/static/markdown-library.js");
-    const { parseBlocks } = await import("/static/markdown-tree.js");
-    const { redraw } = await import("/static/markdown-drawing.js");
+    const { GrowingMarkdown } = await import("/static/view/markdown/growing-markdown.js");
+    const { parser } = await import("/static/view/markdown/parser.js");
+    const { parseBlocks } = await import("/static/view/markdown/tree.js");
+    const { redraw } = await import("/static/view/markdown/drawing.js");
     window.parser = parser;
     window.Growing = class extends GrowingMarkdown {
         constructor(element) {

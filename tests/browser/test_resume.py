@@ -197,7 +197,7 @@ async def test_continue_after_the_server_was_started_again(opener: Opener) -> No
         async with relay:
             await chat.page.goto(relay_url + chat.page.url.removeprefix(relay_url))
             await chat.page.evaluate("dispatchEvent(new Event('online'))")
-            await expect(chat.problem).to_contain_text("does not have this answer any more")
+            await expect(chat.problem).to_contain_text("no longer has this answer")
             assert (await chat.stored())[1]["content"] == "word0 word1 "
             await chat.problem.get_by_role("button", name="Continue").click()
             await chat.wait_for(shows("word0 word1 and on"))

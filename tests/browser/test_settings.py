@@ -21,7 +21,7 @@ ENTERED = {
     "Repeat penalty": "1.2",
     "Seed": "-7",
     "Context length": "8192",
-    "Longest answer": "-1",
+    "Answer limit": "-1",
     "Stop at": "END\nUser:",
     "Keep in memory": "1h30m",
 }
@@ -77,12 +77,12 @@ async def test_options_are_sent_only_where_set(opener: Opener) -> None:
 
 
 WRONG = [
-    ("Temperature", "hot", "Temperature is a number from 0 to 5."),
+    ("Temperature", "hot", "Temperature must be a number from 0 to 5."),
     ("Temperature", "-1", "from 0 to 5"),
     ("Temperature", "0x1", "from 0 to 5"),
     ("Temperature", "Infinity", "from 0 to 5"),
     ("Top P", "1.5", "from 0 to 1"),
-    ("Top K", "4.5", "Top K is a whole number"),
+    ("Top K", "4.5", "Top K must be a whole number"),
     ("Seed", "99999999999", "from -2,147,483,648 to 2,147,483,647"),
     ("Context length", "0", "from 1 to"),
     ("Keep in memory", "a while", "a time such as 30s"),
@@ -100,7 +100,7 @@ async def test_wrong_values_are_told_as_they_are_typed(opener: Opener) -> None:
             await expect(field).to_have_attribute("aria-invalid", "false")
             await field.fill(text)
             await expect(field).to_have_attribute("aria-invalid", "true")
-            told = re.compile(rf"{re.escape(sentence)}.* Until then it is 1\.")
+            told = re.compile(rf"{re.escape(sentence)}.* Until then, 1 is used\.")
             await expect(field).to_have_accessible_description(told)
         await dialog.press("Escape")
         body = await request_of(chat, ollama, 1)
@@ -147,7 +147,7 @@ async def test_system_prompts(opener: Opener) -> None:
     async with chat_server(Script("Yes.")) as (ollama, server):
         chat = await opener(server.url)
         dialog = await open_settings(chat)
-        await dialog.get_by_label("For chats without their own").fill("Be brief.")
+        await dialog.get_by_label("For all other chats").fill("Be brief.")
         await dialog.press("Escape")
         first = await request_of(chat, ollama, 1)
         dialog = await open_settings(chat)
@@ -166,7 +166,7 @@ async def test_chats_can_be_kept_from_changing_the_page(opener: Opener) -> None:
     async with chat_server(Script("No.")) as (ollama, server):
         chat = await opener(server.url)
         dialog = await open_settings(chat)
-        await dialog.get_by_role("checkbox", name="Chats may change").uncheck()
+        await dialog.get_by_role("checkbox", name="Let chats change").uncheck()
         await dialog.press("Escape")
         await chat.ask("Change color to navy")
         await chat.wait_answered()

@@ -17,7 +17,7 @@ READABLE = 4.5  # WCAG 2.2, 1.4.3
 
 # In the browser: the contrast of each visible text with what is behind it.
 CONTRASTS = """async () => {
-    const { contrast } = await import("/static/palette.js");
+    const { contrast } = await import("/static/view/palette.js");
     const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
     const rgba = (color) => {
         canvas.clearRect(0, 0, 1, 1);
@@ -89,7 +89,7 @@ async def test_any_colour_gives_a_readable_palette(opener: Opener) -> None:
         chat = await opener(server.url)
         worst = await chat.page.evaluate(
             """async () => {
-                const { contrast, paletteOf } = await import("/static/palette.js");
+                const { contrast, paletteOf } = await import("/static/view/palette.js");
                 const rgb = (css) => css.match(/\\d+/g).map(Number);
                 let worst = Infinity;
                 for (let n = 0; n < 5832; n += 1) {

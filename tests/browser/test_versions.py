@@ -54,13 +54,13 @@ async def test_an_edited_question_is_answered_anew(opener: Opener) -> None:
         assert await said(chat) == ["uno", "No 3: uno"]
         assert body_of(ollama.chats[2])["messages"] == [{"role": "user", "content": "uno"}]
         await expect(first.locator(".steps")).to_contain_text("2 / 2")
-        await first.get_by_role("button", name="Version before").click()
+        await first.get_by_role("button", name="Previous version").click()
         await chat.wait_answered(2)
         assert await said(chat) == ["one", "No 1: one", "two", "No 2: two"]
         await chat.reload()
         await chat.wait_answered(2)
         await expect(chat.questions.first.locator(".steps")).to_contain_text("1 / 2")
-        await chat.questions.first.get_by_role("button", name="Version after").click()
+        await chat.questions.first.get_by_role("button", name="Next version").click()
         assert await said(chat) == ["uno", "No 3: uno"]
 
 
@@ -91,12 +91,12 @@ async def test_answer_anew_keeps_the_answer_before(opener: Opener) -> None:
         chat = await opener(server.url)
         await chat.ask("one")
         await chat.wait_answered()
-        await chat.answers.get_by_role("button", name="Answer anew").click()
+        await chat.answers.get_by_role("button", name="Regenerate").click()
         await chat.wait_text("No 2: one")
         await chat.wait_answered()
         await expect(chat.answers.locator(".steps")).to_contain_text("2 / 2")
         assert body_of(ollama.chats[1])["messages"] == [{"role": "user", "content": "one"}]
-        await chat.answers.get_by_role("button", name="Version before").click()
+        await chat.answers.get_by_role("button", name="Previous version").click()
         await chat.wait_text("No 1: one")
         await chat.answers.get_by_role("button", name="Edit").click()
         await chat.page.keyboard.press("Escape")
@@ -125,13 +125,13 @@ async def test_another_version_can_be_read_while_one_comes(opener: Opener) -> No
         await chat.ask("Count")
         clock.let_go(3)
         await chat.wait_answered()
-        await chat.answers.get_by_role("button", name="Answer anew").click()
+        await chat.answers.get_by_role("button", name="Regenerate").click()
         clock.let_go(1)
         await chat.wait_text("One")
-        await chat.answers.get_by_role("button", name="Version before").click()
+        await chat.answers.get_by_role("button", name="Previous version").click()
         await chat.wait_text("One two")
         await expect(chat.stop).to_be_hidden()
         clock.let_go(2)
-        await chat.answers.get_by_role("button", name="Version after").click()
+        await chat.answers.get_by_role("button", name="Next version").click()
         await chat.wait_answered()
         await chat.wait_text("One two")

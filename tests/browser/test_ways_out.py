@@ -18,13 +18,13 @@ async def test_every_code_has_a_way_out(opener: Opener) -> None:
     async with chat_server(Script("")) as (_, server):
         chat = await opener(server.url)
         ways = await chat.page.evaluate(
-            "async () => ({ ...(await import('/static/ways-out.js')).WAYS_OUT })"
+            "async () => ({ ...(await import('/static/view/ways-out.js')).WAYS_OUT })"
         )
         assert set(ErrorCode) - set(ways) == set()
         assert [code for code, way in ways.items() if not way["actions"]] == []
         found = await chat.page.evaluate(
             """async () => {
-                const { wayOut } = await import("/static/ways-out.js");
+                const { wayOut } = await import("/static/view/ways-out.js");
                 const code = "model_not_found";
                 return [
                     wayOut({ code, message: "", model: "qwen3:4b" }).command,
@@ -58,13 +58,13 @@ async def test_a_server_that_asks_for_its_token(opener: Opener) -> None:
     token = "correct horse battery staple"
     async with chat_server(Script("Welcome."), token=token) as (_, server):
         chat = await opener(server.url)
-        asks = chat.page.get_by_role("dialog", name="This server asks for its token")
+        asks = chat.page.get_by_role("dialog", name="This server needs a token")
         await expect(asks.get_by_label("Token")).to_be_focused()
         await chat.page.keyboard.press("Escape")
         await chat.problem.get_by_role("button", name="Enter the token").click()
         await asks.get_by_label("Token").fill("wrong horse battery staple")
         await chat.page.keyboard.press("Enter")
-        await expect(asks).to_contain_text("is not the right one")
+        await expect(asks).to_contain_text("is wrong, or no longer valid")
         await asks.get_by_label("Token").fill(token)
         await chat.page.keyboard.press("Enter")
         await expect(chat.model).to_be_enabled()

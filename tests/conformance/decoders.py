@@ -13,7 +13,7 @@ from tests.conformance.reference_decoder import Decoded
 from tests.support.programs import require_program
 
 HERE = Path(__file__).parent
-PAGE_DECODER = HERE.parents[1] / "static" / "sse.js"
+PAGE_DECODER = HERE.parents[1] / "static/net/sse.js"
 LIMIT = 16 * 1024 * 1024
 
 

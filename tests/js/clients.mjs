@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { HttpAgent } from "@ag-ui/client";
 import { AbstractChat, DefaultChatTransport } from "ai";
 
-import { createAguiFetch } from "../../static/agui-fetch.js";
+import { createAguiFetch } from "../../static/net/agui-fetch.js";
 
 const unhandled = [];
 process.on("unhandledRejection", (error) => unhandled.push(String(error)));

@@ -55,7 +55,7 @@ async def _bundle(block: Block, folder: Path, *options: str) -> Path:
     """Return the script that shows the page; whatever esbuild warns of is an error."""
     (folder / "page.jsx").write_text(block.text)
     (folder / "main.jsx").write_text(MAIN)
-    (folder / "agui-fetch.js").symlink_to(ROOT / "static/agui-fetch.js")
+    (folder / "agui-fetch.js").symlink_to(ROOT / "static/net/agui-fetch.js")
     packages = require_npm_packages("tests/js")
     code, _, err = await run(
         require_program("node"),

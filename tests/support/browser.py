@@ -146,8 +146,10 @@ class ChatPage:
 
     async def wait_text(self, text: str) -> None:
         """Wait until the last answer's text is exactly this."""
+        # An answer without text has no element for it.
+        place = self.text if text else self.answers.last.locator(".body")
         # Unlike `to_have_text`, for which all white space is the same.
-        await expect(self.text).to_have_js_property("textContent", text)
+        await expect(place).to_have_js_property("textContent", text)
 
     async def wait_answered(self, count: int = 1) -> None:
         """Wait until there are so many answers, and the last is over."""
@@ -158,10 +160,10 @@ class ChatPage:
         """The messages of the open chat, as the browser keeps them, in the order shown."""
         messages: list[dict[str, Any]] = await self.page.evaluate(
             """async () => {
-                const { openStore } = await import("/static/store.js");
-                const { Tree } = await import("/static/conversation.js");
-                const store = await openStore(() => {});
-                const { conversation, messages } = await store.read(location.hash.slice(1));
+                const { openDatabase } = await import("/static/store/database.js");
+                const { Tree } = await import("/static/chat/conversation.js");
+                const database = await openDatabase(() => {});
+                const { conversation, messages } = await database.read(location.hash.slice(1));
                 return new Tree(messages).path(conversation.leaf);
             }"""
         )
@@ -171,9 +173,9 @@ class ChatPage:
         """Load the page anew, once the browser has kept what was said: a reload may come sooner."""
         await self.page.evaluate(
             """async () => {
-                const { openStore } = await import("/static/store.js");
-                const store = await openStore(() => {});
-                await store.removeMessage(""); // begins once all before it is kept
+                const { openDatabase } = await import("/static/store/database.js");
+                const database = await openDatabase(() => {});
+                await database.removeMessage(""); // begins once all before it is kept
             }"""
         )
         await self.page.reload()

@@ -14,7 +14,7 @@ from tests.support.programs import ROOT, require_npm_packages, require_program
 
 Json = dict[str, Any]
 
-# For `static/agui-fetch.js`: no test waits.
+# For `static/net/agui-fetch.js`: no test waits.
 AT_ONCE = {"firstWait": 1, "longestWait": 5}
 
 
@@ -62,7 +62,7 @@ class NpmClients:
         return ChatOutcome(await self._do("chat", api=f"{url}/api/chat", **asked))
 
     async def fetched(self, url: str, body: Json, **parameters: Any) -> Fetched:
-        """Have `static/agui-fetch.js` post this body; `resuming` is what it is made with."""
+        """Have `static/net/agui-fetch.js` post this body; `resuming` is what it is made with."""
         said = await self._do("fetched", url=url, body=body, **{"resuming": AT_ONCE, **parameters})
         pieces = [base64.b64decode(piece) for piece in said["pieces"]]
         return Fetched(pieces, said["error"] or "", said.get("runId") or "", said["unhandled"])
@@ -99,7 +99,7 @@ class NpmClients:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What `static/agui-fetch.js` handed on.
+    """What `static/net/agui-fetch.js` handed on.
 
     Attributes:
         pieces: The body's bytes.

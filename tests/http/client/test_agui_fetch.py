@@ -1,4 +1,4 @@
-"""`static/agui-fetch.js`: one unbroken stream over connections that drop, or an error."""
+"""`static/net/agui-fetch.js`: one unbroken stream over connections that drop, or an error."""
 
 from __future__ import annotations
 

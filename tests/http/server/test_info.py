@@ -89,7 +89,7 @@ async def test_the_root_is_a_page_for_browsers_and_json_for_programs() -> None:
         assert service["status"] == "running"
         assert service["demo"] == ""
         assert service["max_body"] == Settings().max_body
-        script = await s.http.get(f"{s.url}/static/sse.js")
+        script = await s.http.get(f"{s.url}/static/net/sse.js")
         assert script.status == 200
         assert "javascript" in script.content_type
         assert script.headers["X-Content-Type-Options"] == "nosniff"

@@ -60,12 +60,15 @@ def test_the_wheel_has_no_other_top_level_name(wheel: Path) -> None:
         "dripline/py.typed",
         "dripline_server/py.typed",
         "dripline_server/static/index.html",
-        "dripline_server/static/style.css",
-        "dripline_server/static/sse.js",
+        "dripline_server/static/style/page.css",
+        "dripline_server/static/net/sse.js",
     } <= set(names)
-    page = {path.name for path in (ROOT / "static").iterdir() if path.suffix in PAGE_SUFFIXES}
+    files = {path.relative_to(ROOT / "static") for path in (ROOT / "static").rglob("*.*")}
+    page = {
+        path for path in files if path.suffix in PAGE_SUFFIXES and path.parts[0] != "node_modules"
+    }
     own = [name for name in names if "/static/" in name and "/node_modules/" not in name]
-    assert {name.rpartition("/")[2] for name in own} == page
+    assert {Path(name.partition("/static/")[2]) for name in own} == page
 
 
 def test_the_wheel_has_the_pages_libraries_and_their_licences(wheel: Path) -> None:
@@ -123,7 +126,7 @@ async def test_the_wheel_works_alone(wheel: Path, tmp_path: Path) -> None:
         async with aiohttp.ClientSession() as http:
             page = await (await http.get(url, headers={"Accept": "text/html"})).text()
             assert "<title>dripline" in page
-            assert (await http.get(f"{url}/static/style.css")).status == 200
+            assert (await http.get(f"{url}/static/style/page.css")).status == 200
             response = await http.post(f"{url}/chat", json={"messages": user("Hi")})
             assert '"status":"completed"' in await response.text()
     finally:

@@ -1,0 +1,147 @@
+/** Requests to the server. */
+
+import { CodedError } from "../chat/coded-error.js";
+import { BadJson, checkList, checkObject } from "../chat/json-check.js";
+import { canChat } from "../chat/models.js";
+import { keptToken } from "../store/token.js";
+
+/** @typedef {import("../chat/models.js").Model} Model */
+
+const NO_SERVER =
+  "The dripline server isn't responding. Check that it is running (`dripline-server` starts it) and" +
+  " that the network is up, then try again.";
+const NOT_DRIPLINE =
+  "Whatever answers at this address is not dripline's server, or is another version. Restart dripline" +
+  " and reload the page.";
+
+/** @type {import("../chat/json-check.js").Shape} */
+const MODEL_FIELDS = {
+  name: "string",
+  size: "number?",
+  family: "string?",
+  capabilities: "list?",
+  loaded: "boolean?",
+};
+
+/** Something between the page and the server went wrong; the message tells a person what to do. */
+export class TransportError extends CodedError {
+  /** HTTP's; 0 where none came. */
+  status;
+
+  /**
+   * @param {string} code
+   * @param {string} message
+   * @param {{status?: number, cause?: unknown}} [details]
+   */
+  constructor(code, message, { status = 0, cause } = {}) {
+    super(code, message, { cause });
+    this.status = status;
+  }
+
+  /** Whether the same can go well later: nobody answered, or whoever did was busy, or a proxy. */
+  get passes() {
+    return this.code === "server_away" || this.status === 429 || this.status >= 500;
+  }
+}
+
+/** @param {unknown} [cause] */
+export function notDripline(cause) {
+  return new TransportError("not_dripline", NOT_DRIPLINE, { cause });
+}
+
+/**
+ * Return what the server says of itself: why the built-in fake stands in for Ollama, as a sentence, or
+ * "" where it does not; and the largest body it takes, in bytes.
+ *
+ * @returns {Promise<{demo: string, maxBody: number}>}
+ */
+export async function readService() {
+  const { demo, max_body: maxBody } = await getJson("/", { demo: "string?", max_body: "number?" });
+  return { demo: /** @type {string?} */ (demo) ?? "", maxBody: /** @type {number?} */ (maxBody) ?? Infinity };
+}
+
+/**
+ * Return the models that can chat, and which of them the server takes by default ("": none).
+ *
+ * @returns {Promise<{models: Model[], default: string}>}
+ */
+export async function readModels() {
+  const found = await getJson("/models", { models: "list", default: "string" });
+  const models = /** @type {unknown[]} */ (found.models).map((model) => readModel(model));
+  return { models: models.filter(canChat), default: String(found.default) };
+}
+
+/**
+ * @param {unknown} model
+ * @returns {Model}
+ * @throws {TransportError}
+ */
+function readModel(model) {
+  try {
+    const fields = checkObject(model, "models", MODEL_FIELDS);
+    checkList(fields.capabilities ?? [], "models.capabilities");
+    return /** @type {Model} */ ({ size: 0, loaded: false, ...fields, capabilities: fields.capabilities ?? [] });
+  } catch (error) {
+    throw error instanceof BadJson ? notDripline(error) : error;
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {import("../chat/json-check.js").Shape} shape
+ * @returns {Promise<Record<string, unknown>>}
+ */
+async function getJson(path, shape) {
+  const response = await request(path, {
+    headers: { Accept: "application/json" },
+    // "/" is the page as well; the one must not come out of the cache for the other.
+    cache: "no-store",
+  });
+  try {
+    return checkObject(await response.json(), "", shape);
+  } catch (error) {
+    throw notDripline(error);
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit & {headers?: Record<string, string>}} options
+ * @throws {TransportError} There is no server, or it refuses.
+ */
+export async function request(path, options) {
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers: { ...options.headers, ...credentials() } });
+  } catch (error) {
+    throw new TransportError("server_away", NO_SERVER, { cause: error });
+  }
+  if (!response.ok) {
+    throw await refusal(response);
+  }
+  return response;
+}
+
+/** @returns {Record<string, string>} */
+function credentials() {
+  const token = keptToken();
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+/**
+ * Return what an error status means, with the server's own words where it has some.
+ *
+ * @param {Response} response
+ */
+async function refusal(response) {
+  const { status } = response;
+  const body = await response.json().catch(() => null);
+  const { code, message } = Object(body?.error);
+  return typeof message === "string" && message
+    ? new TransportError(String(code), `${message} (HTTP ${status})`, { status })
+    : new TransportError(
+        "not_dripline",
+        `The server answered HTTP ${status} and did not say why. Its log may say more.`,
+        { status },
+      );
+}

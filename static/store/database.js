@@ -1,0 +1,275 @@
+/**
+ * Conversations in the browser's database (IndexedDB).
+ *
+ * Each message is a record of its own, so that an answer that grows is the only thing written again.
+ * Pictures are apart: whoever searches texts need not read megabytes of them.
+ */
+
+import { isFurther } from "../chat/message.js";
+
+/**
+ * @typedef {import("../chat/conversation.js").Conversation} Conversation
+ * @typedef {import("../chat/message.js").Message} Message
+ * @typedef {import("../chat/conversation.js").Whole} Whole
+ */
+
+const NAME = "dripline";
+const STORES = ["conversations", "messages", "images"];
+
+/**
+ * The steps from each version of the database to the next; a step that was released never changes.
+ *
+ * @type {((database: IDBDatabase, transaction: IDBTransaction) => void)[]}
+ */
+const STEPS = [
+  (database) => {
+    database.createObjectStore("conversations", { keyPath: "id" });
+    for (const name of ["messages", "images"]) {
+      const store = database.createObjectStore(name, { keyPath: "id" });
+      store.createIndex("conversation", "conversation");
+    }
+  },
+  (_, transaction) => transaction.objectStore("messages").createIndex("status", "status"),
+];
+
+/** The browser does not keep what it should; the message is a sentence. */
+export class StoreError extends Error {}
+
+/**
+ * Open the database.
+ *
+ * @param {() => void} onReplaced Called when a newer page has taken the database over; nothing can be
+ *   kept any more.
+ * @returns {Promise<Database>}
+ * @throws {StoreError} It cannot be opened.
+ */
+export function openDatabase(onReplaced) {
+  return new Promise((resolve, reject) => {
+    /** @param {unknown} cause */
+    const refuse = (cause) => reject(new StoreError(reasonOf(cause), { cause }));
+    try {
+      const opening = indexedDB.open(NAME, STEPS.length);
+      opening.onupgradeneeded = ({ oldVersion }) => {
+        for (const step of STEPS.slice(oldVersion)) {
+          step(opening.result, /** @type {IDBTransaction} */ (opening.transaction));
+        }
+      };
+      opening.onerror = () => refuse(opening.error);
+      opening.onblocked = () => refuse("another tab has an older version of this page open; close it");
+      opening.onsuccess = () => {
+        const database = opening.result;
+        database.onversionchange = () => {
+          database.close();
+          onReplaced();
+        };
+        resolve(new Database(database));
+      };
+    } catch (error) {
+      refuse(error); // there is none, or it is not allowed
+    }
+  });
+}
+
+/** The database, once it is open. Each method throws `StoreError` where the browser does not do it. */
+export class Database {
+  #database;
+
+  /** @param {IDBDatabase} database */
+  constructor(database) {
+    this.#database = database;
+  }
+
+  /** @returns {Promise<Conversation[]>} */
+  async conversations() {
+    return this.#do("readonly", ({ conversations }) => conversations.getAll());
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Whole | null>} Null where it is not kept, or not any more.
+   */
+  async read(id) {
+    /** @type {Conversation | undefined} */
+    let conversation;
+    /** @type {Message[]} */
+    let messages = [];
+    /** @type {{id: string, images: string[]}[]} */
+    let pictures = [];
+    await this.#do("readonly", (stores) => {
+      listen(stores.conversations.get(id), (found) => (conversation = found));
+      listen(stores.messages.index("conversation").getAll(id), (found) => (messages = found));
+      return listen(stores.images.index("conversation").getAll(id), (found) => (pictures = found));
+    });
+    const images = new Map(pictures.map((picture) => [picture.id, picture.images]));
+    const whole = messages.map((message) => ({ ...message, images: images.get(message.id) ?? [] }));
+    return conversation ? { conversation, messages: whole } : null;
+  }
+
+  /**
+   * Return one message, or undefined where it is not kept.
+   *
+   * @param {string} id
+   * @returns {Promise<Message | undefined>}
+   */
+  async message(id) {
+    /** @type {Message | undefined} */
+    let message;
+    /** @type {{images: string[]} | undefined} */
+    let pictures;
+    await this.#do("readonly", ({ messages, images }) => {
+      listen(images.get(id), (found) => (pictures = found));
+      return listen(messages.get(id), (found) => (message = found));
+    });
+    return message && { ...message, images: pictures?.images ?? [] };
+  }
+
+  /**
+   * Return the conversations in which answers were coming when they were last kept.
+   *
+   * @returns {Promise<string[]>} Their ids; one may be there more than once.
+   */
+  async running() {
+    const messages = await this.#do("readonly", (stores) =>
+      stores.messages.index("status").getAll("running"),
+    );
+    return messages.map(({ conversation }) => conversation);
+  }
+
+  /**
+   * Keep changes of a conversation: fields that are not among them stay as another tab has set them.
+   *
+   * @param {Conversation} conversation What to keep where it is not kept yet.
+   * @param {Partial<Conversation>} changes
+   */
+  async update(conversation, changes) {
+    await this.#do("readwrite", ({ conversations }) =>
+      listen(conversations.get(conversation.id), (kept) => {
+        conversations.put({ ...(kept ?? conversation), ...changes });
+      }),
+    );
+  }
+
+  /**
+   * Keep a message, unless what is kept of it has come further.
+   *
+   * @param {Message} message
+   */
+  async put(message) {
+    const { images, ...record } = message;
+    await this.#do("readwrite", (stores) => {
+      if (images.length > 0) {
+        const { id, conversation } = message;
+        stores.images.put({ id, conversation, images });
+      }
+      return listen(stores.messages.get(message.id), (kept) => {
+        if (!kept || isFurther(message, kept)) {
+          stores.messages.put(record);
+        }
+      });
+    });
+  }
+
+  /** @param {string} id A message's. */
+  async removeMessage(id) {
+    await this.#do("readwrite", ({ messages, images }) => {
+      images.delete(id);
+      return messages.delete(id);
+    });
+  }
+
+  /** @param {Whole} whole */
+  async write({ conversation, messages }) {
+    await this.#do("readwrite", (stores) => {
+      for (const { images, ...record } of messages) {
+        stores.messages.put(record);
+        if (images.length > 0) {
+          stores.images.put({ id: record.id, conversation: record.conversation, images });
+        }
+      }
+      return stores.conversations.put(conversation);
+    });
+  }
+
+  /** @param {string} id A conversation's. */
+  async remove(id) {
+    await this.#do("readwrite", ({ conversations, messages, images }) => {
+      for (const store of [messages, images]) {
+        listen(store.index("conversation").getAllKeys(id), (keys) => keys.forEach((key) => store.delete(key)));
+      }
+      return conversations.delete(id);
+    });
+  }
+
+  /**
+   * Return which conversations have a message with a text in it, in small or capital letters.
+   *
+   * @param {string} text
+   * @returns {Promise<Set<string>>} Their ids.
+   */
+  async search(text) {
+    const wanted = text.toLowerCase();
+    /** @type {Set<string>} */
+    const found = new Set();
+    await this.#do("readonly", ({ messages }) =>
+      listen(messages.openCursor(), function next(cursor) {
+        if (cursor) {
+          const { conversation, content } = cursor.value;
+          if (!found.has(conversation) && content.toLowerCase().includes(wanted)) {
+            found.add(conversation);
+          }
+          cursor.continue();
+        }
+      }),
+    );
+    return found;
+  }
+
+  /**
+   * Do something in one transaction, and wait until it is kept.
+   *
+   * @template T
+   * @param {IDBTransactionMode} mode
+   * @param {(stores: Record<string, IDBObjectStore>) => IDBRequest<T>} work
+   * @returns {Promise<T>}
+   */
+  #do(mode, work) {
+    return new Promise((resolve, reject) => {
+      /** @param {unknown} cause */
+      const refuse = (cause) => reject(new StoreError(reasonOf(cause), { cause }));
+      try {
+        const transaction = this.#database.transaction(STORES, mode);
+        const stores = STORES.map((name) => [name, transaction.objectStore(name)]);
+        const request = work(Object.fromEntries(stores));
+        transaction.oncomplete = () => resolve(request.result);
+        transaction.onabort = () => refuse(transaction.error ?? request.error);
+      } catch (error) {
+        refuse(error);
+      }
+    });
+  }
+}
+
+/**
+ * @template T
+ * @param {IDBRequest<T>} request
+ * @param {(result: T) => void} onSuccess
+ */
+function listen(request, onSuccess) {
+  request.addEventListener("success", () => onSuccess(request.result));
+  return request;
+}
+
+/** @param {unknown} cause */
+function reasonOf(cause) {
+  if (typeof cause === "string") {
+    return cause;
+  }
+  const { name = "", message = "" } = Object(cause);
+  if (name === "QuotaExceededError") {
+    return "the browser's storage is full; delete or export old chats to make room";
+  }
+  if (name === "VersionError") {
+    return "a newer version of this page has been used here; reload the page";
+  }
+  return message || "the browser does not allow it";
+}

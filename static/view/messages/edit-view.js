@@ -1,0 +1,45 @@
+/** Draws a message while it is put in other words. */
+
+import { fromTemplate, part } from "../dom.js";
+
+/**
+ * Return a form to change a text in; it has the focus once `start` is called.
+ *
+ * @param {object} edit
+ * @param {string} edit.text
+ * @param {string} edit.done What the button says: "Send" or "Save".
+ * @param {(text: string) => void} edit.onDone
+ * @param {() => void} edit.onCancel
+ * @returns {{element: HTMLElement, start: () => void}}
+ */
+export function editForm({ text, done, onDone, onCancel }) {
+  const form = fromTemplate("edit-template");
+  const field = /** @type {HTMLTextAreaElement} */ (part(form, "textarea"));
+  field.value = text;
+  part(form, ".main").textContent = done;
+  const finish = () => (field.value.trim() && field.value !== text ? onDone(field.value) : onCancel());
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    finish();
+  });
+  form.addEventListener("keydown", (event) => {
+    if (event.isComposing) {
+      return;
+    }
+    if (event.key === "Escape") {
+      event.preventDefault(); // it would stop the answer as well
+      onCancel();
+    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      finish();
+    }
+  });
+  part(form, ".cancel").addEventListener("click", onCancel);
+  return {
+    element: form,
+    start() {
+      field.focus();
+      field.setSelectionRange(text.length, text.length);
+    },
+  };
+}
