@@ -52,8 +52,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from dripline.answer import Answer
+    from dripline.chat.chat_stream import ChatStream
     from dripline.chat.client import ChatClient, ModelInfo
-    from dripline.chat.stream import ChatStream
     from dripline.chat.structured import FormatMismatch
     from dripline.errors import (
         DriplineError,
@@ -98,7 +98,7 @@ else:  # Seen by type checkers, it would let every name pass.
         {
             "dripline.answer": "Answer",
             "dripline.chat.client": "ChatClient ModelInfo",
-            "dripline.chat.stream": "ChatStream",
+            "dripline.chat.chat_stream": "ChatStream",
             "dripline.chat.structured": "FormatMismatch",
             "dripline.errors": (
                 "DriplineError ErrorCode EventTooLarge EventsDropped MalformedEvent "

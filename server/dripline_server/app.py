@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from dripline.testing import FakeOllama
+from dripline.tool import ToolFunction
 from dripline_server.access import add_access
 from dripline_server.access_log import AccessLog, access_logger
 from dripline_server.event_stream import Pulse
@@ -24,8 +25,8 @@ from dripline_server.runs.registry import RunRegistry
 from dripline_server.settings import BadSetting, Settings
 from dripline_server.state import STATE, State
 from dripline_server.tools.runner import ToolRunner
-from dripline_server.tools.tool import BadTool, Tool, ToolFunction, as_tools, load_tools
-from dripline_server.upstream.errors import UpstreamError
+from dripline_server.tools.server_tools import BadTool, Tool, as_tools, load_tools
+from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Ollama
 
 # Seconds that readers have for the last events once every run has ended.
@@ -42,7 +43,7 @@ def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) ->
     Args:
         settings: What it is told.
         tools: Functions that models may call, beside those of `settings.tools`; see
-            `dripline_server.tools.tool`.
+            `dripline_server.tools.server_tools`.
 
     Raises:
         BadTool: A function cannot be a tool.

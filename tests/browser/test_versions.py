@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from dripline.testing import ChatRequest, Fault, Pace, Script
+from dripline.testing import Fault, Pace, ReceivedChat, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import ChatPage, body_of, chat_server
 from tests.support.gated_clock import GatedClock
@@ -19,7 +19,7 @@ def echo() -> Script:
     """A model that counts its answers, and repeats the question."""
     count = 0
 
-    def answer(request: ChatRequest) -> str:
+    def answer(request: ReceivedChat) -> str:
         nonlocal count
         count += 1
         return f"No {count}: {request.messages[-1].content}"

@@ -15,6 +15,7 @@ from dripline import EventDecoder
 from dripline.events import End, Error, from_json
 from dripline.recordings.splits import seeded
 from dripline.testing import (
+    Call,
     Ending,
     Fault,
     FaultKind,
@@ -22,7 +23,6 @@ from dripline.testing import (
     ReceivedRequest,
     Reply,
     Script,
-    ToolCall,
     in_rounds,
 )
 from tests.support.stack import Stack
@@ -30,8 +30,8 @@ from tests.support.stack import Stack
 STORY = ["word ", "Grüße ", "👩‍👩‍👧‍👦 ", "\x85"] * 10
 TOOLS = ["completion", "tools"]
 CALLS = [
-    Reply(["Let ", "me ", "see. "], tool_calls=[ToolCall("look_up", {"word": "grüße"})]),
-    Reply("", tool_calls=[ToolCall("wait", {"seconds": 0.01}), ToolCall("nothing")]),
+    Reply(["Let ", "me ", "see. "], tool_calls=[Call("look_up", {"word": "grüße"})]),
+    Reply("", tool_calls=[Call("wait", {"seconds": 0.01}), Call("nothing")]),
     Reply(STORY),
 ]
 FAST = Pace(tokens_per_second=4000)

@@ -21,9 +21,9 @@ import aiohttp
 
 from dripline.http.response_body import Body, BodyBroken
 from dripline.recordings.recorder import Recorder
-from dripline.recordings.recording import Ending, Piece, Recording, Request, Response
+from dripline.recordings.recording import ExchangeEnding, Piece, Recording, Request, Response
 from dripline.recordings.splits import inside_characters
-from dripline.testing import FakeOllama, Fault, Pace, Reply, Script, ToolCall
+from dripline.testing import Call, FakeOllama, Fault, Pace, Reply, Script
 from dripline_server.app import serve
 from dripline_server.settings import Settings
 
@@ -47,7 +47,7 @@ SCRIPTS = [
 TOKENS = ["The", " sky", " is", " blue", "."]
 PACE = Pace(cold_load=0.05, first_token=0.1, tokens_per_second=50, jitter=0.3, seed=1)
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
-WEATHER = ToolCall("get_weather", {"city": "Zürich"})
+WEATHER = Call("get_weather", {"city": "Zürich"})
 
 SCRIPTED: dict[str, tuple[str, Script, Mapping[str, Any]]] = {
     "plain": ("A plain answer.", Script(TOKENS, PACE), {}),
@@ -83,7 +83,10 @@ SCRIPTED: dict[str, tuple[str, Script, Mapping[str, Any]]] = {
 
 
 def sse(
-    about: str, pieces: Iterable[bytes], ending: Ending = Ending.EOF, status: int = 200
+    about: str,
+    pieces: Iterable[bytes],
+    ending: ExchangeEnding = ExchangeEnding.EOF,
+    status: int = 200,
 ) -> Recording:
     """A stream written by hand: a piece each tenth of a second."""
     timed = tuple(Piece(round(0.1 * n, 6), data) for n, data in zip(count(1), pieces, strict=False))
@@ -134,11 +137,13 @@ BY_HAND = {
     "invalid": sse(
         "Bytes that are not UTF-8, and a stream that ends inside an event.",
         [b"data: a\xff\xc3(\xed\xa0\x80b\n\ndata: never", b" dispatched"],
-        Ending.CUT,
+        ExchangeEnding.CUT,
     ),
     "openai": sse("Chat completion chunks as OpenAI documents them, with [DONE].", OPENAI),
     "anthropic": sse("Messages as Anthropic documents them, with named events.", ANTHROPIC),
-    "nothing": sse("A heartbeat comment and then a time-out.", [b": ping\n"], Ending.TIMEOUT),
+    "nothing": sse(
+        "A heartbeat comment and then a time-out.", [b": ping\n"], ExchangeEnding.TIMEOUT
+    ),
 }
 
 

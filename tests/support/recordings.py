@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from hypothesis import strategies as st
 
-from dripline.recordings.recording import Ending, Piece, Recording, Request, Response
+from dripline.recordings.recording import ExchangeEnding, Piece, Recording, Request, Response
 
 NAMES = st.sampled_from(["Accept", "X-Run-Id", "content-type", "x-1", "Location"])
 VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"), max_size=9)
@@ -36,14 +36,14 @@ def recordings(draw: st.DrawFn) -> Recording:
     response = draw(st.builds(Response, st.integers(200, 599), HEADERS, st.just(at)) | st.none())
     ended = rest.pop()
     pieces = tuple(Piece(time, draw(DATA)) for time in rest) if response else ()
-    ending = draw(st.sampled_from(Ending))
+    ending = draw(st.sampled_from(ExchangeEnding))
     return Recording(
         request=draw(REQUESTS),
         response=response,
         pieces=pieces,
         ending=ending,
         started=started,
-        ended=None if ending is Ending.UNFINISHED else ended,
+        ended=None if ending is ExchangeEnding.UNFINISHED else ended,
         about=draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=9)),
         by_hand=draw(st.booleans()),
         date=draw(st.sampled_from(["", "2026-01-02T03:04:05Z"])),
@@ -53,7 +53,7 @@ def recordings(draw: st.DrawFn) -> Recording:
 def recording_of(
     pieces: Iterable[bytes],
     *,
-    ending: Ending = Ending.EOF,
+    ending: ExchangeEnding = ExchangeEnding.EOF,
     content_type: str = "text/event-stream",
     gap: float = 1.0,
 ) -> Recording:
@@ -64,5 +64,5 @@ def recording_of(
         response=Response(200, (("Content-Type", content_type),), gap / 2),
         pieces=timed,
         ending=ending,
-        ended=None if ending is Ending.UNFINISHED else ended,
+        ended=None if ending is ExchangeEnding.UNFINISHED else ended,
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dripline import Backoff, ChatStream, Event
-from dripline.testing import Reply, Script
-from dripline.testing import ToolCall as FakeToolCall
+from dripline.testing import Call, Reply, Script
 
 AT_ONCE = Backoff(first=0, attempts=1000)
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {}}}
@@ -12,7 +11,7 @@ SHORT = Script(
     Reply(
         ["Grüezi ", "👩‍👩‍👧", "\r\n"],
         thinking=["Hm\u2028"],
-        tool_calls=[FakeToolCall("weather", {"city": "Zürich"}, id="call_1")],
+        tool_calls=[Call("weather", {"city": "Zürich"}, id="call_1")],
     )
 )
 WORDS = [f"{word}{n} " for n in range(100) for word in ("naïve", "здравствуйте", "你好", "🇨🇭")]

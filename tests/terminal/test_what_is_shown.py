@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dripline.testing import Fault, Pace, Reply, Script, ToolCall, in_rounds
+from dripline.testing import Call, Fault, Pace, Reply, Script, in_rounds
 from tests.support.gated_clock import GatedClock
 from tests.support.stack import stack
 from tests.support.terminal_chat import asked, chat
@@ -59,7 +59,7 @@ def population(city: str) -> int:
 
 async def test_tools_are_seen_at_work() -> None:
     """Each call, and what it gave or how it failed, between the texts."""
-    call, wrong = (ToolCall("population", {"city": city}) for city in ("Zurich", "Atlantis"))
+    call, wrong = (Call("population", {"city": city}) for city in ("Zurich", "Atlantis"))
     script = in_rounds(
         Reply("Let me see.", tool_calls=[call]),
         Reply("", tool_calls=[wrong]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter, defaultdict
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
@@ -26,13 +27,14 @@ APART = {
     "dripline_server.run_log": HTTP,
 }
 
+SETTINGS = (".settings", ".client_settings", ".environment")
 COMMANDS = ("cli", ".cli.main", ".cli.recording_commands")
 
 # Only modules whose names end so use these names.
 ONLY = {
-    "os.environ": (".settings", ".environment"),
-    "os.environb": (".settings", ".environment"),
-    "os.getenv": (".settings", ".environment"),
+    "os.environ": SETTINGS,
+    "os.environb": SETTINGS,
+    "os.getenv": SETTINGS,
     "print": COMMANDS,
     "sys.stdout": (*COMMANDS, ".terminal.plain_output", ".terminal.clipboard"),
     "sys.stderr": (*COMMANDS, ".terminal.plain_output"),
@@ -161,6 +163,44 @@ def test_a_folder_can_be_read(folder: str) -> None:
         files = [file for file in inner.iterdir() if file.suffix in CODE]
         if "node_modules" not in inner.parts:
             assert len(files) <= MOST_FILES, f"{inner.relative_to(ROOT)}: {len(files)} files"
+
+
+# Modules of one name, and why.
+NAMESAKES = {
+    "cli": "each package's command",
+    "agui": "the dialect, and the endpoint that speaks it",
+    "ui_message": "the dialect, and the endpoint that speaks it",
+    "chat": "the library's chats, and the endpoint that starts one",
+    "runs": "the server's runs, and the endpoints that lead to one",
+}
+TYPE_NAME = re.compile(r"[A-Z]\w*[a-z]\w*")
+
+
+def test_one_name_for_one_module() -> None:
+    """Whoever is told of a module finds one of that name."""
+    named = Counter(name.rsplit(".", 1)[-1] for name in modules())
+    assert {name for name, count in named.items() if count > 1} - {"__main__"} == {*NAMESAKES}
+
+
+def test_one_name_for_one_class() -> None:
+    """A name stands for one class, or for one type, in both packages together."""
+    homes = defaultdict(list)
+    for module, tree in modules().items():
+        for name in filter(TYPE_NAME.fullmatch, filter(None, map(defined, tree.body))):
+            homes[name].append(module)
+    assert {name: home for name, home in homes.items() if len(home) > 1} == {}
+
+
+def defined(node: ast.stmt) -> str | None:
+    """Return the name of the class or of the type that a statement defines, if it does."""
+    match node:
+        case (
+            ast.ClassDef(name)
+            | ast.Assign([ast.Name(name)])
+            | ast.AnnAssign(ast.Name(name), ast.Name("TypeAlias"))
+        ):
+            return name
+    return None
 
 
 IMPORT = re.compile(r"^\s*(?:from|import)\s+(dripline[\w.]*)", re.MULTILINE)

@@ -11,14 +11,14 @@ import aiohttp
 import orjson
 
 from dripline.answer import Answer
-from dripline.chat.stream import ChatStream, OnLeave, position_after, run_path
+from dripline.chat.chat_stream import ChatStream, OnLeave, position_after, run_path
 from dripline.chat.structured import M, check_schema, model_of, value_of
 from dripline.chat.tool_rounds import DEFAULT_TOOL_ROUNDS, ToolChatStream
 from dripline.errors import ErrorCode, RequestError, RequestRefused, RunGone, TransportError
 from dripline.http.backoff import Backoff
 from dripline.http.event_reader import MAX_EVENT_SIZE
-from dripline.http.request import authorization, open_session, send
-from dripline.http.request_body import json_body
+from dripline.http.json_encoding import json_body
+from dripline.http.sending import authorization, open_session, send
 from dripline.tool import ToolFunction, split_tools
 
 DEFAULT_URL = "http://127.0.0.1:8000"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
-from dripline.chat.stream import (
+from dripline.chat.chat_stream import (
     LEAVE_TIMEOUT,
     ChatStream,
     OnLeave,

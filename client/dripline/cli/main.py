@@ -15,7 +15,7 @@ import orjson
 from dripline.bounded_read import MIB, read_rest
 from dripline.chat.client import DEFAULT_URL, ChatClient, ChatFields, Messages, ModelInfo
 from dripline.cli import help_texts
-from dripline.cli.environment import load
+from dripline.cli.client_settings import load
 from dripline.cli.recording_commands import CommandParser, Subparsers
 from dripline.cli.recording_commands import add_commands as add_recording_commands
 from dripline.cli.signals import run_loop, unwind_on_signals

@@ -16,8 +16,8 @@ from dripline.bounded_read import MIB, read_file
 from dripline.cli import help_texts
 from dripline.cli.arguments import header, host, port, seconds, speed, split, unicode_text
 from dripline.cli.signals import run_loop
-from dripline.http.request import why_not_sent
 from dripline.http.response_body import Body, BodyBroken
+from dripline.http.sending import why_not_sent
 from dripline.recordings.plot import PlotUnavailable, plot
 from dripline.recordings.recorder import Recorder
 from dripline.recordings.recording import BadRecording, Recording, load_parts

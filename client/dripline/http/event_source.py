@@ -13,8 +13,8 @@ from multidict import CIMultiDict
 from dripline.errors import DriplineError, RequestRefused, StreamTruncated, TransportError
 from dripline.http.backoff import Attempts, Backoff, may_pass
 from dripline.http.event_reader import MAX_EVENT_SIZE, EventReader
-from dripline.http.request import check_event_stream, open_session, refusal, retry_after, send
-from dripline.http.request_body import json_body
+from dripline.http.json_encoding import json_body
+from dripline.http.sending import check_event_stream, open_session, refusal, retry_after, send
 from dripline.sse import ServerSentEvent
 
 DEFAULT_BACKOFF: Final = Backoff(seconds=math.inf)

@@ -14,7 +14,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _LINE_ENDS = re.compile(r"[\r\n\0]")
 
 
-class Ending(StrEnum):
+class ExchangeEnding(StrEnum):
     """How an exchange ended."""
 
     EOF = "eof"  # the body came to its end as HTTP has it

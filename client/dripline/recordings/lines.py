@@ -11,7 +11,7 @@ from typing import TypeVar
 import orjson
 
 from dripline.http.redaction import Headers
-from dripline.recordings.exchange import Ending, Piece, Request, Response, check_time
+from dripline.recordings.exchange import ExchangeEnding, Piece, Request, Response, check_time
 
 FORMAT = "dripline recording"
 VERSION = 1
@@ -57,7 +57,7 @@ def piece_line(part: str, piece: Piece) -> bytes:
     return _part_line(part, piece.at, _encoded(piece.data))
 
 
-def end_line(part: str, at: float, ending: Ending) -> bytes:
+def end_line(part: str, at: float, ending: ExchangeEnding) -> bytes:
     """Return the line of the end."""
     return _part_line(part, at, {"end": ending})
 
@@ -96,7 +96,7 @@ class Part:
     request: Request
     response: Response | None = None
     pieces: list[Piece] = field(default_factory=list)
-    ending: Ending = Ending.UNFINISHED
+    ending: ExchangeEnding = ExchangeEnding.UNFINISHED
     ended: float | None = None
 
 
@@ -155,16 +155,16 @@ def _add(part: Part, at: float, kind: str, record: dict[str, object]) -> None:
         part.response = _response(at, _take(record, "response", dict))
     elif kind == "end":
         ending = _take(record, "end", str)
-        if ending not in set(Ending) - {Ending.UNFINISHED}:
+        if ending not in set(ExchangeEnding) - {ExchangeEnding.UNFINISHED}:
             raise ValueError(f"end: {ending!r} is not one of {', '.join(_ENDINGS)}")
-        part.ending, part.ended = Ending(ending), at
+        part.ending, part.ended = ExchangeEnding(ending), at
     elif part.response is None:
         raise ValueError(f"{kind}: there is no response yet")
     else:
         part.pieces.append(Piece(at, _decoded(record)))
 
 
-_ENDINGS = [ending.value for ending in Ending if ending is not Ending.UNFINISHED]
+_ENDINGS = [ending.value for ending in ExchangeEnding if ending is not ExchangeEnding.UNFINISHED]
 
 
 def _head(record: dict[str, object]) -> Head:

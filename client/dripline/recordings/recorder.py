@@ -14,7 +14,7 @@ from aiohttp.base_protocol import BaseProtocol
 from dripline.clock import Clock
 from dripline.http.redaction import Headers, Redaction
 from dripline.http.response_body import Body, BodyBroken
-from dripline.recordings.exchange import Ending, Request
+from dripline.recordings.exchange import ExchangeEnding, Request
 from dripline.recordings.writer import PartWriter, RecordingWriter
 
 # A reader's buffer while its code is slow; aiohttp's own limit.
@@ -125,12 +125,12 @@ class Recorder:
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            part.end(Ending.CANCELLED)  # unless it has ended otherwise
+            part.end(ExchangeEnding.CANCELLED)  # unless it has ended otherwise
 
         def broken_off(error: BaseException) -> None:
             task.cancel()
             if isinstance(error, TimeoutError):
-                part.end(Ending.TIMEOUT)
+                part.end(ExchangeEnding.TIMEOUT)
 
         task = asyncio.create_task(relay(), name="record")
         self._tasks.add(task)
@@ -141,7 +141,7 @@ class Recorder:
 
 async def _copy(
     body: Body, part: PartWriter, relayed: _Relayed, flow: _Flow
-) -> tuple[Ending, BaseException | None]:
+) -> tuple[ExchangeEnding, BaseException | None]:
     """Record all that comes and hand it on; return how it ended."""
     try:
         async for piece in body:
@@ -149,8 +149,8 @@ async def _copy(
             relayed.feed_data(piece)
             await flow.wait()
     except BodyBroken as broken:
-        return Ending(broken.how), broken.__cause__
-    return Ending.EOF, None
+        return ExchangeEnding(broken.how), broken.__cause__
+    return ExchangeEnding.EOF, None
 
 
 class _Flow(BaseProtocol):
@@ -219,16 +219,16 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _ending_of(error: BaseException) -> Ending:
+def _ending_of(error: BaseException) -> ExchangeEnding:
     """Return how an exchange ended that never had a response."""
     match error:
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return Ending.UNREACHABLE
+            return ExchangeEnding.UNREACHABLE
         case TimeoutError():
-            return Ending.TIMEOUT
+            return ExchangeEnding.TIMEOUT
         case aiohttp.ClientOSError():
-            return Ending.RESET
+            return ExchangeEnding.RESET
         case aiohttp.ClientError():
-            return Ending.CUT
+            return ExchangeEnding.CUT
         case _:
-            return Ending.CANCELLED
+            return ExchangeEnding.CANCELLED

@@ -30,7 +30,7 @@ from typing import Self
 from dripline.bounded_read import MIB, read_file
 from dripline.errors import DriplineError
 from dripline.http.redaction import Redaction
-from dripline.recordings.exchange import Ending, Piece, Request, Response, check_time
+from dripline.recordings.exchange import ExchangeEnding, Piece, Request, Response, check_time
 from dripline.recordings.lines import (
     FIRST_PART,
     FORMAT,
@@ -48,7 +48,7 @@ from dripline.recordings.writer import open_private
 
 __all__ = [
     "BadRecording",
-    "Ending",
+    "ExchangeEnding",
     "Piece",
     "Recording",
     "Request",
@@ -105,7 +105,7 @@ class Recording:
     request: Request = field(default_factory=Request)
     response: Response | None = None
     pieces: Sequence[Piece] = ()
-    ending: Ending = Ending.UNFINISHED
+    ending: ExchangeEnding = ExchangeEnding.UNFINISHED
     started: float = 0.0
     ended: float | None = None
     about: str = ""
@@ -115,7 +115,7 @@ class Recording:
     def __post_init__(self) -> None:
         if self.pieces and not self.response:
             raise ValueError("there are pieces without a response")
-        if (self.ended is None) != (self.ending is Ending.UNFINISHED):
+        if (self.ended is None) != (self.ending is ExchangeEnding.UNFINISHED):
             raise ValueError("a recording has a time of its end unless it is unfinished")
         times = [self.started, *([self.response.at] if self.response else [])]
         times += [piece.at for piece in self.pieces]

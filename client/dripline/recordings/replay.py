@@ -13,7 +13,7 @@ import orjson
 
 from dripline.clock import Clock, SystemClock
 from dripline.http.response_body import BodyBroken, Break
-from dripline.recordings.recording import Ending, Piece, Recording
+from dripline.recordings.recording import ExchangeEnding, Piece, Recording
 from dripline.recordings.splits import SplitPlan, as_recorded
 from dripline.sse import EventDecoder
 
@@ -102,13 +102,13 @@ def ending_to_replay(recording: Recording) -> Literal["eof"] | Break:
     would have come after anything else that they left is not known: a cut says so.
     """
     match recording.ending:
-        case Ending.EOF:
+        case ExchangeEnding.EOF:
             return "eof"
-        case Ending.RESET:
+        case ExchangeEnding.RESET:
             return "reset"
-        case Ending.TIMEOUT:
+        case ExchangeEnding.TIMEOUT:
             return "timeout"
-        case Ending.CANCELLED if _says_its_end(recording.body):
+        case ExchangeEnding.CANCELLED if _says_its_end(recording.body):
             return "eof"
         case _:
             return "cut"

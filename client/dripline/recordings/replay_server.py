@@ -10,7 +10,7 @@ from aiohttp import web
 
 from dripline.clock import Clock, SystemClock, forever
 from dripline.http.redaction import Headers
-from dripline.recordings.recording import Ending, Recording
+from dripline.recordings.recording import ExchangeEnding, Recording
 from dripline.recordings.replay import Timing, check_speed, ending_to_replay, resumed
 from dripline.recordings.serving import Listener, PiecewiseResponse, write_through
 from dripline.recordings.splits import SplitPlan, as_recorded
@@ -129,7 +129,7 @@ class ReplayServer:
         for piece in recording.split(self._split).pieces:
             await timing.wait(piece.at)
             await body.send(piece.data)
-        if recording.ended is not None and recording.ending is not Ending.TIMEOUT:
+        if recording.ended is not None and recording.ending is not ExchangeEnding.TIMEOUT:
             await timing.wait(recording.ended)
         match ending_to_replay(self._recording):
             case "eof":
@@ -157,7 +157,10 @@ def headers_to_send(recording: Recording) -> Headers:
         return ()
     dropped = set(_OF_THE_CONNECTION)
     size = str(len(recording.body))
-    if recording.ending is Ending.EOF and recording.response.header("Content-Length") != size:
+    if (
+        recording.ending is ExchangeEnding.EOF
+        and recording.response.header("Content-Length") != size
+    ):
         dropped.add("content-length")
     headers = recording.response.headers
     return tuple((name, value) for name, value in headers if name.lower() not in dropped)

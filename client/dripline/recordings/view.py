@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 
 import orjson
 
-from dripline.recordings.recording import Ending, Recording
+from dripline.recordings.recording import ExchangeEnding, Recording
 from dripline.recordings.replay import BLANK_LINE
 from dripline.recordings.splits import inside_characters
 from dripline.sse import EventDecoder, ServerSentEvent
@@ -138,7 +138,7 @@ class Figures:
         text: All tokens, joined.
     """
 
-    ending: Ending
+    ending: ExchangeEnding
     duration: float
     headers: float | None
     first_token: float | None

@@ -12,7 +12,7 @@ from typing import Self
 
 from dripline.clock import Clock, SystemClock
 from dripline.http.redaction import Headers, Redaction
-from dripline.recordings.exchange import Ending, Piece, Request, Response
+from dripline.recordings.exchange import ExchangeEnding, Piece, Request, Response
 from dripline.recordings.lines import (
     FIRST_PART,
     Head,
@@ -100,7 +100,7 @@ class RecordingWriter:
             return
         try:
             for part in list(self._open.values()):
-                part.end(Ending.CANCELLED)
+                part.end(ExchangeEnding.CANCELLED)
         finally:
             file, self._file = self._file, None
             os.close(file)
@@ -145,7 +145,7 @@ class PartWriter:
         writer = self._writer
         writer._write(piece_line(self._name, Piece(writer._now(), data)))
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: ExchangeEnding) -> None:
         """Write how it ended, now; only the first call counts, and none once the file is closed."""
         if self._writer._open.pop(self._name, None):
             self._writer._write(end_line(self._name, self._writer._now(), ending))

@@ -16,7 +16,7 @@ from dripline.lazy import lazy_names
 __all__ = [
     "DEFAULT_PORT",
     "BadRecording",
-    "ChatRequest",
+    "Call",
     "Clock",
     "Ending",
     "FakeOllama",
@@ -26,6 +26,7 @@ __all__ = [
     "ModelDetails",
     "Pace",
     "Phase",
+    "ReceivedChat",
     "ReceivedRequest",
     "Recorder",
     "Recording",
@@ -35,7 +36,6 @@ __all__ = [
     "Script",
     "SplitPlan",
     "SystemClock",
-    "ToolCall",
     "VirtualClock",
     "as_recorded",
     "assert_same_events",
@@ -75,15 +75,15 @@ if TYPE_CHECKING:
     from dripline.testing.assertions import assert_same_events
     from dripline.testing.fake_ollama.models import demo_models
     from dripline.testing.fake_ollama.received import Ending, Phase, ReceivedRequest
-    from dripline.testing.fake_ollama.request import ChatRequest, Message
+    from dripline.testing.fake_ollama.request import Message, ReceivedChat
     from dripline.testing.fake_ollama.script import (
+        Call,
         Fault,
         FaultKind,
         Pace,
         Replay,
         Reply,
         Script,
-        ToolCall,
         in_rounds,
     )
     from dripline.testing.fake_ollama.server import DEFAULT_PORT, FakeOllama
@@ -104,9 +104,9 @@ else:  # Seen by type checkers, it would let every name pass.
             "dripline.testing.assertions": "assert_same_events",
             "dripline.testing.fake_ollama.models": "demo_models",
             "dripline.testing.fake_ollama.received": "Ending Phase ReceivedRequest",
-            "dripline.testing.fake_ollama.request": "ChatRequest Message",
+            "dripline.testing.fake_ollama.request": "Message ReceivedChat",
             "dripline.testing.fake_ollama.script": (
-                "Fault FaultKind Pace Replay Reply Script ToolCall in_rounds"
+                "Call Fault FaultKind Pace Replay Reply Script in_rounds"
             ),
             "dripline.testing.fake_ollama.server": "DEFAULT_PORT FakeOllama",
             "dripline.testing.fake_ollama.wire": "ModelDetails",

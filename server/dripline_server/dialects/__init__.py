@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dripline_server.run_log import Batch
+
+# An object of JSON, as `orjson` has it.
+Json = dict[str, Any]
 
 _POSITION = re.compile(r"([0-9]{1,19})(?:\.([1-9][0-9]{0,8}))?", re.ASCII)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
@@ -23,6 +22,7 @@ from dripline.events import (
     UiControl,
     data_of,
 )
+from dripline_server.dialects import Json
 from dripline_server.dialects.translated import public_name
 
 PROTOCOL_VERSION = "1.0"
@@ -30,8 +30,6 @@ PROTOCOL_VERSION = "1.0"
 UI_TOOLS = {"change_theme": {"color"}, "add_button": {"label", "message"}}
 # AG-UI asks for a namespace.
 UI_CONTROL_EVENT = "dripline.ui_control"
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

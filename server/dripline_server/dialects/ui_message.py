@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import orjson
 
@@ -21,14 +20,13 @@ from dripline.events import (
     ToolResult,
     data_of,
 )
+from dripline_server.dialects import Json
 from dripline_server.dialects.translated import public_name
 
 DONE = b"[DONE]"
 
 # Ollama's `done_reason` -> the SDK's; "other" for all that it does not know.
 _REASONS = {"stop": "stop", "length": "length"}
-
-Json = dict[str, Any]
 
 
 class UiMessageTranslator:

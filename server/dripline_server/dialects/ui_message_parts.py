@@ -7,11 +7,10 @@ reads such a run again from its beginning has to get what the message had before
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import orjson
 
-Json = dict[str, Any]
+from dripline_server.dialects import Json
 
 
 def chunks_of(parts: Iterable[Json]) -> Iterator[Json]:

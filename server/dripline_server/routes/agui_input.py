@@ -7,7 +7,6 @@ What there is no place for in a chat with Ollama is refused, by name; what says 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import orjson
 from ag_ui.core import (
@@ -25,13 +24,12 @@ from ag_ui.core import (
 )
 from pydantic import ValidationError
 
+from dripline_server.dialects import Json
 from dripline_server.dialects.agui import UI_TOOLS, AguiRun
 from dripline_server.routes.chat_request import ChatRequest
 from dripline_server.routes.data_url import image_of_data_url
 from dripline_server.routes.dialect_query import MAX_NAME
 from dripline_server.routes.request_body import bad_field, invalid
-
-Json = dict[str, Any]
 
 # `forwardedProps.dripline` may say what a chat request may, but for these.
 _NOT_FORWARDED = ("messages", "tools", "stream")

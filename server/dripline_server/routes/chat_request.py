@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dripline.events import UiControl
 from dripline_server.routes.request_body import bad_field
-from dripline_server.runs.request import RunRequest
+from dripline_server.runs.run_request import RunRequest
 from dripline_server.tools import ui_control
-from dripline_server.tools.tool import Tool, tool_names
+from dripline_server.tools.server_tools import Tool, tool_names
 from dripline_server.tools.ui_tools import PAGE_TOOLS
 
 MAX_MESSAGES = 10_000

@@ -12,7 +12,7 @@ from dripline_server.metrics import CONTENT_TYPE
 from dripline_server.problems import Problem, json_response
 from dripline_server.run_log import RunLogUnavailable
 from dripline_server.state import STATE, State
-from dripline_server.upstream.errors import UpstreamError
+from dripline_server.upstream.failures import UpstreamError
 
 routes = web.RouteTableDef()
 

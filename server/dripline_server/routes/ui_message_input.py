@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from dripline_server.dialects import Json
 from dripline_server.routes.chat_request import ChatRequest
 from dripline_server.routes.data_url import image_of_data_url
 from dripline_server.routes.dialect_query import MAX_NAME
 from dripline_server.routes.request_body import bad_field, invalid
-
-Json = dict[str, Any]
 
 
 class UiMessage(BaseModel):

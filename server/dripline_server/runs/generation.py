@@ -16,12 +16,12 @@ from dripline.chat.transcript import Transcript
 from dripline.errors import ErrorCode
 from dripline.events import Event, TextMessage, ToolCall, ToolResult
 from dripline_server.metrics import Metrics
-from dripline_server.runs.request import RunRequest
+from dripline_server.runs.run_request import RunRequest
 from dripline_server.tools.runner import ToolRunner
-from dripline_server.tools.tool import Tool, ToolError
+from dripline_server.tools.server_tools import Tool, ToolError
 from dripline_server.tools.ui_tools import UiTool
 from dripline_server.upstream.chat_chunks import Chunk
-from dripline_server.upstream.errors import UpstreamError
+from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Ollama
 from dripline_server.upstream.ollama_events import OllamaAnswer
 

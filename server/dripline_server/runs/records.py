@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp import web
 
 from dripline.recordings.recorder import Recorder
-from dripline.recordings.recording import Ending, Request
+from dripline.recordings.recording import ExchangeEnding, Request
 from dripline.recordings.writer import PartWriter, RecordingWriter
 from dripline_server.run_log import ID_SHOWN
 
@@ -40,7 +40,7 @@ class ReaderRecord:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._part.end(Ending.CANCELLED)
+        self._part.end(ExchangeEnding.CANCELLED)
         self._run.reader_left()
 
     def started(self, response: web.StreamResponse) -> None:
@@ -53,7 +53,7 @@ class ReaderRecord:
 
     def finished(self) -> None:
         """Note that the body is complete."""
-        self._part.end(Ending.EOF)
+        self._part.end(ExchangeEnding.EOF)
 
 
 class RunRecord:

@@ -12,8 +12,8 @@ from dripline_server.metrics import Metrics
 from dripline_server.run_log import FoundRun, RunExists, RunLogs, RunLogUnavailable
 from dripline_server.run_log.memory import Budget
 from dripline_server.runs.records import RunRecords
-from dripline_server.runs.request import RunRequest
 from dripline_server.runs.run import Run
+from dripline_server.runs.run_request import RunRequest
 from dripline_server.settings import Settings
 from dripline_server.tools.runner import ToolRunner
 from dripline_server.upstream.ollama import Ollama

@@ -15,7 +15,7 @@ import pydantic_core
 
 from dripline.events import ToolCall, ToolResult
 from dripline_server.metrics import Metrics
-from dripline_server.tools.tool import Tool, ToolError
+from dripline_server.tools.server_tools import Tool, ToolError
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import orjson
 from dripline.errors import ErrorCode
 from dripline.ndjson import LineSplitter
 from dripline.nesting import SAFE_LENGTH, too_deep
-from dripline_server.upstream.errors import UpstreamError
+from dripline_server.upstream.failures import UpstreamError
 
 Chunk = dict[str, Any] | str
 """A chunk as Ollama sends it; or its text, where it is a piece of the answer's text alone."""

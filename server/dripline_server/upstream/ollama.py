@@ -22,8 +22,8 @@ from dripline.errors import ErrorCode
 from dripline.http.response_body import BodyBroken, Break
 from dripline_server.upstream.capabilities import Capabilities
 from dripline_server.upstream.chat_chunks import Chunk, ChunkReader
-from dripline_server.upstream.errors import UpstreamError
-from dripline_server.upstream.http import Answer, NotHttp, SessionAnswer, post_json
+from dripline_server.upstream.failures import UpstreamError
+from dripline_server.upstream.http_client import HttpAnswer, NotHttp, SessionAnswer, post_json
 
 CONNECT_TIMEOUT = 10.0
 INFO_TIMEOUT = 10.0
@@ -147,7 +147,7 @@ class Ollama:
 
     async def _post_chat(
         self, body: bytes, middlewares: Sequence[aiohttp.ClientMiddlewareType]
-    ) -> Answer:
+    ) -> HttpAnswer:
         try:
             # What is rare goes by aiohttp's client: recordings, https, a user in the address.
             if middlewares or self._chat_url.scheme != "http" or self._chat_url.user:
@@ -304,7 +304,7 @@ def _full_name(model: str) -> str:
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
-async def _refusal(answer: Answer, model: str) -> UpstreamError:
+async def _refusal(answer: HttpAnswer, model: str) -> UpstreamError:
     """Return what an error status means, with Ollama's own words."""
     status = answer.status
     text = await _error_text(answer)
@@ -320,7 +320,7 @@ async def _refusal(answer: Answer, model: str) -> UpstreamError:
     return UpstreamError(ErrorCode.OLLAMA_REFUSED, f"Ollama refused the request ({status}): {text}")
 
 
-async def _read_start(answer: Answer) -> bytes:
+async def _read_start(answer: HttpAnswer) -> bytes:
     """Return a short body whole, and of a long one the start.
 
     Raises:
@@ -336,7 +336,7 @@ async def _read_start(answer: Answer) -> bytes:
     return bytes(body)
 
 
-async def _error_text(answer: Answer) -> str:
+async def _error_text(answer: HttpAnswer) -> str:
     """Return Ollama's `{"error": ...}`, or the start of whatever else stands there."""
     body = b""
     with suppress(BodyBroken):  # the status says that it failed, with or without a text

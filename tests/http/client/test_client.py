@@ -22,7 +22,7 @@ from dripline import (
     TextMessage,
 )
 from dripline.http.backoff import may_pass
-from dripline.http.request import retry_after
+from dripline.http.sending import retry_after
 from tests.support.scripted_server import Say, ScriptedServer, answer, frames, stream, texts
 
 AT_ONCE = Backoff(first=0)

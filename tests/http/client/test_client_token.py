@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dripline import ChatClient, DriplineError, Recorder, RequestError, RequestRefused
-from dripline.cli.environment import Settings, load
+from dripline.cli.client_settings import ClientSettings, load
 from dripline.testing import Ending, Pace, Script
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.processes import run
@@ -153,7 +153,7 @@ async def test_another_server_does_not_get_it() -> None:
 
 def test_settings() -> None:
     """An empty variable counts as not set; the token is in no repr."""
-    assert load({"DRIPLINE_SERVER": "", "DRIPLINE_TOKEN": ""}) == Settings()
+    assert load({"DRIPLINE_SERVER": "", "DRIPLINE_TOKEN": ""}) == ClientSettings()
     settings = load({"DRIPLINE_SERVER": "http://box", "DRIPLINE_TOKEN": TOKEN})
-    assert settings == Settings("http://box", TOKEN)
+    assert settings == ClientSettings("http://box", TOKEN)
     assert TOKEN not in repr(settings)

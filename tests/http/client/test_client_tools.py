@@ -20,8 +20,7 @@ from dripline import (
     ToolCall,
     ToolResult,
 )
-from dripline.testing import ChatRequest, Fault, Pace, Reply, Script, in_rounds
-from dripline.testing import ToolCall as Call
+from dripline.testing import Call, Fault, Pace, ReceivedChat, Reply, Script, in_rounds
 from tests.support.cutting_proxy import Cut, CuttingProxy
 from tests.support.scripted_server import ScriptedServer, frames, stream, texts
 from tests.support.stack import Stack, stack
@@ -126,7 +125,7 @@ async def test_errors_are_told_to_the_model(call: Call, content: str) -> None:
 async def test_the_bound_of_rounds() -> None:
     """The model is asked a last time without the functions, and with the request's other tools."""
 
-    def reply(request: ChatRequest) -> Reply:
+    def reply(request: ReceivedChat) -> Reply:
         return Reply(["Enough"], tool_calls=[Call("add", {"a": 1})] * (len(request.tools) > 1))
 
     async with stack(Script(reply, capabilities=["completion", "tools"])) as s:

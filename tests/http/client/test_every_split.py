@@ -10,7 +10,7 @@ import pytest
 from dripline import ChatClient, DriplineError, Event
 from dripline.events import Start, from_json
 from dripline.http.backoff import Backoff
-from dripline.recordings.recording import Ending, Recording
+from dripline.recordings.recording import ExchangeEnding, Recording
 from dripline.recordings.replay_server import ReplayServer
 from dripline.recordings.splits import SplitPlan, two_way_splits, usual_splits
 from dripline.sse import EventDecoder
@@ -78,7 +78,7 @@ async def test_the_server(name: str) -> None:
             events, error = await answer(s)
             assert (events, error) == expected, str(plan)
     assert bool(expected[1]) == (
-        recording.ending is not Ending.EOF or "error" in name or "trunc" in name
+        recording.ending is not ExchangeEnding.EOF or "error" in name or "trunc" in name
     )
 
 

@@ -25,7 +25,7 @@ from dripline import (
     Start,
     TextMessage,
 )
-from dripline.chat import stream as chat_stream
+from dripline.chat import chat_stream
 from dripline.testing import Ending, Fault, Pace, Phase, Script
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.scripted_server import Say, ScriptedServer, answer, frames, stream, texts

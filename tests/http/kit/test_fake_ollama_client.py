@@ -13,16 +13,16 @@ import ollama
 import pytest
 
 from dripline.testing import (
-    ChatRequest,
+    Call,
     Clock,
     Ending,
     FakeOllama,
     Fault,
     ModelDetails,
     Pace,
+    ReceivedChat,
     Reply,
     Script,
-    ToolCall,
     VirtualClock,
 )
 
@@ -192,11 +192,11 @@ async def test_thinking_is_on_unless_switched_off(think: bool | str | None, thin
 async def test_tools_make_a_round_trip() -> None:
     """The model calls, the client answers, the model goes on."""
 
-    def reply(request: ChatRequest) -> Reply:
+    def reply(request: ReceivedChat) -> Reply:
         if request.messages[-1].role == "tool":
             return Reply(f"{request.messages[-1].tool_name} says {request.messages[-1].content}")
         cities = ["Oslo", "Zürich"]
-        return Reply(tool_calls=[ToolCall("get_weather", {"city": city}) for city in cities])
+        return Reply(tool_calls=[Call("get_weather", {"city": city}) for city in cities])
 
     async with serving(Script(reply, capabilities=["completion", "tools"])) as (_, client):
         chunks = await stream(client, tools=[WEATHER])
@@ -218,9 +218,9 @@ async def test_tools_make_a_round_trip() -> None:
 
 async def test_images_and_format_and_options_arrive() -> None:
     """What the client sends reaches the script unchanged."""
-    seen: list[ChatRequest] = []
+    seen: list[ReceivedChat] = []
 
-    def reply(request: ChatRequest) -> str:
+    def reply(request: ReceivedChat) -> str:
         seen.append(request)
         return "{}"
 

@@ -13,11 +13,11 @@ import uvloop
 
 from dripline.recordings.splits import every_byte
 from dripline.testing import (
-    ChatRequest,
     Ending,
     FakeOllama,
     Fault,
     Phase,
+    ReceivedChat,
     ReceivedRequest,
     Script,
 )
@@ -213,7 +213,7 @@ async def test_a_fault_meets_split_bytes() -> None:
 async def test_a_script_that_raises_is_a_clear_500(caplog: pytest.LogCaptureFixture) -> None:
     """A mistake in a script's function reaches the client as an error, and the log in full."""
 
-    def reply(_: ChatRequest) -> str:
+    def reply(_: ReceivedChat) -> str:
         raise KeyError("no such answer")
 
     with caplog.at_level(logging.ERROR):

@@ -18,7 +18,7 @@ from dripline.recordings.splits import (
     seeded,
     whole,
 )
-from dripline.testing import FakeOllama, Pace, Reply, Script, ToolCall, VirtualClock
+from dripline.testing import Call, FakeOllama, Pace, Reply, Script, VirtualClock
 from tests.support.raw_http import RawResponse, raw_exchange
 
 CHAT = {"model": "story", "messages": [{"role": "user", "content": "Hi"}]}
@@ -32,7 +32,7 @@ async def chat(ollama: FakeOllama, **fields: object) -> RawResponse:
 
 async def test_a_stream_is_ollamas_to_the_byte() -> None:
     """Field order, left-out fields, times and durations are those of the real server."""
-    reply = Reply(["Once", " upon"], thinking=["Hm"], tool_calls=[ToolCall("look", {"at": 1})])
+    reply = Reply(["Once", " upon"], thinking=["Hm"], tool_calls=[Call("look", {"at": 1})])
     pace = Pace(cold_load=2, first_token=0.5, tokens_per_second=4)
     async with FakeOllama({"story": Script(reply, pace)}, clock=VirtualClock()) as ollama:
         response = await chat(ollama, tools=[{"type": "function", "function": {"name": "look"}}])

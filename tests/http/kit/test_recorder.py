@@ -18,7 +18,7 @@ from dripline.errors import ServerTimeout
 from dripline.http.event_source import EventSource
 from dripline.http.response_body import Body, BodyBroken
 from dripline.recordings.recorder import Recorder
-from dripline.recordings.recording import Ending, Recording, load_parts
+from dripline.recordings.recording import ExchangeEnding, Recording, load_parts
 from dripline.recordings.replay_server import ReplayServer
 from dripline.recordings.splits import every_byte
 from dripline.recordings.writer import RecordingWriter
@@ -75,7 +75,7 @@ async def test_an_ollama_stream(
     lines = [orjson.loads(line) for line in body.splitlines()]
     assert [line["message"]["content"] for line in lines] == [*TOKENS, ""]
     assert {len(piece) for piece in recording.chunks} == {1}
-    assert recording.ending is Ending.EOF
+    assert recording.ending is ExchangeEnding.EOF
     assert recording.request.method == "POST"
     assert recording.request.url == f"{url}/api/chat"
     assert orjson.loads(recording.request.body) == CHAT
@@ -85,18 +85,18 @@ async def test_an_ollama_stream(
     assert recording.response.header("content-type") == "application/x-ndjson"
 
 
-ENDINGS: dict[str, tuple[Script, Ending]] = {
-    "cut": (Script(TOKENS, fault=Fault.cut(at_token=2)), Ending.CUT),
-    "reset": (Script(TOKENS, fault=Fault.reset(at_token=2)), Ending.RESET),
-    "stall": (Script(TOKENS, fault=Fault.stall(at_token=2)), Ending.TIMEOUT),
-    "cut at once": (Script(TOKENS, fault=Fault.cut()), Ending.CUT),
-    "reset at once": (Script(TOKENS, fault=Fault.reset()), Ending.RESET),
-    "stall at once": (Script(TOKENS, fault=Fault.stall()), Ending.TIMEOUT),
+ENDINGS: dict[str, tuple[Script, ExchangeEnding]] = {
+    "cut": (Script(TOKENS, fault=Fault.cut(at_token=2)), ExchangeEnding.CUT),
+    "reset": (Script(TOKENS, fault=Fault.reset(at_token=2)), ExchangeEnding.RESET),
+    "stall": (Script(TOKENS, fault=Fault.stall(at_token=2)), ExchangeEnding.TIMEOUT),
+    "cut at once": (Script(TOKENS, fault=Fault.cut()), ExchangeEnding.CUT),
+    "reset at once": (Script(TOKENS, fault=Fault.reset()), ExchangeEnding.RESET),
+    "stall at once": (Script(TOKENS, fault=Fault.stall()), ExchangeEnding.TIMEOUT),
 }
 
 
 @pytest.mark.parametrize(("script", "ending"), ENDINGS.values(), ids=ENDINGS)
-async def test_how_it_ended(tmp_path: Path, script: Script, ending: Ending) -> None:
+async def test_how_it_ended(tmp_path: Path, script: Script, ending: ExchangeEnding) -> None:
     """The code meets the same failure as without a recorder, and the file tells which it was."""
     path = tmp_path / "x.jsonl"
     timeout = aiohttp.ClientTimeout(sock_read=0.3)
@@ -137,7 +137,7 @@ async def test_silence_that_an_event_source_ends(tmp_path: Path) -> None:
         with pytest.raises(ServerTimeout):
             [event async for event in source]
     recording = Recording.load(path)
-    assert recording.ending is Ending.TIMEOUT
+    assert recording.ending is ExchangeEnding.TIMEOUT
     assert recording.body == b"data: a\n\n"
 
 
@@ -150,7 +150,7 @@ async def test_nothing_listens(tmp_path: Path) -> None:
         with pytest.raises(aiohttp.ClientConnectorError):
             await http.get("http://127.0.0.1:1/")
     recording = Recording.load(tmp_path / "x.jsonl")
-    assert (recording.ending, recording.response) == (Ending.UNREACHABLE, None)
+    assert (recording.ending, recording.response) == (ExchangeEnding.UNREACHABLE, None)
 
 
 @pytest.mark.parametrize("how", ["response", "session", "recorder", "task"])
@@ -187,9 +187,9 @@ async def test_leaving_in_the_middle_is_cancelled(tmp_path: Path, how: str) -> N
         response.close()
         await ollama.chats[0].wait_closed()
         await settled(recorder)
-        assert Recording.load(path).ending is Ending.CANCELLED
+        assert Recording.load(path).ending is ExchangeEnding.CANCELLED
     recording = Recording.load(path)
-    assert recording.ending is Ending.CANCELLED
+    assert recording.ending is ExchangeEnding.CANCELLED
     assert recording.body == came
 
 
@@ -213,7 +213,7 @@ async def test_leaving_while_the_model_loads(tmp_path: Path) -> None:
         task.cancel()
         await asyncio.wait({task})
     recording = Recording.load(path)
-    assert (recording.ending, recording.response) == (Ending.CANCELLED, None)
+    assert (recording.ending, recording.response) == (ExchangeEnding.CANCELLED, None)
 
 
 async def test_times_are_the_networks_although_the_code_is_slow(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ async def test_times_are_the_networks_although_the_code_is_slow(tmp_path: Path) 
         http.post(f"{ollama.url}/api/chat", json=CHAT) as response,
     ):
         await settled(recorder)
-        assert Recording.load(path).ending is Ending.EOF
+        assert Recording.load(path).ending is ExchangeEnding.EOF
         first = await response.content.readline()
         rest = await response.content.read()
     recording = Recording.load(path)
@@ -264,7 +264,7 @@ async def test_a_reader_that_is_far_behind_holds_the_server_back(tmp_path: Path)
         async for piece in response.content.iter_any():
             total += len(piece)
     assert total == size
-    assert Recording.load(path).ending is Ending.EOF
+    assert Recording.load(path).ending is ExchangeEnding.EOF
 
 
 @asynccontextmanager
@@ -368,7 +368,7 @@ async def test_around_an_event_source(tmp_path: Path) -> None:
         assert [event.data async for event in source] == ["a"]
     first, second = load_parts(path).values()
     assert first.body == stream.body
-    assert first.ending is Ending.EOF
+    assert first.ending is ExchangeEnding.EOF
     assert ("Last-Event-ID", "7") in second.request.headers
     assert second.response
     assert second.response.status == 204

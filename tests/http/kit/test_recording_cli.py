@@ -11,7 +11,14 @@ import pytest
 
 from dripline import ChatClient
 from dripline.recordings.recorder import Recorder
-from dripline.recordings.recording import Ending, Piece, Recording, Request, Response, load_parts
+from dripline.recordings.recording import (
+    ExchangeEnding,
+    Piece,
+    Recording,
+    Request,
+    Response,
+    load_parts,
+)
 from dripline.testing import FakeOllama, Fault, Script
 from tests.support.processes import command, line, run
 from tests.support.recordings import recording_of
@@ -29,7 +36,10 @@ async def test_record_a_chat_and_replay_it(tmp_path: Path) -> None:
         code, out, err = await run("dripline", "--server", s.url, *ask)
         assert (code, out, err) == (0, "Es wär ✓\n", "")
     recording = Recording.load(path)
-    assert recording.ending in (Ending.EOF, Ending.CANCELLED)  # `ask` leaves after `end`
+    assert recording.ending in (
+        ExchangeEnding.EOF,
+        ExchangeEnding.CANCELLED,
+    )  # `ask` leaves after `end`
     assert recording.about == "three tokens"
     assert orjson.loads(recording.request.body)["model"] == "story"
     async with command(
@@ -88,7 +98,7 @@ async def test_record_until_ctrl_c(tmp_path: Path) -> None:
             assert await process.wait() == 130
     parts = list(load_parts(path).values())
     # The client stops the run and leaves; the server's end may come before it has left.
-    assert parts[0].ending in (Ending.CANCELLED, Ending.EOF)
+    assert parts[0].ending in (ExchangeEnding.CANCELLED, ExchangeEnding.EOF)
     assert b'"Es"' in parts[0].body
 
 
@@ -154,7 +164,7 @@ async def test_show(tmp_path: Path) -> None:
         Request("POST", "http://a/chat"),
         Response(200, (("Content-Type", "text/event-stream"),), 0.5),
         (Piece(1.0, text[:cut]), Piece(1.25, text[cut:] + end[:9]), Piece(3.0, end[9:])),
-        Ending.RESET,
+        ExchangeEnding.RESET,
         ended=3.5,
         about="an example",
         by_hand=True,

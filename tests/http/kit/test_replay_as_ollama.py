@@ -11,8 +11,7 @@ import pytest
 from dripline import RunFailed
 from dripline.clock import VirtualClock
 from dripline.recordings.recorder import Recorder
-from dripline.recordings.recording import Ending as RecordedEnding
-from dripline.recordings.recording import Recording
+from dripline.recordings.recording import ExchangeEnding, Recording
 from dripline.recordings.splits import every_byte
 from dripline.testing import (
     Ending,
@@ -93,7 +92,7 @@ async def test_it_fails_as_the_real_one_did(tmp_path: Path, fault: Fault, code: 
 
 async def test_a_recorded_silence_is_a_silence() -> None:
     """After what came, until the client leaves."""
-    recording = recording_of([b'{"message":{"content":"a"}}\n'], ending=RecordedEnding.TIMEOUT)
+    recording = recording_of([b'{"message":{"content":"a"}}\n'], ending=ExchangeEnding.TIMEOUT)
     async with stack(Script(Replay(recording)), stall_timeout=0.3) as s:
         with pytest.raises(RunFailed) as raised:
             await s.client.ask("Hi")

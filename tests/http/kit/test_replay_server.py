@@ -14,7 +14,7 @@ from dripline import EventDecoder
 from dripline.clock import VirtualClock
 from dripline.http.response_body import Body, BodyBroken
 from dripline.recordings.recorder import Recorder
-from dripline.recordings.recording import Ending, Piece, Recording, Request, Response
+from dripline.recordings.recording import ExchangeEnding, Piece, Recording, Request, Response
 from dripline.recordings.replay import resumed
 from dripline.recordings.replay_server import ReplayServer
 from dripline.recordings.splits import SplitPlan, as_recorded, every_byte, inside_characters, whole
@@ -29,14 +29,14 @@ EVENTS = [encode_event(f"Grüße {n}", id=str(n)) for n in range(1, 5)]
 @pytest.mark.parametrize(
     ("ending", "end"),
     [
-        (Ending.EOF, "complete"),
-        (Ending.CUT, "FIN"),
-        (Ending.RESET, "RST"),
-        (Ending.CANCELLED, "FIN"),
-        (Ending.UNFINISHED, "FIN"),
+        (ExchangeEnding.EOF, "complete"),
+        (ExchangeEnding.CUT, "FIN"),
+        (ExchangeEnding.RESET, "RST"),
+        (ExchangeEnding.CANCELLED, "FIN"),
+        (ExchangeEnding.UNFINISHED, "FIN"),
     ],
 )
-async def test_pieces_and_ending(split: SplitPlan, ending: Ending, end: End) -> None:
+async def test_pieces_and_ending(split: SplitPlan, ending: ExchangeEnding, end: End) -> None:
     """Each piece is an HTTP chunk of its own, and a reset is a reset."""
     recording = recording_of(EVENTS, ending=ending)
     async with ReplayServer(recording, split=split, speed=math.inf) as server:
@@ -47,9 +47,14 @@ async def test_pieces_and_ending(split: SplitPlan, ending: Ending, end: End) -> 
 
 
 @pytest.mark.parametrize(
-    ("ending", "end"), [(Ending.RESET, "RST"), (Ending.CUT, "FIN"), (Ending.UNREACHABLE, "FIN")]
+    ("ending", "end"),
+    [
+        (ExchangeEnding.RESET, "RST"),
+        (ExchangeEnding.CUT, "FIN"),
+        (ExchangeEnding.UNREACHABLE, "FIN"),
+    ],
 )
-async def test_an_end_before_the_response(ending: Ending, end: End) -> None:
+async def test_an_end_before_the_response(ending: ExchangeEnding, end: End) -> None:
     """Where no response came, none comes."""
     async with ReplayServer(Recording(ending=ending, ended=0.0), speed=math.inf) as server:
         response = await raw_exchange(server.url, "GET", "/")
@@ -69,7 +74,7 @@ async def test_an_end_before_the_response(ending: Ending, end: End) -> None:
 async def test_status_and_headers(response: Response, body: bytes, expected: bytes) -> None:
     """They are the recorded ones, but for HTTP's own framing, which fits the body."""
     pieces = (Piece(0, body),) if body else ()
-    recording = Recording(Request(), response, pieces, Ending.EOF, ended=0.0)
+    recording = Recording(Request(), response, pieces, ExchangeEnding.EOF, ended=0.0)
     async with (
         ReplayServer(recording, speed=math.inf) as server,
         aiohttp.ClientSession() as http,
@@ -83,8 +88,10 @@ async def test_status_and_headers(response: Response, body: bytes, expected: byt
             assert answer.headers.getall(name) == found
 
 
-@pytest.mark.parametrize("ending", [Ending.EOF, Ending.CUT, Ending.RESET, Ending.TIMEOUT])
-async def test_recorded_again_it_is_the_same(tmp_path: Path, ending: Ending) -> None:
+@pytest.mark.parametrize(
+    "ending", [ExchangeEnding.EOF, ExchangeEnding.CUT, ExchangeEnding.RESET, ExchangeEnding.TIMEOUT]
+)
+async def test_recorded_again_it_is_the_same(tmp_path: Path, ending: ExchangeEnding) -> None:
     """Recording, replay, recording: nothing is lost on the way."""
     original = recording_of(EVENTS, ending=ending)
     async with (
@@ -180,7 +187,7 @@ async def test_other_methods_get_no_stream() -> None:
 async def test_closing_breaks_off_what_goes_on() -> None:
     """No task and no socket is left; a client that leaves leaves none either."""
     before = asyncio.all_tasks()
-    server = ReplayServer(recording_of(EVENTS, ending=Ending.TIMEOUT), speed=math.inf)
+    server = ReplayServer(recording_of(EVENTS, ending=ExchangeEnding.TIMEOUT), speed=math.inf)
     async with server, aiohttp.ClientSession() as http:
         left = await http.get(server.url)
         await left.content.readany()

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from dripline.testing import Ending, Fault, Pace, Reply, Script, ToolCall
+from dripline.testing import Call, Ending, Fault, Pace, Reply, Script
 from tests.support.npm_clients import AT_ONCE, NpmClients
 from tests.support.stack import Stack, stack
 
@@ -58,7 +58,7 @@ async def test_a_chat(npm_clients: NpmClients) -> None:
 
 async def test_frontend_tools_over_two_runs(npm_clients: NpmClients) -> None:
     """The first run leaves the calls to the client; the next one brings what they gave."""
-    calls = [ToolCall("get_weather", {"city": "Bern"}), ToolCall("get_time", {})]
+    calls = [Call("get_weather", {"city": "Bern"}), Call("get_time", {})]
     tools = [tool("get_weather", "city"), tool("get_time")]
 
     def reply(request: Any) -> Reply:

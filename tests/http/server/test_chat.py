@@ -25,6 +25,7 @@ from dripline import (
 from dripline.events import ToolCall, from_json
 from dripline.recordings.splits import every_byte
 from dripline.testing import (
+    Call,
     Ending,
     Fault,
     Pace,
@@ -32,7 +33,6 @@ from dripline.testing import (
     Reply,
     Script,
 )
-from dripline.testing import ToolCall as FakeToolCall
 from tests.support.stack import Stack, stack, user
 
 
@@ -101,7 +101,7 @@ async def test_a_loaded_model_is_not_said_to_load(monkeypatch: pytest.MonkeyPatc
 
 async def test_thinking_text_and_tool_calls_keep_their_order() -> None:
     """Each kind of chunk becomes its own event, as it comes."""
-    call = FakeToolCall("weather", {"city": "Zürich"}, id="call_1")
+    call = Call("weather", {"city": "Zürich"}, id="call_1")
     script = Script(Reply(["Let me", " look."], thinking=["Hmm"], tool_calls=[call]))
     tool: dict[str, Any] = {
         "type": "function",

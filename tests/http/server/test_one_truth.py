@@ -11,7 +11,7 @@ import pytest
 from dripline import ChatClient, EventDecoder, RunFailed
 from dripline.answer import Answer
 from dripline.events import data_of, from_json, to_json
-from dripline.testing import Fault, Pace, Replay, Reply, Script, ToolCall, in_rounds
+from dripline.testing import Call, Fault, Pace, Replay, Reply, Script, in_rounds
 from dripline.testing.fake_ollama.models import demo_models
 from dripline_server.dialects import Position
 from dripline_server.dialects.agui import AguiRun, AguiTranslator
@@ -180,11 +180,11 @@ async def test_tools_of_the_server(npm_clients: NpmClients) -> None:
                 "Let me see.",
                 thinking="Hm",
                 tool_calls=[
-                    ToolCall("population", {"city": "Bern"}),
-                    ToolCall("population", {"city": "Atlantis"}),
+                    Call("population", {"city": "Bern"}),
+                    Call("population", {"city": "Atlantis"}),
                 ],
             ),
-            Reply("", thinking="One more", tool_calls=[ToolCall("population", {"city": "Basel"})]),
+            Reply("", thinking="One more", tool_calls=[Call("population", {"city": "Basel"})]),
             Reply("Many."),
         ),
         capabilities=["completion", "tools", "thinking"],

@@ -15,7 +15,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from dripline import EventDecoder, TextMessage
 from dripline.events import from_json
-from dripline.recordings.recording import Ending, Recording, load_parts
+from dripline.recordings.recording import ExchangeEnding, Recording, load_parts
 from dripline.recordings.replay import ending_to_replay
 from dripline.testing import Fault, Replay, Script
 from dripline_server.app import serve
@@ -68,7 +68,7 @@ async def test_a_run_is_one_file(tmp_path: Path) -> None:
     assert orjson.loads(reader.request.body) == body
     assert reader.response
     assert reader.response.header("X-Run-Id") == run_id
-    assert (reader.body, reader.ending) == (sent, Ending.EOF)
+    assert (reader.body, reader.ending) == (sent, ExchangeEnding.EOF)
     assert "hunter2" not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -83,7 +83,7 @@ async def test_a_bug_report_carries_the_stream_that_caused_it(tmp_path: Path) ->
     async with stack(script, record=str(folder)) as s:
         assert b"upstream_reset" in await chat(s)
     parts = load_parts(the_file(folder))
-    assert parts["upstream"].ending is Ending.RESET
+    assert parts["upstream"].ending is ExchangeEnding.RESET
     async with stack(Script(Replay(parts["upstream"]))) as s:
         assert b"upstream_reset" in await chat(s)
     assert texts(parts["sent-1"]) == TOKENS[:2]
@@ -107,9 +107,9 @@ async def test_every_reader_is_a_part(tmp_path: Path) -> None:
             await second.read()
     parts = load_parts(the_file(folder))
     assert {name: part.ending for name, part in parts.items()} == {
-        "upstream": Ending.CANCELLED,
-        "sent-1": Ending.CANCELLED,
-        "sent-2": Ending.EOF,
+        "upstream": ExchangeEnding.CANCELLED,
+        "sent-1": ExchangeEnding.CANCELLED,
+        "sent-2": ExchangeEnding.EOF,
     }
     assert b": ping" in parts["sent-1"].body
     assert ("Last-Event-ID", "1") in parts["sent-2"].request.headers
@@ -128,7 +128,7 @@ async def test_a_reader_may_be_slower_than_the_run(tmp_path: Path) -> None:
         reader.sent(b"late")
         reader.finished()
     [part] = load_parts(tmp_path / "x.jsonl").values()
-    assert (part.body, part.ending) == (b"late", Ending.EOF)
+    assert (part.body, part.ending) == (b"late", ExchangeEnding.EOF)
     assert await record.reader(make_mocked_request("GET", "/")) is None
 
 
@@ -157,8 +157,8 @@ async def test_a_full_disk_disturbs_no_run(
     broken, sound = sorted(
         (load_parts(path) for path in files(folder)), key=lambda parts: "upstream" in parts
     )
-    assert broken["sent-1"].ending is Ending.UNFINISHED
-    assert sound["sent-1"].ending is Ending.EOF
+    assert broken["sent-1"].ending is ExchangeEnding.UNFINISHED
+    assert sound["sent-1"].ending is ExchangeEnding.EOF
 
 
 async def test_a_folder_that_goes_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

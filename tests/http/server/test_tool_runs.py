@@ -12,7 +12,7 @@ import pytest
 
 from dripline import End, RunFailed, Start
 from dripline.events import from_json
-from dripline.testing import Fault, Reply, Script, ToolCall, in_rounds
+from dripline.testing import Call, Fault, Reply, Script, in_rounds
 from dripline_server.runs.run import Run
 from tests.support.redis_server import redis_server
 from tests.support.stack import Stack, stack
@@ -25,7 +25,7 @@ def script(*replies: str | Reply, **more: Any) -> Script:
 
 
 def calling(name: str) -> Reply:
-    return Reply("", tool_calls=[ToolCall(name)])
+    return Reply("", tool_calls=[Call(name)])
 
 
 async def settled(s: Stack) -> int:

@@ -21,17 +21,17 @@ from dripline import (
 )
 from dripline import ToolCall as CallEvent
 from dripline.testing import (
-    ChatRequest,
+    Call,
     Ending,
     Fault,
     Pace,
+    ReceivedChat,
     Reply,
     Script,
-    ToolCall,
     demo_models,
     in_rounds,
 )
-from dripline_server.tools.tool import Tool, ToolError
+from dripline_server.tools.server_tools import Tool, ToolError
 from tests.support.stack import Stack, stack
 
 TOOLS = ["completion", "tools", "thinking"]
@@ -67,7 +67,7 @@ def script(*replies: str | list[str] | Reply, **more: Any) -> Script:
     return Script(in_rounds(*replies), capabilities=TOOLS, **more)
 
 
-def calling(*calls: ToolCall, text: str = "") -> Reply:
+def calling(*calls: Call, text: str = "") -> Reply:
     return Reply(text, tool_calls=calls)
 
 
@@ -89,8 +89,8 @@ def offered(s: Stack, chat: int = 0) -> list[str]:
 
 async def test_the_page_obeys_the_model() -> None:
     """A call is a ui_control event at its place; the model is told and goes on, in one run."""
-    sea = ToolCall("change_theme", {"color": "cadetblue"})
-    yes = ToolCall("add_button", {"label": "Yes"})
+    sea = Call("change_theme", {"color": "cadetblue"})
+    yes = Call("add_button", {"label": "Yes"})
     model = script(Reply(["Let me see."], ["Hm"], [sea, yes]), ["Done."])
     async with stack(model) as s:
         events = await events_of(s, "something calmer, like the sea")
@@ -118,7 +118,7 @@ async def test_the_page_obeys_the_model() -> None:
 
 async def test_usage_is_that_of_all_rounds() -> None:
     """Tokens add up; the first token is the first round's."""
-    sea = ToolCall("change_theme", {"color": "navy"})
+    sea = Call("change_theme", {"color": "navy"})
     async with stack(script(calling(sea, text="One two"), "Three")) as s:
         end = (await events_of(s))[-1]
     assert isinstance(end, End)
@@ -131,18 +131,18 @@ async def test_usage_is_that_of_all_rounds() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (ToolCall("change_theme", {"color": "the sea"}), "no colour"),
-        (ToolCall("change_theme", {"color": 7}), "color: Input should be a valid string"),
-        (ToolCall("change_theme", {}), "color: Field required"),
-        (ToolCall("change_theme", {"color": "url(javascript:1)"}), "no colour"),
-        (ToolCall("add_button", {"label": "x" * 81}), "at most 80"),
-        (ToolCall("add_button", {"label": "Go", "message": "\u202e"}), "at most 500"),
-        (ToolCall("add_button", {"label": "Go", "onclick": "x"}), "onclick: Extra inputs"),
+        (Call("change_theme", {"color": "the sea"}), "no colour"),
+        (Call("change_theme", {"color": 7}), "color: Input should be a valid string"),
+        (Call("change_theme", {}), "color: Field required"),
+        (Call("change_theme", {"color": "url(javascript:1)"}), "no colour"),
+        (Call("add_button", {"label": "x" * 81}), "at most 80"),
+        (Call("add_button", {"label": "Go", "message": "\u202e"}), "at most 500"),
+        (Call("add_button", {"label": "Go", "onclick": "x"}), "onclick: Extra inputs"),
     ],
 )
-async def test_bad_arguments_never_reach_the_page(call: ToolCall, words: str) -> None:
+async def test_bad_arguments_never_reach_the_page(call: Call, words: str) -> None:
     """The model is told what is wrong, and can do it right."""
-    right = ToolCall("change_theme", {"color": "teal"})
+    right = Call("change_theme", {"color": "teal"})
     async with stack(script(calling(call), calling(right), "Done")) as s:
         events = await events_of(s)
         assert words in told(s, 1)[0]["content"]
@@ -185,7 +185,7 @@ async def test_rules_and_tools_do_not_double() -> None:
 async def test_clients_tools_go_before_the_servers_of_the_same_name() -> None:
     """A client that answers change_theme itself gets the call."""
     own = {"type": "function", "function": {"name": "change_theme", "parameters": {}}}
-    async with stack(script(calling(ToolCall("change_theme", {"color": "red"})))) as s:
+    async with stack(script(calling(Call("change_theme", {"color": "red"})))) as s:
         events = await events_of(s, tools=[own], ui_control="tools")
         assert offered(s) == ["change_theme", "add_button"]
     assert [type(event) for event in events] == [Start, CallEvent, End]
@@ -212,8 +212,8 @@ async def test_a_model_that_has_lost_its_tools_is_asked_without() -> None:
 async def test_results_are_events_and_go_to_the_model() -> None:
     """Sync or async; a string as it is, the rest as JSON."""
     calls = [
-        ToolCall("population", {"city": "Zürich"}),
-        ToolCall("elevation", {"city": "Zürich"}),
+        Call("population", {"city": "Zürich"}),
+        Call("elevation", {"city": "Zürich"}),
     ]
     async with stack(script(calling(*calls), "Many"), functions=[population, elevation]) as s:
         start, *tools, text, end = await events_of(s)
@@ -244,7 +244,7 @@ async def test_errors_are_contained(
     arguments: dict[str, Any], content: str, logged: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The model is told, and goes on; a traceback is for the log."""
-    model = script(calling(ToolCall("population", arguments)), ["I see"])
+    model = script(calling(Call("population", arguments)), ["I see"])
     async with stack(model, functions=[population]) as s:
         events = await events_of(s)
     result = next(event for event in events if isinstance(event, ToolResult))
@@ -291,7 +291,7 @@ async def test_tools_that_misbehave() -> None:
     slow = [Tool(function, timeout=0.05) for function in (stuck, deaf)]
     functions = [*slow, long, leave, leave_too, odd]
     names = ["stuck", "deaf", "long", "leave", "leave_too", "odd", "unheard"]
-    model = script(calling(*map(ToolCall, names)), "Well")
+    model = script(calling(*map(Call, names)), "Well")
     async with stack(model, functions=functions, max_tool_result=10) as s:
         events = await events_of(s)
         results = [event for event in events if isinstance(event, ToolResult)]
@@ -315,7 +315,7 @@ async def test_a_sync_tool_does_not_block_the_loop() -> None:
         release.wait()
         return "waited"
 
-    models = {"a": script(calling(ToolCall("wait")), "Done"), "b": Script("Quick")}
+    models = {"a": script(calling(Call("wait")), "Done"), "b": Script("Quick")}
     async with stack(models, functions=[wait]) as s:
         slow = asyncio.create_task(s.client.ask("Hi", model="a"))
         await entered.wait()
@@ -327,8 +327,8 @@ async def test_a_sync_tool_does_not_block_the_loop() -> None:
 async def test_the_bound_of_rounds() -> None:
     """A model that calls and calls is asked a last time without tools, and answers."""
 
-    def reply(request: ChatRequest) -> Reply:
-        calls = [ToolCall("population", {"city": "X"})] if request.tools else []
+    def reply(request: ReceivedChat) -> Reply:
+        calls = [Call("population", {"city": "X"})] if request.tools else []
         return Reply("Enough", tool_calls=calls)
 
     model = Script(reply, capabilities=TOOLS)
@@ -344,7 +344,7 @@ async def test_the_bound_of_rounds() -> None:
 async def test_calls_of_both_kinds_in_one_message() -> None:
     """The server answers its own, and the run ends: the client has the others to answer."""
     of_x = {"city": "X"}
-    calls = [ToolCall("population", of_x), ToolCall("locate"), ToolCall("elevation", of_x)]
+    calls = [Call("population", of_x), Call("locate"), Call("elevation", of_x)]
     model = script(calling(*calls), "Here")
     async with stack(model, functions=[population, elevation]) as s:
         events = await events_of(s, tools=[CLIENT_TOOL])
@@ -360,7 +360,7 @@ async def test_calls_of_both_kinds_in_one_message() -> None:
 
 async def test_too_many_calls_in_one_message_fail_the_run() -> None:
     """A model that has gone astray does not keep the server busy for ever."""
-    model = script(calling(*[ToolCall("population", {"city": "X"})] * 65), "Well")
+    model = script(calling(*[Call("population", {"city": "X"})] * 65), "Well")
     async with stack(model, functions=[population]) as s:
         with pytest.raises(RunFailed, match="more than 64 tools"):
             await s.client.ask("Hi")
@@ -380,7 +380,7 @@ async def test_stop_while_a_tool_works() -> None:
             cancelled.set()
 
     async with (
-        stack(script(calling(ToolCall("wait"))), functions=[wait]) as s,
+        stack(script(calling(Call("wait"))), functions=[wait]) as s,
         s.client.chat("Hi") as stream,
     ):
         events = [await anext(stream), await anext(stream)]
@@ -396,7 +396,7 @@ async def test_stop_while_a_tool_works() -> None:
 
 async def test_stop_in_the_second_round() -> None:
     """Ollama's socket of that round is closed."""
-    replies = (calling(ToolCall("population", {"city": "X"})), ["a", "b", *"c" * 5000])
+    replies = (calling(Call("population", {"city": "X"})), ["a", "b", *"c" * 5000])
     model = script(*replies, pace=Pace(tokens_per_second=50))
     async with (
         stack(model, functions=[population]) as s,
@@ -421,7 +421,7 @@ async def test_a_failure_in_the_second_round_fails_the_run() -> None:
         """Let Ollama fail from now on."""
         s.ollama.models["story"] = script(["a", "b", "c"], fault=Fault.cut(at_token=2))
 
-    async with stack(script(calling(ToolCall("sabotage"))), functions=[sabotage]) as s:
+    async with stack(script(calling(Call("sabotage"))), functions=[sabotage]) as s:
         events = []
         with pytest.raises(RunFailed, match="upstream_cut"):
             async with s.client.chat("Hi") as stream:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dripline.testing import Ending, Fault, Pace, Reply, Script, ToolCall
+from dripline.testing import Call, Ending, Fault, Pace, Reply, Script
 from tests.support.npm_clients import AT_ONCE, NpmClients
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.several import several
@@ -59,7 +59,7 @@ async def test_tools_of_the_page(npm_clients: NpmClients) -> None:
     def reply(request: Any) -> Reply:
         if request.messages[-1].role == "tool":
             return Reply(["Sunny."])
-        return Reply("Let me look.", tool_calls=[ToolCall("get_weather", {"city": "Bern"})])
+        return Reply("Let me look.", tool_calls=[Call("get_weather", {"city": "Bern"})])
 
     async with stack(Script(reply, capabilities=["completion", "tools"])) as s:
         first = await npm_clients.chat(s.url, body=TOOLS)

@@ -12,9 +12,9 @@ import pytest
 from yarl import URL
 
 from dripline.http.response_body import BodyBroken
-from dripline_server.upstream.http import (
+from dripline_server.upstream.http_client import (
     MAX_HEAD,
-    Answer,
+    HttpAnswer,
     NotHttp,
     SessionAnswer,
     post_json,
@@ -51,11 +51,11 @@ HEADLESS: dict[str, tuple[Say, str]] = {
 }
 
 
-async def own(url: str) -> Answer:
+async def own(url: str) -> HttpAnswer:
     return await post_json(URL(url), BODY, connect_timeout=5, stall_timeout=0.3)
 
 
-async def read_all(answer: Answer) -> tuple[int, bytes, str]:
+async def read_all(answer: HttpAnswer) -> tuple[int, bytes, str]:
     """Return the status, the body, and how it broke."""
     body = b""
 

@@ -9,7 +9,7 @@ import pytest
 
 from dripline.errors import RequestError
 from dripline.http.event_source import EventSource
-from dripline.http.request_body import json_body
+from dripline.http.json_encoding import json_body
 
 
 def nested_in_itself() -> dict[str, Any]:

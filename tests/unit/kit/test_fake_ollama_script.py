@@ -12,21 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dripline.testing import (
-    ChatRequest,
+    Call,
     Fault,
     Message,
     Pace,
+    ReceivedChat,
     Reply,
     Script,
-    ToolCall,
     VirtualClock,
     in_rounds,
 )
-from dripline.testing.fake_ollama.script import Part, tokens
+from dripline.testing.fake_ollama.script import ReplyPart, tokens
 
-CHAT = ChatRequest("story", (Message("user", "Hi"),))
-WITH_TOOLS = ChatRequest("story", CHAT.messages, tools=({"type": "function"},))
-REPLY = Reply(["Sun", "ny"], thinking=["Hm", "m"], tool_calls=[ToolCall("weather", {"days": 2})])
+CHAT = ReceivedChat("story", (Message("user", "Hi"),))
+WITH_TOOLS = ReceivedChat("story", CHAT.messages, tools=({"type": "function"},))
+REPLY = Reply(["Sun", "ny"], thinking=["Hm", "m"], tool_calls=[Call("weather", {"days": 2})])
 
 
 @given(st.text())
@@ -93,11 +93,11 @@ def test_a_reply_comes_as_thinking_then_text_then_tool_calls() -> None:
     """Each token and each tool call is a chunk of its own."""
     assert REPLY.parts(WITH_TOOLS, think=True) == (
         [
-            Part(thinking="Hm"),
-            Part(thinking="m"),
-            Part("Sun"),
-            Part("ny"),
-            Part(tool_call=ToolCall("weather", {"days": 2})),
+            ReplyPart(thinking="Hm"),
+            ReplyPart(thinking="m"),
+            ReplyPart("Sun"),
+            ReplyPart("ny"),
+            ReplyPart(tool_call=Call("weather", {"days": 2})),
         ],
         "stop",
     )
@@ -105,7 +105,7 @@ def test_a_reply_comes_as_thinking_then_text_then_tool_calls() -> None:
 
 def test_a_reply_leaves_out_what_is_not_asked_for() -> None:
     """Without thinking and without tools on offer only the text is left."""
-    assert REPLY.parts(CHAT, think=False)[0] == [Part("Sun"), Part("ny")]
+    assert REPLY.parts(CHAT, think=False)[0] == [ReplyPart("Sun"), ReplyPart("ny")]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_reply_leaves_out_what_is_not_asked_for() -> None:
 )
 def test_num_predict_cuts_the_reply(limit: int, count: int, reason: str) -> None:
     """The option counts tokens, thinking too, and shows in `done_reason`; below 1 it is off."""
-    request = ChatRequest("story", CHAT.messages, options={"num_predict": limit})
+    request = ReceivedChat("story", CHAT.messages, options={"num_predict": limit})
     parts, done_reason = REPLY.parts(request, think=True)
     assert (len(parts), done_reason) == (count, reason)
 

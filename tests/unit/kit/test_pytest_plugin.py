@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dripline.recordings.recording import Ending, Recording
+from dripline.recordings.recording import ExchangeEnding, Recording
 from dripline.recordings.splits import every_byte
 from dripline.testing import FakeOllama, Script
 from dripline.testing.pytest_plugin import Background
@@ -202,7 +202,7 @@ async def test_a_missing_recording_is_made_once(
         made.assert_outcomes(passed=1)
         assert len(real.chats) == 1
         recording = Recording.load(recordings / "new" / "sky.jsonl")
-        assert recording.ending is Ending.EOF
+        assert recording.ending is ExchangeEnding.EOF
         assert recording.request.url == f"{real.url}/api/chat"
         assert len(recording.body.splitlines()) == 3
         chosen = [f"test_it.py::test_x[cut_at({offset})]" for offset in (1, 9)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dripline.clock import VirtualClock
 from dripline.recordings.recording import (
     BadRecording,
-    Ending,
+    ExchangeEnding,
     Piece,
     Recording,
     Request,
@@ -58,12 +58,15 @@ def test_what_is_written_piece_by_piece_is_loaded(
         for name, piece in pieces:
             clock.now += data.draw(st.floats(0, 9))
             parts[name].piece(piece)
-        parts["a"].end(Ending.RESET)
+        parts["a"].end(ExchangeEnding.RESET)
     loaded = load_parts(path)
     assert {name: found.chunks for name, found in loaded.items()} == {
         name: [piece for owner, piece in pieces if owner == name] for name in "ab"
     }
-    assert [found.ending for found in loaded.values()] == [Ending.RESET, Ending.CANCELLED]
+    assert [found.ending for found in loaded.values()] == [
+        ExchangeEnding.RESET,
+        ExchangeEnding.CANCELLED,
+    ]
     assert loaded["a"].ended == loaded["b"].ended == round(clock.now, 6)
 
 
@@ -77,7 +80,7 @@ def test_the_file_is_readable(tmp_path: Path) -> None:
         for data in ("data: Grü✓\u0085\u2028\u202e👩\u200d👧\r\n".encode(), "ü".encode()[:1]):
             clock.now += 0.1
             part.piece(data)
-        part.end(Ending.TIMEOUT)
+        part.end(ExchangeEnding.TIMEOUT)
     assert (tmp_path / "x.jsonl").read_text() == (
         '{"format":"dripline recording","version":1,"date":"2023-11-14T22:13:20Z",'
         '"about":"Grüße"}\n'
@@ -119,7 +122,7 @@ def test_a_crash_leaves_a_readable_recording(recording: Recording, data: st.Data
     assert loaded.chunks == recording.chunks[: len(loaded.pieces)]
     # Without its last LF the file is still whole.
     whole_file = cut >= len(complete) - 1
-    assert loaded.ending is (recording.ending if whole_file else Ending.UNFINISHED)
+    assert loaded.ending is (recording.ending if whole_file else ExchangeEnding.UNFINISHED)
 
 
 def test_nothing_is_held_back(tmp_path: Path) -> None:
@@ -131,7 +134,7 @@ def test_nothing_is_held_back(tmp_path: Path) -> None:
         for count in range(1, 4):
             part.piece(b"x")
             loaded = Recording.load(path)
-            assert (len(loaded.pieces), loaded.ending) == (count, Ending.UNFINISHED)
+            assert (len(loaded.pieces), loaded.ending) == (count, ExchangeEnding.UNFINISHED)
 
 
 def test_a_full_disk_ends_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +157,8 @@ def test_a_full_disk_ends_the_recording(tmp_path: Path, monkeypatch: pytest.Monk
                 part.piece(b"lost")
         with pytest.raises(ValueError, match="is closed"):
             part.piece(b"more")
-        part.end(Ending.EOF)
-    assert Recording.load(path).ending is Ending.UNFINISHED
+        part.end(ExchangeEnding.EOF)
+    assert Recording.load(path).ending is ExchangeEnding.UNFINISHED
 
 
 FAULTS: dict[str, tuple[list[str], int, str]] = {
@@ -244,7 +247,7 @@ def test_a_part_must_be_named_where_there_are_several(tmp_path: Path) -> None:
         lambda: Recording(pieces=[Piece(0, b"a")]),
         lambda: Recording(response=Response(at=2), pieces=[Piece(1, b"a")]),
         lambda: Recording(ended=1.0),
-        lambda: Recording(ending=Ending.EOF),
+        lambda: Recording(ending=ExchangeEnding.EOF),
         lambda: Recording(started=float("nan")),
         lambda: Piece(0, b""),
         lambda: Request("G E T"),

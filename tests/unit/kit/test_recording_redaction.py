@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from dripline.http.redaction import Redaction
-from dripline.recordings.recording import Ending, Recording, Request, Response
+from dripline.recordings.recording import ExchangeEnding, Recording, Request, Response
 from dripline.recordings.writer import RecordingWriter
 
 SECRET = "hunter2"
@@ -45,7 +45,7 @@ def test_a_secret_does_not_reach_the_file(tmp_path: Path, request_: Request, how
         assert Recording.load(path) == recording.redacted(redaction)
     else:
         with RecordingWriter(path, redaction=redaction) as writer:
-            writer.begin(request_).end(Ending.EOF)
+            writer.begin(request_).end(ExchangeEnding.EOF)
     text = path.read_text()
     assert SECRET not in text
     assert "REDACTED" in text

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dripline import EventDecoder
-from dripline.recordings.recording import Ending, Recording
+from dripline.recordings.recording import ExchangeEnding, Recording
 from dripline.recordings.splits import seeded
 from dripline.recordings.view import figures, report, units
 from tests.support.recorded import recorded
@@ -64,7 +64,9 @@ def test_times_and_gaps() -> None:
     """A unit comes when its last byte came; rates are from the first token to the last."""
     line = b'{"message":{"content":"a"}}\n'
     recording = recording_of(
-        [line[:5], line[5:] + line, line], content_type="application/x-ndjson", ending=Ending.CUT
+        [line[:5], line[5:] + line, line],
+        content_type="application/x-ndjson",
+        ending=ExchangeEnding.CUT,
     )
     assert [unit.at for unit in units(recording)] == [2.0, 2.0, 3.0]
     counted = figures(recording)

@@ -9,7 +9,7 @@ import pytest
 
 from dripline.clock import VirtualClock
 from dripline.http.response_body import BodyBroken
-from dripline.recordings.recording import Ending
+from dripline.recordings.recording import ExchangeEnding
 from dripline.recordings.replay import replay
 from dripline.recordings.splits import (
     SplitPlan,
@@ -60,15 +60,15 @@ async def test_a_part_that_began_late_replays_from_its_own_start() -> None:
 @pytest.mark.parametrize(
     ("ending", "how"),
     [
-        (Ending.EOF, None),
-        (Ending.CUT, "cut"),
-        (Ending.RESET, "reset"),
-        (Ending.TIMEOUT, "timeout"),
-        (Ending.CANCELLED, "cut"),
-        (Ending.UNFINISHED, "cut"),
+        (ExchangeEnding.EOF, None),
+        (ExchangeEnding.CUT, "cut"),
+        (ExchangeEnding.RESET, "reset"),
+        (ExchangeEnding.TIMEOUT, "timeout"),
+        (ExchangeEnding.CANCELLED, "cut"),
+        (ExchangeEnding.UNFINISHED, "cut"),
     ],
 )
-async def test_the_ending_is_the_recorded_one(ending: Ending, how: str | None) -> None:
+async def test_the_ending_is_the_recorded_one(ending: ExchangeEnding, how: str | None) -> None:
     """After the last byte, and only an EOF is one."""
     came = bytearray()
 
@@ -95,10 +95,10 @@ async def test_the_ending_is_the_recorded_one(ending: Ending, how: str | None) -
 )
 async def test_a_reader_that_left_after_the_last_word_had_it_all(last: bytes) -> None:
     """Its replay is complete; one that left a byte before is cut."""
-    recording = recording_of([b": ping\n", last], ending=Ending.CANCELLED)
+    recording = recording_of([b": ping\n", last], ending=ExchangeEnding.CANCELLED)
     came = [piece async for piece in replay(recording, speed=math.inf)]
     assert b"".join(came) == recording.body
-    left_before = recording_of([last[:-2]], ending=Ending.CANCELLED)
+    left_before = recording_of([last[:-2]], ending=ExchangeEnding.CANCELLED)
     with pytest.raises(BodyBroken, match="closed in the middle"):
         async for _ in replay(left_before, speed=math.inf):
             pass

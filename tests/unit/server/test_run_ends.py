@@ -11,8 +11,8 @@ from dripline.events import Event, from_json
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import RunLog
 from dripline_server.run_log.memory import Budget, MemoryRunLog
-from dripline_server.runs.request import RunRequest
 from dripline_server.runs.run import Run
+from dripline_server.runs.run_request import RunRequest
 from dripline_server.tools.runner import ToolRunner
 from dripline_server.upstream.chat_chunks import Chunk
 from dripline_server.upstream.ollama import Ollama

@@ -26,12 +26,12 @@ from dripline_server.run_log import Batch, PositionGone, PositionUnknown
 from dripline_server.run_log.memory import Budget, MemoryRunLogs
 from dripline_server.runs.records import RunRecords
 from dripline_server.runs.registry import RunRegistry
-from dripline_server.runs.request import RunRequest
 from dripline_server.runs.run import Run
+from dripline_server.runs.run_request import RunRequest
 from dripline_server.settings import Settings
 from dripline_server.tools.runner import ToolRunner
 from dripline_server.upstream.chat_chunks import Chunk
-from dripline_server.upstream.errors import UpstreamError
+from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Ollama
 
 T = TypeVar("T")

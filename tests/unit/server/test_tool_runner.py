@@ -9,7 +9,7 @@ from contextlib import suppress
 from dripline.events import ToolCall
 from dripline_server.metrics import Metrics
 from dripline_server.tools.runner import ToolRunner
-from dripline_server.tools.tool import Tool
+from dripline_server.tools.server_tools import Tool
 
 
 class ClosingLoop(asyncio.SelectorEventLoop):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from dripline_server.tools.tool import BadTool, Tool, ToolError, as_tools, load_tools
+from dripline_server.tools.server_tools import BadTool, Tool, ToolError, as_tools, load_tools
 
 
 def weather(
@@ -132,7 +132,7 @@ def test_a_modules_public_functions_are_its_tools(modules: Path) -> None:
     """Not what it imports, nor what begins with an underscore; `__all__` says otherwise."""
     (modules / "tools_one.py").write_text(
         "from os.path import join\n"
-        "from dripline_server.tools.tool import Tool\n"
+        "from dripline_server.tools.server_tools import Tool\n"
         "def a(x: int) -> int:\n    'Return x.'\n    return x\n"
         "def _b(x: int) -> int:\n    'Return x.'\n    return x\n"
         "def _slow() -> None:\n    'Wait.'\n"

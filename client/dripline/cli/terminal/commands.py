@@ -12,17 +12,17 @@ from prompt_toolkit.document import Document
 
 from dripline.chat.client import ModelInfo
 from dripline.cli.terminal import file_commands
-from dripline.cli.terminal.chat import Chat, CommandError
 from dripline.cli.terminal.clipboard import CannotCopy, copy
 from dripline.cli.terminal.conversation import Conversation
 from dripline.cli.terminal.markdown_blocks import code_of
 from dripline.cli.terminal.request_options import OPTIONS, Value, read_option
+from dripline.cli.terminal.terminal_chat import Chat, CommandError
 
 Takes = Literal["nothing", "text", "model", "option", "path"]
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class SlashCommand:
     """One command.
 
     Attributes:
@@ -231,20 +231,22 @@ async def _quit(chat: Chat, _: str) -> None:
     chat.leaving = True
 
 
-COMMANDS: dict[str, Command] = {
-    "help": Command(_help, "list the commands and keys"),
-    "model": Command(_model, "list the models, or choose one", "[NAME]", "model"),
-    "system": Command(_system, "show or set the system prompt; off: none", "[TEXT]", "text"),
-    "set": Command(_set, "list the options, or set one", "[NAME [VALUE]]", "option"),
-    "image": Command(file_commands.image, "send a picture with the next message", "FILE", "path"),
-    "retry": Command(_retry, "answer the last question anew"),
-    "edit": Command(_edit, "change the last question, and ask it anew"),
-    "undo": Command(_undo, "take back the last question and its answer"),
-    "copy": Command(_copy, "copy the last answer, or its last code", "[code]", "text"),
-    "thinking": Command(_thinking, "show the last thinking, or always", "[on|off]", "text"),
-    "save": Command(file_commands.save, "save the conversation as JSON", "[FILE]", "path"),
-    "load": Command(file_commands.load, "go on with a saved conversation", "FILE", "path"),
-    "new": Command(_new, "begin a new conversation"),
-    "quit": Command(_quit, "leave; Ctrl-D does too"),
+COMMANDS: dict[str, SlashCommand] = {
+    "help": SlashCommand(_help, "list the commands and keys"),
+    "model": SlashCommand(_model, "list the models, or choose one", "[NAME]", "model"),
+    "system": SlashCommand(_system, "show or set the system prompt; off: none", "[TEXT]", "text"),
+    "set": SlashCommand(_set, "list the options, or set one", "[NAME [VALUE]]", "option"),
+    "image": SlashCommand(
+        file_commands.image, "send a picture with the next message", "FILE", "path"
+    ),
+    "retry": SlashCommand(_retry, "answer the last question anew"),
+    "edit": SlashCommand(_edit, "change the last question, and ask it anew"),
+    "undo": SlashCommand(_undo, "take back the last question and its answer"),
+    "copy": SlashCommand(_copy, "copy the last answer, or its last code", "[code]", "text"),
+    "thinking": SlashCommand(_thinking, "show the last thinking, or always", "[on|off]", "text"),
+    "save": SlashCommand(file_commands.save, "save the conversation as JSON", "[FILE]", "path"),
+    "load": SlashCommand(file_commands.load, "go on with a saved conversation", "FILE", "path"),
+    "new": SlashCommand(_new, "begin a new conversation"),
+    "quit": SlashCommand(_quit, "leave; Ctrl-D does too"),
 }
 _ALIASES = {"exit": "quit", "bye": "quit", "?": "help", "clear": "new"}

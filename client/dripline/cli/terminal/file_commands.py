@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from dripline.bounded_read import MIB, read_file
-from dripline.cli.terminal.chat import Chat, CommandError
 from dripline.cli.terminal.conversation import BadConversation, Conversation, from_json, to_json
 from dripline.cli.terminal.images import read_image
+from dripline.cli.terminal.terminal_chat import Chat, CommandError
 
 # Of a saved conversation, pictures and all.
 MAX_FILE = 256 * MIB

@@ -17,15 +17,15 @@ from prompt_toolkit.input import Input, create_input
 from dripline.chat.client import ChatClient
 from dripline.cli.signals import run_loop
 from dripline.cli.terminal.answer_lines import button_line
-from dripline.cli.terminal.chat import Chat, sentence_of
 from dripline.cli.terminal.commands import complete, run_command, show_thinking
 from dripline.cli.terminal.conversation import Conversation
 from dripline.cli.terminal.history import history_path, open_history
 from dripline.cli.terminal.keys import raw
-from dripline.cli.terminal.output import Output
+from dripline.cli.terminal.output import ChatOutput
 from dripline.cli.terminal.plain_output import PlainOutput
 from dripline.cli.terminal.questions import PipedQuestions, PromptQuestions, Questions
 from dripline.cli.terminal.rich_output import RichOutput, TerminalConsole
+from dripline.cli.terminal.terminal_chat import Chat, sentence_of
 from dripline.errors import DriplineError, TransportError
 from dripline.visible import visible
 
@@ -58,7 +58,7 @@ async def _run(
 
     console = TerminalConsole(highlight=False)
     can_draw = console.is_terminal and not console.is_dumb_terminal
-    output: Output = RichOutput(console) if can_draw else PlainOutput()
+    output: ChatOutput = RichOutput(console) if can_draw else PlainOutput()
     keyboard = create_input() if can_draw and sys.stdin.isatty() else None
     async with AsyncExitStack() as closing:
         if keyboard:

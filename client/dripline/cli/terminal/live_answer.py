@@ -13,7 +13,7 @@ from dripline.cli.terminal import answer_lines
 from dripline.cli.terminal.live_screen import LiveScreen
 from dripline.cli.terminal.markdown_blocks import Block, BlockSplitter
 from dripline.cli.terminal.markdown_lines import draw, lines_of
-from dripline.cli.terminal.output import Output
+from dripline.cli.terminal.output import ChatOutput
 from dripline.events import (
     AddButton,
     ChangeTheme,
@@ -40,7 +40,7 @@ class LiveAnswer:
     """
 
     def __init__(
-        self, console: Console, output: Output, model: str, *, clock: Callable[[], float]
+        self, console: Console, output: ChatOutput, model: str, *, clock: Callable[[], float]
     ) -> None:
         self.drops = 0
         self._console = console

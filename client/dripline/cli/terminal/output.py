@@ -34,7 +34,7 @@ class AnswerView(Protocol):
         """Show what is left, and the figures."""
 
 
-class Output(Protocol):
+class ChatOutput(Protocol):
     """What the chat says."""
 
     unfold: bool

@@ -25,34 +25,34 @@ class PlainOutput:
         self.unfold = False
 
     def note(self, text: str) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         sys.stderr.write(visible(text) + "\n")
 
     def error(self, text: str) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         sys.stderr.write(visible(text) + "\n")
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             write("  ".join(cells).rstrip() + "\n")
 
     def question(self, text: str) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         write("".join(f"> {line}\n" for line in text.split("\n")) + "\n")
 
     def markdown(self, text: str) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         write(text.rstrip("\n") + "\n\n")
 
     def thinking(self, text: str) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         write(text.rstrip("\n") + "\n\n")
 
     def answer(self, model: str) -> PlainAnswer:
-        """See `Output`."""
+        """See `ChatOutput`."""
         return PlainAnswer(self)
 
 

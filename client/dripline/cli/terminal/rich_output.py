@@ -41,15 +41,15 @@ class RichOutput:
         self._console = console
 
     def note(self, text: str) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         self._console.print(Text(visible(text), "dim"))
 
     def error(self, text: str) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         self._console.print(Text(visible(text), "red"))
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         table = Table.grid(padding=(0, 2, 0, 0))
         for row in rows:
             first, *others = (visible(cell) for cell in row)
@@ -57,11 +57,11 @@ class RichOutput:
         self._console.print(table)
 
     def question(self, text: str) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         self._console.print(Text(f"> {visible(text)}", "bold"))
 
     def markdown(self, text: str) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         for index, block in enumerate(BlockSplitter(visible(text)).close()):
             gap = [""] if index and not block.joined else []
             for line in gap + lines_of(self._console, draw(block)):
@@ -69,9 +69,9 @@ class RichOutput:
         self._console.print()
 
     def thinking(self, text: str) -> None:
-        """See `Output`."""
+        """See `ChatOutput`."""
         self._console.print(Padding(Text(visible(text).strip(), "dim italic"), (0, 0, 1, 2)))
 
     def answer(self, model: str) -> LiveAnswer:
-        """See `Output`."""
+        """See `ChatOutput`."""
         return LiveAnswer(self._console, self, model, clock=time.monotonic)

@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from dripline.testing.fake_ollama.request import ChatRequest, JsonValue
-from dripline.testing.fake_ollama.script import Fault, Pace, Reply, Script, ToolCall, as_reply
+from dripline.testing.fake_ollama.request import JsonValue, ReceivedChat
+from dripline.testing.fake_ollama.script import Call, Fault, Pace, Reply, Script, as_reply
 
 # The server tells a model in a system message that begins so what it has done to the page.
 NOTE = "[dripline] "
@@ -31,7 +31,7 @@ def demo_models() -> dict[str, Script]:
     }
 
 
-def demo_reply(request: ChatRequest) -> str:
+def demo_reply(request: ReceivedChat) -> str:
     """Return what `demo` says: what was done to the page, JSON, or words that fit the question."""
     if notes := _notes(request):
         return "\n\n".join(map(_done, notes))
@@ -53,7 +53,7 @@ def demo_reply(request: ChatRequest) -> str:
     )
 
 
-def page_reply(request: ChatRequest) -> str | Reply:
+def page_reply(request: ReceivedChat) -> str | Reply:
     """Return what `demo` says to one who wants another mood or buttons: calls of the page's tools.
 
     Then it tells what it has done; else it says what `demo_reply` does.
@@ -65,7 +65,7 @@ def page_reply(request: ChatRequest) -> str | Reply:
     return Reply(tool_calls=calls) if calls else demo_reply(request)
 
 
-def thinking_reply(request: ChatRequest) -> Reply:
+def thinking_reply(request: ReceivedChat) -> Reply:
     """Return what `demo-thinking` says: it thinks aloud first."""
     return Reply(
         demo_reply(request),
@@ -76,7 +76,7 @@ def thinking_reply(request: ChatRequest) -> Reply:
     )
 
 
-def tools_reply(request: ChatRequest) -> Reply:
+def tools_reply(request: ReceivedChat) -> Reply:
     """Return what `demo-tools` says: it calls a tool once, and then tells what the tool said."""
     last = request.messages[-1]
     if last.role == "tool" and last.tool_name not in _PAGE_TOOLS:
@@ -93,7 +93,7 @@ def tools_reply(request: ChatRequest) -> Reply:
         return as_reply(page_reply(request))
     function = _fitting_tool(functions, said)
     arguments = _example(function.get("parameters"), said)
-    call = ToolCall(str(function.get("name", "")), arguments if isinstance(arguments, dict) else {})
+    call = Call(str(function.get("name", "")), arguments if isinstance(arguments, dict) else {})
     return Reply(tool_calls=[call])
 
 
@@ -160,12 +160,12 @@ _ANSWERS = {
 }
 
 
-def _said(request: ChatRequest) -> str:
+def _said(request: ReceivedChat) -> str:
     """Return the last message of the user's."""
     return next((m.content for m in reversed(request.messages) if m.role == "user"), "")
 
 
-def _notes(request: ChatRequest) -> list[str]:
+def _notes(request: ReceivedChat) -> list[str]:
     """Return what the server says that it has done to the page."""
     return [
         message.content.removeprefix(NOTE)
@@ -213,17 +213,17 @@ _MOODS = {
 }
 
 
-def _page_calls(said: str) -> list[ToolCall]:
+def _page_calls(said: str) -> list[Call]:
     """Return calls of the page's tools for "something calmer, like the sea" or buttons."""
     if buttons := re.search(r"\bbuttons for (\w+) and (\w+)", said, re.IGNORECASE):
-        return [ToolCall("add_button", {"label": word.capitalize()}) for word in buttons.groups()]
+        return [Call("add_button", {"label": word.capitalize()}) for word in buttons.groups()]
     if not re.search(r"\b(something|make it|like)\b", said, re.IGNORECASE):
         return []
     moods = (color for mood, color in _MOODS.items() if re.search(mood, said, re.IGNORECASE))
-    return [ToolCall("change_theme", {"color": color}) for color in moods][:1]
+    return [Call("change_theme", {"color": color}) for color in moods][:1]
 
 
-def _functions(request: ChatRequest) -> list[Mapping[str, JsonValue]]:
+def _functions(request: ReceivedChat) -> list[Mapping[str, JsonValue]]:
     """Return the functions that are offered."""
     return [f for tool in request.tools if isinstance(f := tool.get("function"), dict)]
 

@@ -14,7 +14,7 @@ from dripline.recordings.replay_server import headers_to_send
 from dripline.recordings.splits import SplitPlan
 from dripline.testing.fake_ollama.body import ResponseBody
 from dripline.testing.fake_ollama.received import Ending, Phase, ReceivedRequest
-from dripline.testing.fake_ollama.request import ApiError, ChatRequest
+from dripline.testing.fake_ollama.request import ApiError, ReceivedChat
 from dripline.testing.fake_ollama.script import Replay
 
 _MAX_LINE = 2**30
@@ -23,7 +23,7 @@ _MAX_LINE = 2**30
 async def send_replay(
     http: web.BaseRequest,
     received: ReceivedRequest,
-    request: ChatRequest,
+    request: ReceivedChat,
     replay: Replay,
     split: SplitPlan,
     clock: Clock,

@@ -44,7 +44,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ReceivedChat:
     """The body of `POST /api/chat`.
 
     Attributes:
@@ -86,7 +86,7 @@ class ChatRequest:
         return value if isinstance(value, int) and value > 0 else None
 
     @classmethod
-    def parse(cls, body: JsonValue) -> ChatRequest:
+    def parse(cls, body: JsonValue) -> ReceivedChat:
         """Return the request that a body holds.
 
         Raises:

@@ -12,7 +12,7 @@ from enum import Enum
 from dripline.recordings.recording import Recording
 from dripline.recordings.replay import check_speed
 from dripline.recordings.splits import SplitPlan, whole
-from dripline.testing.fake_ollama.request import ChatRequest, JsonValue
+from dripline.testing.fake_ollama.request import JsonValue, ReceivedChat
 from dripline.testing.fake_ollama.wire import ModelDetails
 
 Text = str | Sequence[str]
@@ -28,7 +28,7 @@ def tokens(text: Text) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
+class Call:
     """A call of one of the client's tools.
 
     Attributes:
@@ -43,12 +43,12 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ReplyPart:
     """What one chunk of an answer brings: one token of thinking or text, or one tool call."""
 
     content: str = ""
     thinking: str = ""
-    tool_call: ToolCall | None = None
+    tool_call: Call | None = None
     tool_index: int = 0
 
 
@@ -65,16 +65,16 @@ class Reply:
 
     text: Text = ""
     thinking: Text = ""
-    tool_calls: Sequence[ToolCall] = ()
+    tool_calls: Sequence[Call] = ()
     done_reason: str = "stop"
 
-    def parts(self, request: ChatRequest, *, think: bool) -> tuple[list[Part], str]:
+    def parts(self, request: ReceivedChat, *, think: bool) -> tuple[list[ReplyPart], str]:
         """Return the chunks of the answer to `request`, and its `done_reason`."""
-        parts = [Part(thinking=token) for token in tokens(self.thinking)] if think else []
-        parts += [Part(content=token) for token in tokens(self.text)]
+        parts = [ReplyPart(thinking=token) for token in tokens(self.thinking)] if think else []
+        parts += [ReplyPart(content=token) for token in tokens(self.text)]
         if request.tools:
             calls = enumerate(self.tool_calls)
-            parts += [Part(tool_call=call, tool_index=index) for index, call in calls]
+            parts += [ReplyPart(tool_call=call, tool_index=index) for index, call in calls]
         limit = request.num_predict
         if limit is not None and limit < len(parts):
             return parts[:limit], "length"
@@ -276,7 +276,7 @@ class Script:
         ValueError: `reply` does what `capabilities` does not say, or is a `Replay` with a fault.
     """
 
-    reply: Say | Replay | Callable[[ChatRequest], Say] = "Hello! How can I help you today?"
+    reply: Say | Replay | Callable[[ReceivedChat], Say] = "Hello! How can I help you today?"
     pace: Pace = Pace()
     split: SplitPlan = whole
     fault: Fault | None = None
@@ -303,7 +303,7 @@ class Script:
             return ["completion", *self.reply.capabilities]
         return ["completion", *([] if callable(self.reply) else _needs(as_reply(self.reply)))]
 
-    def answer(self, request: ChatRequest) -> Reply:
+    def answer(self, request: ReceivedChat) -> Reply:
         """Return what the model says to `request`.
 
         Raises:
@@ -328,7 +328,7 @@ def as_reply(say: Say) -> Reply:
     return say if isinstance(say, Reply) else Reply(say)
 
 
-def in_rounds(*replies: Say) -> Callable[[ChatRequest], Say]:
+def in_rounds(*replies: Say) -> Callable[[ReceivedChat], Say]:
     """Return what a model says that calls tools: one reply for each round of a question.
 
     It is for `Script.reply`; the script's `capabilities` must name "tools". The first reply answers
@@ -338,7 +338,7 @@ def in_rounds(*replies: Say) -> Callable[[ChatRequest], Say]:
     if not replies:
         raise ValueError("in_rounds needs at least one reply")
 
-    def reply(request: ChatRequest) -> Say:
+    def reply(request: ReceivedChat) -> Say:
         rounds = 0
         for message in reversed(request.messages):
             if message.role == "user":

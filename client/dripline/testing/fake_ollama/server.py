@@ -15,26 +15,26 @@ from aiohttp import web
 from dripline.clock import Clock, SystemClock
 from dripline.recordings.serving import Listener, write_through
 from dripline.testing.fake_ollama import wire
-from dripline.testing.fake_ollama.chat import Answer
 from dripline.testing.fake_ollama.loaded_models import Memory
 from dripline.testing.fake_ollama.models import demo_models
 from dripline.testing.fake_ollama.received import Connection, Ending, Phase, ReceivedRequest
 from dripline.testing.fake_ollama.replayed import send_replay
 from dripline.testing.fake_ollama.request import (
     ApiError,
-    ChatRequest,
+    ReceivedChat,
     canonical,
     model_of,
     parse_json,
 )
 from dripline.testing.fake_ollama.script import Fault, FaultKind, Replay, Script
+from dripline.testing.fake_ollama.scripted import ScriptedAnswer
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 11435  # one above Ollama's own
 MAX_BODY = 64 * 1024 * 1024  # bytes; images come in the body, as base64
 
-Handler = Callable[[web.BaseRequest, ReceivedRequest], Awaitable[web.StreamResponse]]
+Endpoint = Callable[[web.BaseRequest, ReceivedRequest], Awaitable[web.StreamResponse]]
 
 
 class FakeOllama:
@@ -77,7 +77,7 @@ class FakeOllama:
         self._struck: WeakKeyDictionary[Fault, int] = WeakKeyDictionary()
         self._arrived = asyncio.Event()
         self._connections: dict[web.RequestHandler, Connection] = {}
-        self._routes: dict[str, dict[str, Handler]] = {
+        self._routes: dict[str, dict[str, Endpoint]] = {
             "/": {"GET": self._root, "HEAD": self._root},
             "/api/version": {"GET": self._get_version, "HEAD": self._get_version},
             "/api/tags": {"GET": self._tags, "HEAD": self._tags},
@@ -218,7 +218,7 @@ class FakeOllama:
         )
 
     async def _chat(self, http: web.BaseRequest, received: ReceivedRequest) -> web.StreamResponse:
-        request = ChatRequest.parse(received.body)
+        request = ReceivedChat.parse(received.body)
         if not request.model:
             raise ApiError(400, "model is required")
         script = self._script(request.model)
@@ -249,7 +249,7 @@ class FakeOllama:
                     http, received, request, script.reply, script.split, self._clock
                 )
             try:
-                answer = Answer(
+                answer = ScriptedAnswer(
                     http,
                     received,
                     request,
@@ -264,7 +264,7 @@ class FakeOllama:
             return await answer.send()
 
     def _respond_without_answer(
-        self, received: ReceivedRequest, request: ChatRequest, done_reason: str
+        self, received: ReceivedRequest, request: ReceivedChat, done_reason: str
     ) -> web.Response:
         """Say that the model has been loaded or unloaded; that is never a stream."""
         return _respond(
@@ -335,7 +335,7 @@ def _respond(
     return web.Response(body=body, status=status, headers={"Content-Type": content_type})
 
 
-def _check_capabilities(request: ChatRequest, script: Script) -> None:
+def _check_capabilities(request: ReceivedChat, script: Script) -> None:
     """Refuse what the model cannot do.
 
     Raises:

@@ -66,7 +66,7 @@ class ModelDetails:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class AnswerFigures:
     """What the last line of an answer tells; times are in seconds."""
 
     load: float
@@ -131,7 +131,7 @@ def chat_response(
     *,
     done_reason: str = "",
     logprobs: Sequence[JsonValue] = (),
-    usage: Usage | None = None,
+    usage: AnswerFigures | None = None,
 ) -> bytes:
     """Return one chunk of an answer, or a whole one; `done_reason` makes it the last."""
     body: dict[str, JsonValue] = {

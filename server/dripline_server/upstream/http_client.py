@@ -30,7 +30,7 @@ class NotHttp(Exception):
     """What came is not an HTTP answer."""
 
 
-class Answer(Protocol):
+class HttpAnswer(Protocol):
     """An HTTP answer whose head has come.
 
     Attributes:
@@ -66,20 +66,20 @@ class SessionAnswer:
         self._body = Body(response)
 
     async def pump(self, take: Callable[[bytes], bool]) -> bool:
-        """See `Answer.pump`."""
+        """See `HttpAnswer.pump`."""
         while piece := await self._body.read():
             if not take(piece):
                 return True
         return False
 
     async def close(self) -> None:
-        """See `Answer.close`."""
+        """See `HttpAnswer.close`."""
         self._response.close()
 
 
 async def post_json(
     url: URL, body: bytes, *, connect_timeout: float, stall_timeout: float
-) -> Answer:
+) -> HttpAnswer:
     """Post JSON, and wait for the answer's head. Cancelling closes the connection.
 
     Args:
@@ -124,7 +124,6 @@ class _Answer(asyncio.Protocol):
     __slots__ = (
         "_ended",
         "_failure",
-        "_head_size",
         "_held",
         "_last",
         "_loop",
@@ -148,7 +147,6 @@ class _Answer(asyncio.Protocol):
         self._pieces: list[bytes] = []
         self.on_body = self._pieces.append
         self._parser = HttpResponseParser(self)
-        self._head_size = 0
         self._held = 0
         self._paused = False
         self._sized = False
@@ -252,7 +250,7 @@ class _Answer(asyncio.Protocol):
             await self._wait()
 
     async def pump(self, take: Callable[[bytes], bool]) -> bool:
-        """See `Answer.pump`."""
+        """See `HttpAnswer.pump`."""
         self._take, self._refused = take, False
         if self._pieces:
             self._hand_on(take)
@@ -269,7 +267,7 @@ class _Answer(asyncio.Protocol):
         return self._refused
 
     async def close(self) -> None:
-        """See `Answer.close`."""
+        """See `HttpAnswer.close`."""
         self._end(BodyBroken("cut"))
         self.transport.abort()
 

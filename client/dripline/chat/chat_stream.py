@@ -28,7 +28,7 @@ from dripline.errors import (
 from dripline.events import End, Error, Event, from_json
 from dripline.http.backoff import Attempts, Backoff, may_pass
 from dripline.http.event_reader import EventReader
-from dripline.http.request import check_event_stream, retry_after
+from dripline.http.sending import check_event_stream, retry_after
 from dripline.sse import ServerSentEvent
 
 logger = logging.getLogger(__name__)

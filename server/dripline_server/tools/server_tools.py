@@ -28,7 +28,7 @@ import inspect
 import sys
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NotRequired
 
 import pydantic
@@ -36,7 +36,7 @@ from ollama._utils import convert_function_to_tool
 from pydantic.errors import PydanticUserError
 from typing_extensions import TypedDict
 
-ToolFunction = Callable[..., Any]
+from dripline.tool import ToolFunction
 
 
 class ToolError(Exception):

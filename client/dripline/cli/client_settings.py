@@ -10,7 +10,7 @@ from dripline.chat.client import DEFAULT_URL
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ClientSettings:
     """Where the commands find their server.
 
     Attributes:
@@ -23,9 +23,9 @@ class Settings:
     token: str = field(default="", repr=False)
 
 
-def load(environment: Mapping[str, str] = os.environ) -> Settings:
+def load(environment: Mapping[str, str] = os.environ) -> ClientSettings:
     """Return what is set; an empty variable counts as not set."""
-    return Settings(
+    return ClientSettings(
         server=environment.get("DRIPLINE_SERVER") or DEFAULT_URL,
         token=environment.get("DRIPLINE_TOKEN", ""),
     )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dripline.events import UiControl
-from dripline_server.tools.tool import Tool
+from dripline_server.tools.server_tools import Tool
 
 
 @dataclass(frozen=True, slots=True)

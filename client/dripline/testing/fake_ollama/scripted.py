@@ -13,8 +13,8 @@ from dripline.clock import Clock, forever
 from dripline.testing.fake_ollama import wire
 from dripline.testing.fake_ollama.body import ResponseBody
 from dripline.testing.fake_ollama.received import Ending, Phase, ReceivedRequest
-from dripline.testing.fake_ollama.request import ApiError, ChatRequest, JsonValue
-from dripline.testing.fake_ollama.script import Fault, FaultKind, Part, Script, tokens
+from dripline.testing.fake_ollama.request import ApiError, JsonValue, ReceivedChat
+from dripline.testing.fake_ollama.script import Fault, FaultKind, ReplyPart, Script, tokens
 
 # Ollama leaves out what is zero, and a real model never takes no time: so a step that takes none
 # is told as this many seconds.
@@ -24,7 +24,7 @@ _TOKENS_OF_AN_IMAGE = 256
 _TOKENS_OF_A_ROLE = 4
 
 
-class Answer:
+class ScriptedAnswer:
     """The answer to one chat request, once its model is loaded.
 
     Args:
@@ -44,7 +44,7 @@ class Answer:
         self,
         http: web.BaseRequest,
         received: ReceivedRequest,
-        request: ChatRequest,
+        request: ReceivedChat,
         script: Script,
         fault: Fault | None,
         *,
@@ -62,7 +62,7 @@ class Answer:
         think = script.can("thinking") and request.think is not False
         self._parts, self._done_reason = script.answer(request).parts(request, think=think)
         self._gaps = list(islice(script.pace.gaps(), len(self._parts) + 1))
-        self._said: list[Part] = []
+        self._said: list[ReplyPart] = []
 
     async def send(self) -> web.StreamResponse:
         """Send the answer, or what its fault leaves of it.
@@ -86,7 +86,7 @@ class Answer:
                 await self._say_done()
         return self._body.response
 
-    async def _say(self, part: Part) -> None:
+    async def _say(self, part: ReplyPart) -> None:
         """Send a token, or without streaming keep it for the end."""
         if self._request.stream:
             await self._body.send(self._line([part]))
@@ -151,16 +151,16 @@ class Answer:
             self._received.end(Ending.FAULTED)
 
     async def _strike_with_long_line(self, size: int) -> None:
-        part = Part("x" * size)
+        part = ReplyPart("x" * size)
         if self._request.stream:
             await self._body.send(self._line([part]))
         else:
             self._said.append(part)
 
-    def _line(self, parts: Sequence[Part], done_reason: str = "") -> bytes:
+    def _line(self, parts: Sequence[ReplyPart], done_reason: str = "") -> bytes:
         return self._response(parts, done_reason) + b"\n"
 
-    def _response(self, parts: Sequence[Part], done_reason: str) -> bytes:
+    def _response(self, parts: Sequence[ReplyPart], done_reason: str) -> bytes:
         """Return a chunk, or the whole answer, that brings `parts`."""
         said = [token for part in parts if (token := part.content or part.thinking)]
         wanted = said if self._request.logprobs else []
@@ -178,7 +178,7 @@ class Answer:
             usage=self._usage() if done_reason else None,
         )
 
-    def _tool_call(self, part: Part) -> dict[str, JsonValue] | None:
+    def _tool_call(self, part: ReplyPart) -> dict[str, JsonValue] | None:
         """Return the call as JSON; an id that the script leaves out is made, always the same."""
         if (call := part.tool_call) is None:
             return None
@@ -186,9 +186,9 @@ class Answer:
         call_id = call.id or f"call_{hashlib.sha256(about.encode()).hexdigest()[:8]}"
         return wire.tool_call(part.tool_index, call.name, call.arguments, call_id)
 
-    def _usage(self) -> wire.Usage:
+    def _usage(self) -> wire.AnswerFigures:
         """Return counts and times as the script has them, so that they are always the same."""
-        return wire.Usage(
+        return wire.AnswerFigures(
             load=max(self._load_seconds, _LEAST),
             prompt_tokens=_prompt_tokens(self._request),
             prompt_eval=max(self._gaps[0], _LEAST),
@@ -197,7 +197,7 @@ class Answer:
         )
 
 
-def _prompt_tokens(request: ChatRequest) -> int:
+def _prompt_tokens(request: ReceivedChat) -> int:
     said = sum(
         _TOKENS_OF_A_ROLE + len(tokens(message.content)) + len(message.images) * _TOKENS_OF_AN_IMAGE
         for message in request.messages

@@ -11,11 +11,11 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.keys import Keys
 
 from dripline.answer import Answer
+from dripline.chat.chat_stream import ChatStream
 from dripline.chat.client import ChatClient
-from dripline.chat.stream import ChatStream
 from dripline.cli.terminal.conversation import Conversation
 from dripline.cli.terminal.keys import watching
-from dripline.cli.terminal.output import AnswerView, Output
+from dripline.cli.terminal.output import AnswerView, ChatOutput
 from dripline.cli.terminal.questions import Questions
 from dripline.cli.terminal.request_options import request_fields
 from dripline.cli.terminal.server_info import ServerInfo, read_server
@@ -53,7 +53,7 @@ class Chat:
     def __init__(
         self,
         client: ChatClient,
-        output: Output,
+        output: ChatOutput,
         conversation: Conversation,
         run_command: Callable[[Chat, str], Awaitable[None]],
         *,
