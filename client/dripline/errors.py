@@ -77,6 +77,7 @@ class ErrorCode(StrEnum):
     UPSTREAM_STALLED = "upstream_stalled", "Ollama sent nothing for longer than the limit.", True
     UPSTREAM_LINE_TOO_LONG = "upstream_line_too_long", "Ollama sent a line beyond the limit."
     SERVER_SHUTDOWN = "server_shutdown", "The server shut down before the answer ended.", True
+    RUN_CANCELLED = "run_cancelled", "The run was stopped before its answer was complete."
     OWNER_LOST = "owner_lost", "The process that ran this chat has died.", True
     RUN_LOG_LOST = "run_log_lost", "The run log, Redis, cannot be reached.", True
     INTERNAL_ERROR = "internal_error", "A fault in dripline itself; its log says more."

@@ -16,7 +16,7 @@ from dripline_server.access_log import AccessLog, access_logger
 from dripline_server.event_stream import Pulse
 from dripline_server.metrics import Metrics
 from dripline_server.problems import answer_problems
-from dripline_server.routes import agui, chat, info, runs, ui_message
+from dripline_server.routes import agui, chat, info, openai, runs, ui_message
 from dripline_server.routes.page import add_page
 from dripline_server.run_log import RunLogs
 from dripline_server.run_log.memory import Budget, MemoryRunLogs
@@ -56,6 +56,7 @@ def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) ->
     app.add_routes(runs.routes)
     app.add_routes(agui.routes)
     app.add_routes(ui_message.routes)
+    app.add_routes(openai.routes)
     add_page(app)
     add_access(app, settings)
 

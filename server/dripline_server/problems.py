@@ -10,6 +10,7 @@ from aiohttp import web
 
 from dripline.errors import ErrorCode
 from dripline_server.access_log import route_of
+from dripline_server.dialects.openai import error_object
 from dripline_server.run_log import RunLogUnavailable
 from dripline_server.state import STATE
 
@@ -38,7 +39,7 @@ class Problem(Exception):
 
     Attributes:
         status: The HTTP status.
-        code: Which of the ways.
+        code: One of `ErrorCode`, or a newer process's.
         message: What is wrong and what to do; names the field.
         headers: Further headers of the answer.
     """
@@ -46,7 +47,7 @@ class Problem(Exception):
     def __init__(
         self,
         status: int,
-        code: ErrorCode,
+        code: str,
         message: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -70,21 +71,22 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     try:
         return await handler(request)
     except Problem as problem:
-        return _answer(problem)
+        return _answer(request, problem)
     except RunLogUnavailable:
         message = "The run log, Redis, cannot be reached. Try again later."
         retry = {"Retry-After": str(RETRY_AFTER)}
-        return _answer(Problem(503, ErrorCode.RUN_LOG_LOST, message, retry))
+        return _answer(request, Problem(503, ErrorCode.RUN_LOG_LOST, message, retry))
     except web.HTTPException as error:
         code = _OF_STATUS.get(error.status)
         if code is None:
             raise
-        return _answer(_of_aiohttp(error, code, request))
+        return _answer(request, _of_aiohttp(error, code, request))
     except Exception as error:
         if isinstance(error, ConnectionError) and _has_left(request):
             raise  # There is nobody to answer.
         logger.exception("a fault in dripline: %s %s", request.method, route_of(request))
-        return _answer(Problem(500, ErrorCode.INTERNAL_ERROR, "A fault in dripline; see its log."))
+        fault = Problem(500, ErrorCode.INTERNAL_ERROR, "A fault in dripline; see its log.")
+        return _answer(request, fault)
 
 
 def _has_left(request: web.Request) -> bool:
@@ -105,6 +107,9 @@ def _of_aiohttp(error: web.HTTPException, code: ErrorCode, request: web.Request)
             return Problem(error.status, code, f"{error.reason}: {request.path}")
 
 
-def _answer(problem: Problem) -> web.Response:
-    body = {"error": {"code": problem.code, "message": problem.message}}
+def _answer(request: web.Request, problem: Problem) -> web.Response:
+    if request.path.startswith("/v1/"):
+        body = error_object(problem.status, problem.code, problem.message)
+    else:
+        body = {"error": {"code": problem.code, "message": problem.message}}
     return json_response(body, status=problem.status, headers=problem.headers)

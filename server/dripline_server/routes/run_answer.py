@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
@@ -12,7 +12,7 @@ from aiohttp import web
 
 from dripline.answer import Answer
 from dripline.errors import ErrorCode
-from dripline.events import data_of, from_json
+from dripline.events import Event, data_of, from_json
 from dripline_server.access_log import access_logger
 from dripline_server.dialects import Dialect, Position
 from dripline_server.dialects.native import NativeDialect
@@ -31,6 +31,7 @@ from dripline_server.run_log import (
 )
 from dripline_server.runs.registry import RegistryFull
 from dripline_server.state import STATE
+from dripline_server.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +47,23 @@ STATUS_OF: dict[str, int] = {
 }
 
 
-async def start_run(request: web.Request, asked: ChatRequest) -> FoundRun:
+async def start_run(
+    request: web.Request, asked: ChatRequest, tools: Sequence[Tool] | None = None
+) -> FoundRun:
     """Start a run, or return the one that has the name that the request gives.
+
+    Args:
+        request: The HTTP request.
+        asked: What it asks for.
+        tools: The server's tools that the model may call; None: all of them.
 
     Raises:
         Problem: No model is named, and there is no default (400); or no further run is taken
             now (503).
     """
     state = request.app[STATE]
-    wanted = run_request(asked, state.default_model, state.settings.grace, state.tools)
+    offered = state.tools if tools is None else tools
+    wanted = run_request(asked, state.default_model, state.settings.grace, offered)
     try:
         return await state.runs.start(wanted, asked.run_id)
     except RegistryFull as full:
@@ -62,13 +71,28 @@ async def start_run(request: web.Request, asked: ChatRequest) -> FoundRun:
         raise Problem(503, code, str(full), {"Retry-After": str(RETRY_AFTER)}) from full
 
 
+def _at_once(_: Batch) -> bool:
+    """Begin a response without waiting for anything."""
+    return True
+
+
 async def stream_run(
     request: web.Request,
     run: FoundRun,
     dialect: Dialect,
     headers: Mapping[str, str] = NO_HEADERS,
+    *,
+    begun: Callable[[Batch], bool] = _at_once,
 ) -> web.StreamResponse:
     """Attach a reader to the run, and stream to it what it has yet to get, in its dialect.
+
+    Args:
+        request: The HTTP request.
+        run: The run.
+        dialect: How its events are written.
+        headers: Headers of the response, beside the dialect's.
+        begun: Asked with each batch, until it returns True, whether the response can begin; what
+            came before that goes out with its head. It may raise a `Problem` instead.
 
     Raises:
         Problem: The run has as many readers as it may have (429), what is to come next has been
@@ -88,12 +112,15 @@ async def stream_run(
         record = state.records.find(run.id)
         reader = await record.reader(request) if record else None
         headers = {"X-Run-Id": run.id, **dialect.headers, **headers}
+        held = b"" if begun is _at_once else await _held_back(batches, dialect, begun)
         stream = EventStream(request, headers, record=reader)
         with reader or nullcontext():
             await stream.prepare(request)
             way.stream = stream
             state.pulse.add(stream)
             try:
+                if held:
+                    await stream.send(held)
                 async for batch in batches:
                     if frames := dialect.frames(batch):
                         await stream.send(frames)
@@ -108,6 +135,18 @@ async def stream_run(
                 if not isinstance(error, ConnectionError):
                     logger.exception("the stream of run %s broke", run.id[:ID_SHOWN])
     return stream
+
+
+async def _held_back(
+    batches: AsyncIterator[Batch], dialect: Dialect, begun: Callable[[Batch], bool]
+) -> bytes:
+    """Return the frames of all that comes until the response can begin."""
+    frames = b""
+    async for batch in batches:
+        frames += dialect.frames(batch)
+        if begun(batch):
+            break
+    return frames
 
 
 class _DirectWay:
@@ -166,11 +205,24 @@ async def answer_whole(run: FoundRun, *, max_bytes: int) -> web.Response:
     """Wait for the run's end, and answer with one JSON object.
 
     Raises:
+        Problem: See `read_whole`.
+    """
+    answer = Answer()
+    await read_whole(run, answer.add, max_bytes=max_bytes)
+    body = _as_json(answer)
+    status = STATUS_OF.get(answer.error.code, 502) if answer.error else 200
+    return json_response(body, status=status, headers={"X-Run-Id": run.id})
+
+
+async def read_whole(run: FoundRun, add: Callable[[Event], None], *, max_bytes: int) -> None:
+    """Wait for the run's end, and hand every event to `add`.
+
+    Raises:
         Problem: The answer is larger than `max_bytes` (502), and the run is stopped; or what is to
             come next has been dropped (410), because the run was there before, or is another
             process's.
     """
-    answer, size = Answer(), 0
+    size = 0
     async with _attached(run, NativeDialect()) as batches:
         async for batch in batches:
             size += sum(map(len, batch.payloads))
@@ -180,10 +232,7 @@ async def answer_whole(run: FoundRun, *, max_bytes: int) -> web.Response:
                 raise Problem(502, ErrorCode.ANSWER_TOO_LARGE, message)
             for payload in batch.payloads:
                 if event := from_json(payload):
-                    answer.add(event)
-    body = _as_json(answer)
-    status = STATUS_OF.get(answer.error.code, 502) if answer.error else 200
-    return json_response(body, status=status, headers={"X-Run-Id": run.id})
+                    add(event)
 
 
 def _as_json(answer: Answer) -> dict[str, Any]:

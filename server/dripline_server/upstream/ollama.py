@@ -45,6 +45,7 @@ class Model:
         family: Its architecture, such as "llama"; "" where Ollama does not say.
         capabilities: Such as "completion", "tools", "thinking", "vision".
         loaded: Whether it is in memory now.
+        created: When it was last changed, in seconds since 1970.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Model:
     family: str
     capabilities: list[str]
     loaded: bool
+    created: int = 0
 
 
 class Ollama:
@@ -275,6 +277,7 @@ class Ollama:
                     family=(entry.details.family if entry.details else None) or "",
                     capabilities=known,
                     loaded=name in loaded,
+                    created=int(entry.modified_at.timestamp()) if entry.modified_at else 0,
                 )
                 for entry, known in zip(listed, capabilities, strict=True)
             ]
