@@ -28,7 +28,7 @@ from dripline_server.routes.request_body import read_json
 from dripline_server.routes.run_answer import STATUS_OF, read_whole, start_run, stream_run
 from dripline_server.run_log import Batch
 from dripline_server.state import STATE
-from dripline_server.upstream.errors import UpstreamError
+from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Model
 
 # nginx's and Ollama's status for a request that was given up; OpenAI's clients do not retry it.

@@ -31,7 +31,7 @@ from dripline_server.run_log import (
 )
 from dripline_server.runs.registry import RegistryFull
 from dripline_server.state import STATE
-from dripline_server.tools.tool import Tool
+from dripline_server.tools.server_tools import Tool
 
 logger = logging.getLogger(__name__)
 

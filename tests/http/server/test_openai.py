@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
 from dripline import EventDecoder
-from dripline.testing import Ending, FakeOllama, Fault, Pace, Reply, Script, ToolCall
+from dripline.testing import Call, Ending, FakeOllama, Fault, Pace, Reply, Script
 from tests.support.stack import Stack, stack, user
 
 Json = dict[str, Any]
@@ -34,8 +34,8 @@ PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 32).decode()
 @asynccontextmanager
 async def asked(
     models: Script | dict[str, Script], **settings: Any
-) -> AsyncIterator[tuple[Stack, AsyncOpenAI]]:
-    """The stack, and a real client of its `/v1`."""
+) -> AsyncIterator[tuple[Stack, Any]]:
+    """The stack, and a real client of its `/v1`: untyped, as tests send what its types refuse."""
     async with (
         stack(models, **settings) as s,
         AsyncOpenAI(
@@ -47,7 +47,7 @@ async def asked(
 
 def sent(ollama: FakeOllama) -> Json:
     """What Ollama was asked last."""
-    body = ollama.chats[-1].json
+    body = ollama.chats[-1].body
     assert isinstance(body, dict)
     return body
 
@@ -55,7 +55,7 @@ def sent(ollama: FakeOllama) -> Json:
 async def test_a_whole_answer() -> None:
     """Text, why it ended, what it cost, and the model's name."""
     async with asked(Script(["Blue", ", of ", "course."])) as (_, client):
-        said = await client.chat.completions.create(model="story", messages=user("Why?"))  # type: ignore[arg-type]
+        said = await client.chat.completions.create(model="story", messages=user("Why?"))
     assert said.choices[0].message.content == "Blue, of course."
     assert said.choices[0].finish_reason == "stop"
     assert said.model == "story"
@@ -70,7 +70,7 @@ async def test_a_streamed_answer(include_usage: bool) -> None:
     async with asked(Script(["Blue", ", of ", "course."])) as (_, client):
         stream = await client.chat.completions.create(
             model="story",
-            messages=user("Why?"),  # type: ignore[arg-type]
+            messages=user("Why?"),
             stream=True,
             stream_options={"include_usage": include_usage},
         )
@@ -90,11 +90,13 @@ async def test_thinking_is_reasoning() -> None:
     """As with Ollama's own `/v1`: `delta.reasoning`, and `message.reasoning`."""
     script = Script(Reply(["42."], thinking=["Let me ", "see."]))
     async with asked(script) as (s, client):
-        create: Any = client.chat.completions.create
+        create = client.chat.completions.create
         whole = await create(model="story", messages=user("?"), reasoning_effort="high")
         stream = await create(model="story", messages=user("?"), stream=True)
         deltas = [chunk.choices[0].delta async for chunk in stream]
-        assert s.ollama.chats[0].json["think"] == "high"  # type: ignore[index,call-overload]
+        first = s.ollama.chats[0].body
+        assert isinstance(first, dict)
+        assert first["think"] == "high"
     assert whole.choices[0].message.reasoning == "Let me see."
     assert whole.choices[0].message.content == "42."
     assert [d.reasoning for d in deltas if hasattr(d, "reasoning")] == ["Let me ", "see."]
@@ -102,13 +104,13 @@ async def test_thinking_is_reasoning() -> None:
 
 async def test_a_tool_is_called_and_answered() -> None:
     """A call, its arguments as a string, and the second request with what the tool gave."""
-    call = Reply(tool_calls=[ToolCall("get_weather", {"city": "Bern"})])
+    call = Reply(tool_calls=[Call("get_weather", {"city": "Bern"})])
 
     def answer(request: Any) -> Reply:
         return Reply(["Sunny."]) if request.messages[-1].role == "tool" else call
 
-    async with asked(Script(answer)) as (s, client):
-        create: Any = client.chat.completions.create
+    async with asked(Script(answer, capabilities=["completion", "tools"])) as (s, client):
+        create = client.chat.completions.create
         said = await create(model="story", messages=user("Weather?"), tools=[WEATHER])
         stream = await create(model="story", messages=user("W?"), tools=[WEATHER], stream=True)
         chunks = [chunk async for chunk in stream]
@@ -147,13 +149,13 @@ async def test_structured_output() -> None:
     async with asked(Script(['{"name": "Bern", "people": 134794}'])) as (s, client):
         said = await client.chat.completions.parse(
             model="story",
-            messages=user("Which?"),  # type: ignore[arg-type]
+            messages=user("Which?"),
             response_format=City,
         )
         assert sent(s.ollama)["format"]["properties"].keys() == {"name", "people"}
         await client.chat.completions.create(
             model="story",
-            messages=user("JSON?"),  # type: ignore[arg-type]
+            messages=user("JSON?"),
             response_format={"type": "json_object"},
         )
         assert sent(s.ollama)["format"] == "json"
@@ -180,9 +182,10 @@ FIELDS: list[tuple[Json, Json]] = [
 @pytest.mark.parametrize(("fields", "expected"), FIELDS, ids=str)
 async def test_fields(fields: Json, expected: Json) -> None:
     """What OpenAI's fields become."""
-    async with asked(Script(["Hi."])) as (s, client):
+    able = ["completion", "tools", "thinking"]
+    async with asked(Script(["Hi."], capabilities=able)) as (s, client):
         extra = {"extra_body": fields}
-        create: Any = client.chat.completions.create
+        create = client.chat.completions.create
         await create(model="story", messages=user("Hi"), **extra)
         body = sent(s.ollama)
     assert {name: body.get(name) for name in expected} == expected
@@ -199,7 +202,7 @@ async def test_images_and_roles() -> None:
     messages = [{"role": "developer", "content": "Be short."}, {"role": "user", "content": content}]
     script = Script(["A dot."], capabilities=("completion", "vision"))
     async with asked(script) as (s, client):
-        create: Any = client.chat.completions.create
+        create = client.chat.completions.create
         await create(model="story", messages=messages)
         told = sent(s.ollama)["messages"]
     assert told == [
@@ -274,7 +277,7 @@ async def test_a_failure_before_the_first_token(
 ) -> None:
     """It is a status, as with Ollama itself, also of a stream."""
     async with asked(Script(["Hi."], fault=fault)) as (_, client):
-        create: Any = client.chat.completions.create
+        create = client.chat.completions.create
         with pytest.raises(raised):
             await create(model=model, messages=user("Hi"), stream=stream)
 
@@ -287,11 +290,11 @@ async def test_a_failure_in_the_middle(fault: Fault) -> None:
     """The package raises; no half answer passes for a whole one."""
     got: list[str] = []
     async with asked(Script(["One ", "two ", "three."], fault=fault)) as (s, client):
-        create: Any = client.chat.completions.create
+        create = client.chat.completions.create
         stream = await create(model="story", messages=user("Hi"), stream=True)
         with pytest.raises(openai.APIError) as caught:
             async for chunk in stream:
-                got.append(chunk.choices[0].delta.content)
+                got += [choice.delta.content for choice in chunk.choices]
         with pytest.raises(openai.InternalServerError):
             await create(model="story", messages=user("Hi"))
         body = {"model": "story", "messages": user("Hi"), "stream": True}
@@ -305,7 +308,7 @@ async def test_a_failure_in_the_middle(fault: Fault) -> None:
 async def test_a_client_that_leaves_stops_the_model() -> None:
     """Ollama's socket is closed: an OpenAI client cannot come back."""
     async with asked(Script(["One "] * 500, pace=Pace(tokens_per_second=100))) as (s, client):
-        create: Any = client.chat.completions.create
+        create = client.chat.completions.create
         stream = await create(model="story", messages=user("Hi"), stream=True)
         async for _ in stream:
             break
@@ -340,7 +343,7 @@ async def test_a_stream_is_resumed_by_its_ids() -> None:
 async def test_a_run_can_be_stopped_from_elsewhere() -> None:
     """Whoever reads it is told so: no [DONE], an error."""
     async with asked(Script(["One "] * 500, pace=Pace(tokens_per_second=100))) as (s, client):
-        create: Any = client.chat.completions.create
+        create = client.chat.completions.create
         stream = await create(model="story", messages=user("Hi"), stream=True)
         run_id = stream.response.headers["X-Run-Id"]
         await s.client.stop(run_id)
@@ -352,7 +355,8 @@ async def test_a_run_can_be_stopped_from_elsewhere() -> None:
 async def test_models() -> None:
     """The list, and one by its name, with or without its tag."""
     async with asked({"story": Script(["Hi."]), "other:7b": Script(["Ho."])}) as (_, client):
-        assert {model.id for model in await client.models.list()} == {"story:latest", "other:7b"}
+        listed = await client.models.list()
+        assert {model.id for model in listed.data} == {"story:latest", "other:7b"}
         assert (await client.models.retrieve("story")).id == "story"
         with pytest.raises(openai.NotFoundError, match="nope"):
             await client.models.retrieve("nope")
@@ -366,7 +370,7 @@ async def test_the_servers_own_tools_are_not_offered() -> None:
         return "no"
 
     async with asked(Script(["Hi."]), functions=[secret]) as (s, client):
-        create: Any = client.chat.completions.create
+        create = client.chat.completions.create
         await create(model="story", messages=user("Change the colour to green"))
         assert sent(s.ollama).keys() == {"model", "messages", "stream"}
 
@@ -374,7 +378,7 @@ async def test_the_servers_own_tools_are_not_offered() -> None:
 async def test_the_token() -> None:
     """It is the client's `api_key`; a wrong one is an authentication error."""
     async with asked(Script(["Hi."]), token="sesame") as (s, client):
-        create: Any = client.chat.completions.create
+        create = client.chat.completions.create
         assert (await create(model="story", messages=user("Hi"))).choices
         async with AsyncOpenAI(base_url=f"{s.url}/v1", api_key="x", max_retries=0) as stranger:
             with pytest.raises(openai.AuthenticationError):
@@ -384,7 +388,7 @@ async def test_the_token() -> None:
 async def test_log_probabilities() -> None:
     """They keep Ollama's numbers, in OpenAI's place, streamed and whole."""
     async with asked(Script(["Hi", " you"])) as (_, client):
-        create: Any = client.chat.completions.create
+        create = client.chat.completions.create
         said = await create(model="story", messages=user("Hi"), logprobs=True, top_logprobs=1)
         stream = await create(
             model="story", messages=user("Hi"), logprobs=True, top_logprobs=1, stream=True
