@@ -70,6 +70,7 @@ export const WAYS_OUT = {
   upstream_stalled: GO_ON,
   upstream_line_too_long: AGAIN,
   server_shutdown: GO_ON,
+  run_cancelled: AGAIN,
   owner_lost: GO_ON,
   run_log_lost: GO_ON,
   internal_error: AGAIN,

@@ -27,13 +27,12 @@ from dripline.events import (
     ToolResult,
     Usage,
 )
+from dripline_server.dialects import Json
 from dripline_server.dialects.translated import public_name
 
 DONE = b"[DONE]"
 # Where a run was stopped there is no whole answer; OpenAI's API has no word for that.
 STOPPED = Error(ErrorCode.RUN_CANCELLED, ErrorCode.RUN_CANCELLED.meaning)
-
-Json = dict[str, Any]
 
 _TYPE_OF = {
     400: "invalid_request_error",

@@ -34,7 +34,7 @@ def agui_address(run_id: str, run: AguiRun) -> str:
 
 
 def ui_message_address(run_id: str, message_id: str) -> str:
-    """Return where the run goes on as a UI message stream, seen from `/api/chat`."""
+    """Return where the run goes on as a UI message stream, seen from `/ai-sdk/chat`."""
     query = urlencode({"dialect": "ui-message", "messageId": message_id})
     return f"../runs/{run_id}/events?{query}"
 

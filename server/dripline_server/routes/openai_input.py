@@ -15,11 +15,10 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dripline_server.dialects import Json
 from dripline_server.routes.chat_request import ChatRequest
 from dripline_server.routes.data_url import image_of_data_url
 from dripline_server.routes.request_body import bad_field, invalid
-
-Json = dict[str, Any]
 
 # OpenAI's name -> Ollama's option.
 _OPTIONS = {

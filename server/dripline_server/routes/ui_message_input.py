@@ -1,4 +1,4 @@
-"""The body of `POST /api/chat`, the AI SDK's, as a chat request."""
+"""The body of `POST /ai-sdk/chat`, the AI SDK's, as a chat request."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ async def test_headers_that_are_no_utf_8(client: Client) -> None:
     assert port
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(
-        b"GET /api/chat/x/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        b"GET /ai-sdk/chat/x/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
         b"Authorization: \xff\r\n\r\n"
     )
     assert (await reader.readline()).startswith(b"HTTP/1.1 204 ")

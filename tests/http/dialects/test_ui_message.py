@@ -1,4 +1,4 @@
-"""`/api/chat`, driven by the AI SDK's own chat and transport."""
+"""`/ai-sdk/chat`, driven by the AI SDK's own chat and transport."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_chat(npm_clients: NpmClients) -> None:
 async def test_the_answer_s_head_and_tail() -> None:
     """The header that the SDK looks for, an id for every frame, and [DONE] last."""
     body = {"id": "chat", "messages": [text("Hi")], "trigger": "submit-message"}
-    async with stack(Script("Hi")) as s, s.http.post(f"{s.url}/api/chat", json=body) as response:
+    async with stack(Script("Hi")) as s, s.http.post(f"{s.url}/ai-sdk/chat", json=body) as response:
         assert response.headers["x-vercel-ai-ui-message-stream"] == "v1"
         frames = (await response.text()).split("\n\n")
     assert frames[-2:] == ["id: 3\ndata: [DONE]", ""]
@@ -164,7 +164,7 @@ async def test_resume_while_it_goes_on(npm_clients: NpmClients) -> None:
 async def test_stop(npm_clients: NpmClients) -> None:
     """`DELETE` stops the chat's run, which readers see as aborted; then there is nothing to do."""
     async with stack(STALLS) as s:
-        url = f"{s.url}/api/chat/chat/stream"
+        url = f"{s.url}/ai-sdk/chat/chat/stream"
         await npm_clients.chat(s.url, abortAfter=6)
         async with s.http.get(url) as reader:
             await reader.content.readuntil(b"Never")
@@ -236,9 +236,9 @@ async def test_a_chat_that_cannot_be_resumed(redis: RedisServer, run_log: str) -
     async with stack(Script(["a"] * 3), run_log=where) as s:
         for leaving in ("continue", "stop"):
             body = {"id": "chat", "messages": [text("Hi")], "on_disconnect": leaving}
-            async with s.http.post(f"{s.url}/api/chat", json=body) as response:
+            async with s.http.post(f"{s.url}/ai-sdk/chat", json=body) as response:
                 assert '"finishReason":"stop"' in await response.text()
-        async with s.http.get(f"{s.url}/api/chat/chat/stream") as response:
+        async with s.http.get(f"{s.url}/ai-sdk/chat/chat/stream") as response:
             assert response.status == 204
 
 
@@ -247,11 +247,11 @@ async def test_forgotten_runs_are_not_resumed() -> None:
     async with stack(Script("Hi"), keep_runs=1) as s:
         for chat in ("one", "two", "two", "three"):
             body = {"id": chat, "messages": [text("Hi")]}
-            async with s.http.post(f"{s.url}/api/chat", json=body) as response:
+            async with s.http.post(f"{s.url}/ai-sdk/chat", json=body) as response:
                 await response.read()
         statuses = []
         for chat in ("one", "two", "three"):
-            async with s.http.get(f"{s.url}/api/chat/{chat}/stream") as response:
+            async with s.http.get(f"{s.url}/ai-sdk/chat/{chat}/stream") as response:
                 statuses.append(response.status)
     assert statuses == [204, 204, 200]
 
@@ -260,9 +260,9 @@ async def test_what_was_dropped_is_said() -> None:
     """A stream that cannot begin at its beginning is 410: no answer with a hole in it."""
     async with stack(Script(["abc"] * 200), log_bytes=2000) as s:
         body = {"id": "chat", "messages": [text("Hi")]}
-        async with s.http.post(f"{s.url}/api/chat", json=body) as response:
+        async with s.http.post(f"{s.url}/ai-sdk/chat", json=body) as response:
             await response.read()
-        async with s.http.get(f"{s.url}/api/chat/chat/stream") as response:
+        async with s.http.get(f"{s.url}/ai-sdk/chat/chat/stream") as response:
             assert response.status == 410
             assert int(response.headers["X-First-Event-Id"]) > 1
             assert "native" in await response.text()
@@ -301,7 +301,7 @@ async def test_everything_that_a_page_can_say() -> None:
     fields = {"trigger": "submit-message", "options": {"seed": 1}, "ui_control": "off"}
     async with stack(Script("Yes.")) as s:
         body = {"id": "chat", "messages": messages, **fields}
-        async with s.http.post(f"{s.url}/api/chat", json=body) as response:
+        async with s.http.post(f"{s.url}/ai-sdk/chat", json=body) as response:
             assert response.status == 200
             await response.read()
         messages = await asked_of_ollama(s)
@@ -360,7 +360,7 @@ async def test_what_is_refused() -> None:
     good = {"id": "chat", "messages": [text("Hi")]}
     async with stack(Script("Hi")) as s:
         for what, (wrong, field) in REFUSED.items():
-            async with s.http.post(f"{s.url}/api/chat", json=good | wrong) as response:
+            async with s.http.post(f"{s.url}/ai-sdk/chat", json=good | wrong) as response:
                 assert response.status == 400, what
                 error = (await response.json())["error"]
             assert error["code"] == "bad_field", what
