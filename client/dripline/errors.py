@@ -47,6 +47,7 @@ class ErrorCode(StrEnum):
         return member
 
     # In an HTTP error body: the request never became a run.
+    BAD_HTTP = "bad_http", "The request is not valid HTTP."
     BAD_JSON = "bad_json", "The body is not JSON."
     BAD_FIELD = "bad_field", "A field has a wrong value; the message names it."
     UNAUTHORIZED = "unauthorized", "The request lacks the server's token."

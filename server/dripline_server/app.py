@@ -12,8 +12,8 @@ from aiohttp import web
 from dripline.testing import FakeOllama
 from dripline.tool import ToolFunction
 from dripline_server.access import add_access
-from dripline_server.access_log import AccessLog, access_logger
 from dripline_server.event_stream import Pulse
+from dripline_server.listening import listening
 from dripline_server.metrics import Metrics
 from dripline_server.problems import answer_problems
 from dripline_server.routes import agui, chat, info, openai, runs, ui_message
@@ -191,23 +191,5 @@ async def serve(
         BadTool, BadSetting: See `create_app`.
     """
     app = create_app(settings, tools)
-    # Without handler_cancellation aiohttp tells nobody that a client has gone, until a write.
-    runner = web.AppRunner(
-        app,
-        handler_cancellation=True,
-        access_log_class=AccessLog,
-        access_log=access_logger,
-        shutdown_timeout=CLOSE_TIME,
-        # Counts from the connection's begin too, so that slow headers do not hold it.
-        keepalive_timeout=settings.idle_time,
-    )
-    await runner.setup()
-    try:
-        # Readers of a server that comes back all come back at once.
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=4096)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        name = f"[{host}]" if ":" in host else host
-        yield Server(f"http://{name}:{port}", app[STATE])
-    finally:
-        await runner.cleanup()
+    async with listening(app, settings, close_time=CLOSE_TIME) as url:
+        yield Server(url, app[STATE])

@@ -35,7 +35,8 @@ class EventStream(web.StreamResponse):
         super().__init__(
             headers={
                 "Content-Type": "text/event-stream",
-                "Cache-Control": "no-cache",
+                # no-transform: compressing proxies would hold the whole answer back.
+                "Cache-Control": "no-cache, no-transform",
                 "X-Accel-Buffering": "no",
                 **(headers or {}),
             }

@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 # Seconds after which a client may ask again where the server was full or cut off.
 RETRY_AFTER = 5
 
+# The name of the route "/": what is before it in a path is not this app's.
+ROOT = "dripline"
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -89,6 +92,12 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return _answer(request, fault)
 
 
+def path_within(request: web.Request) -> str:
+    """Return a request's path as this app has it, also where it is a part of another one."""
+    root = request.app.router.get(ROOT)
+    return request.path.removeprefix(root.canonical.rstrip("/")) if root else request.path
+
+
 def _has_left(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
@@ -108,8 +117,25 @@ def _of_aiohttp(error: web.HTTPException, code: ErrorCode, request: web.Request)
 
 
 def _answer(request: web.Request, problem: Problem) -> web.Response:
-    if request.path.startswith("/v1/"):
-        body = error_object(problem.status, problem.code, problem.message)
+    openai = path_within(request).startswith("/v1/")
+    return problem_response(
+        problem.status, problem.code, problem.message, problem.headers, openai=openai
+    )
+
+
+def problem_response(
+    status: int,
+    code: str,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    openai: bool = False,
+) -> web.Response:
+    """Return an error as JSON, in the form of dripline's API or of OpenAI's."""
+    if openai:
+        body = error_object(status, code, message)
     else:
-        body = {"error": {"code": problem.code, "message": problem.message}}
-    return json_response(body, status=problem.status, headers=problem.headers)
+        body = {"error": {"code": code, "message": message}}
+    return json_response(
+        body, status=status, headers={"X-Content-Type-Options": "nosniff", **(headers or {})}
+    )

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from yarl import URL
@@ -105,13 +105,51 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
+# Of pages, browser extensions and desktop shells: https:, chrome-extension:, tauri:, ...
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@\s]+)(.*)")
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+
+
 def _origins(text: str) -> tuple[str, ...]:
-    origins = _list(text)
-    for origin in origins:
-        url = URL(origin)
-        if url.scheme not in ("http", "https") or str(url.origin()) != origin:
-            raise ValueError(f"{origin!r} is no origin such as https://chat.example.com:8443")
-    return origins
+    return tuple(map(_origin, _list(text)))
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers send it: RFC 6454, section 6.2.
+
+    Raises:
+        ValueError: No browser sends such a one; says what is too much.
+    """
+    found = _ORIGIN.fullmatch(text.lower())
+    if not found or found[1] == "file":
+        raise ValueError(f"{text!r} is no origin such as https://chat.example.com:8443")
+    scheme, authority, rest = found.groups()
+    if rest == "/":
+        raise ValueError(f"{text!r} ends with a slash, which an origin does not have")
+    if rest:
+        raise ValueError(f"{text!r} has a path, which an origin does not have")
+    if (port := _USUAL_PORTS.get(scheme)) and authority.endswith(port):
+        raise ValueError(f"{text!r} names the usual port; browsers leave {port} out")
+    if scheme in _USUAL_PORTS:
+        try:
+            return str(URL(text).origin())
+        except ValueError as error:
+            raise ValueError(f"{text!r}: {error}") from None
+    return text
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    networks = _list(text)
+    for network in networks:
+        if network != "unix":
+            ip_network(network)  # it names what is wrong
+    return networks
+
+
+def _host(text: str) -> str:
+    if unix_path(text) == "":
+        raise ValueError("name the socket's file: unix:/run/dripline/socket")
+    return text
 
 
 def _token(text: str) -> str:
@@ -120,8 +158,15 @@ def _token(text: str) -> str:
     return text
 
 
+def unix_path(host: str) -> str | None:
+    """Return the path of the Unix domain socket that `unix:/path` names; None for other hosts."""
+    return host.removeprefix("unix:") if host.startswith("unix:") else None
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a server that listens on this host."""
+    if unix_path(host) is not None:
+        return True
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, section 6.3
         return True
@@ -158,7 +203,12 @@ def option(
 class Settings:
     """What a server is told; the flag of `stall_timeout` is `--stall-timeout`."""
 
-    host: str = option("127.0.0.1", "Address to listen on.", metavar="HOST")
+    host: str = option(
+        "127.0.0.1",
+        "Address to listen on, or unix:/path for a Unix domain socket.",
+        parse=_host,
+        metavar="HOST",
+    )
     port: int = option(
         8000, "Port to listen on; 0 takes a free one.", parse=port_number, metavar="PORT"
     )
@@ -187,6 +237,13 @@ class Settings:
         "Origins of other pages that may use this server: https://app.example.com,...",
         parse=_origins,
         metavar="ORIGINS",
+    )
+    trusted_proxies: tuple[str, ...] = option(
+        (),
+        "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Host count:"
+        " 127.0.0.1,10.0.0.0/8; unix for those on a Unix domain socket.",
+        parse=_networks,
+        metavar="NETWORKS",
     )
     ollama: str | None = option(
         None,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from dripline_server.problems import ROOT, path_within
 from dripline_server.routes.info import describe_service
 from dripline_server.state import STATE
 
@@ -56,11 +57,11 @@ def add_page(app: web.Application) -> None:
         service.headers["Vary"] = "Accept"
         return service
 
-    app.router.add_get("/", index)
+    app.router.add_get("/", index, name=ROOT)
     app.router.add_static("/static/", folder)
     app.on_response_prepare.append(_add_page_headers)
 
 
 async def _add_page_headers(request: web.Request, response: web.StreamResponse) -> None:
-    if request.path.startswith("/static/"):
+    if path_within(request).startswith("/static/"):
         response.headers.update(PAGE_HEADERS)

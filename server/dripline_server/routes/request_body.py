@@ -36,10 +36,13 @@ async def read_json(request: web.Request, model: type[M]) -> M:
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
             "Send the body with the header Content-Type: application/json.",
         )
-    limit = request.app[STATE].settings.body_time
+    settings = request.app[STATE].settings
+    limit = settings.body_time
+    # Where this app is a part of another one, that one's limit would hold.
+    bounded = request.clone(client_max_size=settings.max_body)
     try:
         async with asyncio.timeout(limit or None):
-            body = await request.read()
+            body = await bounded.read()
     except TimeoutError as error:
         raise Problem(
             408,
