@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from aiohttp import web
 
 # Where the address of whoever asks is kept in a request, for the access log.
-REMOTE = "dripline.remote"
+REMOTE = web.RequestKey("REMOTE", str)
 
 _Address = IPv4Address | IPv6Address
 

@@ -35,6 +35,7 @@ export const WAYS_OUT = {
   // Without a prototype: a code may be "constructor".
   // @ts-expect-error TypeScript takes this for a property.
   __proto__: null,
+  bad_http: RELOAD,
   bad_json: RELOAD,
   bad_field: { actions: ["settings", "retry"] },
   unauthorized: { actions: ["token"] },
