@@ -108,6 +108,7 @@ const settings = new SettingControls({
   onLookAtModels: () => void readServer(),
   onOwnSystem: (text) => app.update({ system: text || null }),
   onModel: (blind) => composer.allowPictures(blind),
+  onEnter: (sends) => composer.setEnter(sends),
 });
 const drawer = new Drawer(
   settings.sidebarWanted,

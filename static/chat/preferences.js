@@ -90,6 +90,7 @@ export const KEEP_ALIVE = {
 export const CHOICES = {
   think: ["", "off", "on", "low", "medium", "high"],
   ui_control: ["", "off"],
+  enter: ["", "send", "line"],
   appearance: ["", "light", "dark"],
   sidebar: ["", "hidden"],
 };

@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = {
     "node": (("node", "nodejs"), "nodejs"),
     "chromium": (("chromium", "chromium-browser", "google-chrome"), "chromium"),
+    "firefox": (("firefox-esr", "firefox"), "firefox-esr"),
+    "WebKitWebDriver": (("WebKitWebDriver",), "webkit2gtk-driver"),
+    "Xvfb": (("Xvfb",), "xvfb"),
     "redis-server": (("redis-server",), "redis-server"),
     "nginx": (("nginx",), "nginx-light"),
     "tmux": (("tmux",), "tmux"),

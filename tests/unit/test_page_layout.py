@@ -130,6 +130,16 @@ def test_trespass_is_found(module: str, source: str, found: list[str]) -> None:
     assert trespasses(module, source.encode()) == found
 
 
+def test_one_guard_knows_input_methods() -> None:
+    """One module alone asks whether a word is being composed."""
+    asking = [
+        module
+        for module, source in modules().items()
+        if re.search(rb"\.isComposing|\.keyCode", source)
+    ]
+    assert asking == ["view/dom.js"]
+
+
 def test_no_module_imports_in_a_circle() -> None:
     """Every module can be read without those that use it."""
     graph = {module: imports(module, source) for module, source in modules().items()}

@@ -1,6 +1,7 @@
 /** Draws where a message is written, and hears when it is to be sent. */
 
-import { part } from "../dom.js";
+import { isComposing, part } from "../dom.js";
+import { growWithText } from "../growing-field.js";
 import { Attachments } from "./attachments-view.js";
 
 const form = /** @type {HTMLFormElement} */ (part(document, "#composer"));
@@ -14,6 +15,8 @@ export class Composer {
   #onMessage;
   #onEditLast;
   #attachments;
+  #fit = growWithText(message);
+  #enterSends = true;
 
   /**
    * @param {object} handlers
@@ -71,6 +74,19 @@ export class Composer {
     this.#attachments.allow(blind, maxBody);
   }
 
+  /**
+   * Say what Enter does; with Control or Command it always sends.
+   *
+   * @param {boolean} enterSends Else it starts a new line.
+   */
+  setEnter(enterSends) {
+    this.#enterSends = enterSends;
+    message.enterKeyHint = enterSends ? "send" : "enter";
+    send.title = enterSends ? "Send (Enter)" : "Send";
+    part(document, "#keys-send").hidden = !enterSends;
+    part(document, "#keys-line").hidden = enterSends;
+  }
+
   /** Put the focus where the next message is written. */
   focus() {
     message.focus();
@@ -82,19 +98,21 @@ export class Composer {
       return;
     }
     message.value = "";
+    this.#fit();
     this.#onMessage(text, this.#attachments.take());
     this.#drawSend();
   }
 
   /** @param {KeyboardEvent} event */
   #press(event) {
-    if (event.isComposing || event.shiftKey || event.ctrlKey || event.metaKey || event.altKey) {
-      return; // while an input method composes, Enter takes its suggestion
+    if (isComposing(event) || event.shiftKey || event.altKey) {
+      return;
     }
-    if (event.key === "Enter") {
+    const isCommand = event.ctrlKey || event.metaKey;
+    if (event.key === "Enter" && (isCommand || this.#enterSends)) {
       event.preventDefault();
       form.requestSubmit();
-    } else if (event.key === "ArrowUp" && message.value === "") {
+    } else if (event.key === "ArrowUp" && !isCommand && message.value === "") {
       event.preventDefault();
       this.#onEditLast();
     }

@@ -13,23 +13,31 @@ import { createCodeBlock } from "./code-block.js";
  */
 
 /**
- * Make the last children of an element those that are wanted.
+ * Make the last children of an element those that are wanted. Translators and extensions put nodes of
+ * their own in the place of ours: those that have gone are drawn again from what is kept.
  *
  * @param {ParentNode} parent
  * @param {Drawn[]} drawn The children that may change. They become those wanted.
  * @param {MarkdownNode[]} wanted
  */
 export function redraw(parent, drawn, wanted) {
+  if (drawn.some(({ dom }) => dom instanceof Text && dom.parentNode !== parent)) {
+    // Where there is text, all of the children may change, and none is of anybody else.
+    parent.replaceChildren();
+    drawn.length = 0;
+  }
   wanted.forEach((node, index) => {
     const old = drawn[index];
     if (!old) {
       drawn.push(draw(node));
       parent.append(/** @type {Drawn} */ (drawn[index]).dom);
-    } else if (isAlike(old.node, node)) {
+    } else if (old.dom.parentNode === parent && isAlike(old.node, node)) {
       change(old, node);
     } else {
       const made = draw(node);
-      old.dom.replaceWith(made.dom);
+      const next = drawn.slice(index).find(({ dom }) => dom.parentNode === parent);
+      parent.insertBefore(made.dom, next?.dom ?? null);
+      old.dom.remove();
       drawn[index] = made;
     }
   });
@@ -77,12 +85,12 @@ function change(drawn, node) {
  * @param {string} after
  */
 function changeText(dom, before, after) {
-  if (after.startsWith(before)) {
+  if (after.startsWith(before) && dom.data === before) {
     // What is on the page already stays, and with it what is selected there.
     if (after.length > before.length) {
       dom.appendData(after.slice(before.length));
     }
-  } else {
+  } else if (dom.data !== after) {
     dom.data = after;
   }
 }

@@ -1,6 +1,7 @@
 /** Draws a message while it is put in other words. */
 
-import { fromTemplate, part } from "../dom.js";
+import { fromTemplate, isComposing, part } from "../dom.js";
+import { growWithText } from "../growing-field.js";
 
 /**
  * Return a form to change a text in; it has the focus once `start` is called.
@@ -16,6 +17,7 @@ export function editForm({ text, done, onDone, onCancel }) {
   const form = fromTemplate("edit-template");
   const field = /** @type {HTMLTextAreaElement} */ (part(form, "textarea"));
   field.value = text;
+  const fit = growWithText(field);
   part(form, ".main").textContent = done;
   const finish = () => (field.value.trim() && field.value !== text ? onDone(field.value) : onCancel());
   form.addEventListener("submit", (event) => {
@@ -23,7 +25,7 @@ export function editForm({ text, done, onDone, onCancel }) {
     finish();
   });
   form.addEventListener("keydown", (event) => {
-    if (event.isComposing) {
+    if (isComposing(event)) {
       return;
     }
     if (event.key === "Escape") {
@@ -38,6 +40,7 @@ export function editForm({ text, done, onDone, onCancel }) {
   return {
     element: form,
     start() {
+      fit();
       field.focus();
       field.setSelectionRange(text.length, text.length);
     },

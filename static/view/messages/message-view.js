@@ -1,5 +1,6 @@
 /** Draws one message with all that can be done with it. */
 
+import { languageOf } from "../../chat/language.js";
 import { canContinue, isRunning } from "../../chat/message.js";
 import { addressOf } from "../compose/images.js";
 import { copy } from "../copying.js";
@@ -201,6 +202,7 @@ function question({ content, images }) {
   const element = fromTemplate("question-template");
   part(element, ".prose").textContent = content;
   part(element, ".prose").hidden = !content;
+  part(element, ".prose").lang = languageOf(content);
   for (const data of images) {
     const image = document.createElement("img");
     image.src = addressOf(data);
