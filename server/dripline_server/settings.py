@@ -101,6 +101,12 @@ def _switch(text: str) -> bool:
     return text.lower() in ("1", "true", "yes", "on")
 
 
+def _think_tags(text: str) -> str:
+    if text.lower() not in ("auto", "off"):
+        raise ValueError("neither auto nor off")
+    return text.lower()
+
+
 def _list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
@@ -247,13 +253,14 @@ class Settings:
     )
     ollama: str | None = option(
         None,
-        "Where Ollama answers. By default where OLLAMA_HOST says, or at"
-        f" {DEFAULT_OLLAMA_URL}, or else the built-in fake does; with this flag it never does.",
+        "Where Ollama answers. By default where OLLAMA_HOST says, or else at"
+        f" {DEFAULT_OLLAMA_URL}; if neither is set, the built-in fake stands in until an Ollama"
+        " answers there.",
         parse=_url,
         metavar="URL",
     )
-    ollama_host: str = option(
-        DEFAULT_OLLAMA_URL,
+    ollama_host: str | None = option(
+        None,
         "Where Ollama answers, as Ollama's own tools read it; `--ollama` goes before it.",
         parse=_url,
         metavar="URL",
@@ -265,6 +272,13 @@ class Settings:
         "Seconds that Ollama may be silent; loading a model counts. 0: no limit.",
         parse=_number,
         metavar="SECONDS",
+    )
+    think_tags: str = option(
+        "auto",
+        "What to do with <think> tags at the start of a model's text: auto makes thinking of them"
+        " unless Ollama knows the model as thinking, off leaves them as they are.",
+        parse=_think_tags,
+        metavar="WHEN",
     )
     tools: str = option(
         "",
@@ -393,7 +407,12 @@ class Settings:
     @property
     def ollama_url(self) -> str:
         """Where Ollama should answer."""
-        return self.ollama or self.ollama_host
+        return self.ollama or self.ollama_host or DEFAULT_OLLAMA_URL
+
+    @property
+    def names_ollama(self) -> bool:
+        """Whether somebody has said where Ollama answers, so that nothing else may stand in."""
+        return bool(self.ollama or self.ollama_host)
 
 
 def flag_of(declared: Field[Any]) -> str | None:
