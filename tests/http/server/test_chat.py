@@ -50,7 +50,7 @@ async def test_the_stream_is_the_documented_one() -> None:
         body = await response.text()
     assert response.status == 200
     assert response.headers["Content-Type"] == "text/event-stream"
-    assert response.headers["Cache-Control"] == "no-cache"
+    assert response.headers["Cache-Control"] == "no-cache, no-transform"
     assert response.headers["X-Accel-Buffering"] == "no"
     frames = body.split("\n\n")
     assert frames.pop() == ""
