@@ -225,7 +225,8 @@ def option(
     """Declare an option; one with its own `variable` is read from there and has no flag.
 
     One with its own `flag` may be given several times; its variable has a line for each. A `secret`
-    is shown nowhere; what may hold one is not `in_repr`. An option that is False by default is a flag without a value.
+    is shown nowhere; what may hold one is not `in_repr`. An option that is False by default is a
+    flag without a value.
     """
     metadata = {
         "meaning": meaning,

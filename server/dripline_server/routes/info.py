@@ -97,7 +97,9 @@ async def models(request: web.Request) -> web.Response:
     try:
         found = await state.upstream.models()
     except UpstreamError as error:
-        raise Problem(STATUS_OF.get(error.code, 502), error.code, error.message) from error
+        # Whatever Ollama refuses here, such as a missing key, is no fault of the client's.
+        status = max(502, STATUS_OF.get(error.code, 502))
+        raise Problem(status, error.code, error.message) from error
     return json_response({"models": found, "default": state.default_model})
 
 
