@@ -182,7 +182,7 @@ ODD_LISTS: dict[str, tuple[dict[str, Any], set[str]]] = {
         {
             "tags": {
                 "models": [
-                    listed("a", size=-1, digest=5, details=None, modified_at="soon"),
+                    {**listed("a", size=-1, details=None, modified_at="soon"), "digest": 5},
                     listed("b", size="big", details=[], modified_at=None, capabilities="x"),
                     listed("c", size=1e300, modified_at="9999-99-99"),
                     listed("good:latest"),
