@@ -67,13 +67,14 @@ class ErrorCode(StrEnum):
     # In an `error` event: the run started and failed.
     OLLAMA_UNREACHABLE = "ollama_unreachable", "No Ollama answers at its address.", True
     MODEL_NOT_FOUND = "model_not_found", "Ollama does not have the model."
-    OLLAMA_REFUSED = "ollama_refused", "Ollama refused the request (4xx); the message says why."
+    OLLAMA_REFUSED = "ollama_refused", "Ollama cannot take the request; the message says why."
     OLLAMA_BUSY = "ollama_busy", "Ollama's queue is full (503).", True
     OLLAMA_FAILED = "ollama_failed", "Ollama failed before the first token (5xx).", True
     OLLAMA_ERROR = "ollama_error", "Ollama reported an error in the middle of the answer.", True
     UPSTREAM_CUT = "upstream_cut", "The connection to Ollama closed inside the answer.", True
     UPSTREAM_RESET = "upstream_reset", "The connection to Ollama was reset.", True
     UPSTREAM_TRUNCATED = "upstream_truncated", "Ollama's answer stopped without `done`.", True
+    MODEL_REPEATS = "model_repeats", "Ollama ended the answer because the model repeated itself."
     UPSTREAM_GARBAGE = "upstream_garbage", "Ollama sent something that is not its protocol."
     UPSTREAM_STALLED = "upstream_stalled", "Ollama sent nothing for longer than the limit.", True
     UPSTREAM_LINE_TOO_LONG = "upstream_line_too_long", "Ollama sent a line beyond the limit."

@@ -42,6 +42,13 @@ class LineSplitter:
             self.pending += len(rest)
         return lines if size <= self.max_line else self._before_too_long(lines)
 
+    def take_rest(self) -> bytes:
+        """Return the last line where it has no LF, at the body's end; b"" where there is none."""
+        rest = b"" if self.too_long else b"".join(self._tail)
+        self._tail.clear()
+        self.pending = 0
+        return rest
+
     def _before_too_long(self, lines: list[bytes]) -> list[bytes]:
         for at, line in enumerate(lines):
             if len(line) > self.max_line:

@@ -67,6 +67,7 @@ export const WAYS_OUT = {
   upstream_cut: GO_ON,
   upstream_reset: GO_ON,
   upstream_truncated: GO_ON,
+  model_repeats: { actions: ["settings", "model", "retry"] },
   upstream_garbage: AGAIN,
   upstream_stalled: GO_ON,
   upstream_line_too_long: AGAIN,

@@ -24,6 +24,7 @@ from dripline_server.upstream.capabilities import Capabilities
 from dripline_server.upstream.chat_chunks import Chunk, ChunkReader
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.http_client import HttpAnswer, NotHttp, SessionAnswer, post_json
+from dripline_server.upstream.refusals import refusal
 
 CONNECT_TIMEOUT = 10.0
 INFO_TIMEOUT = 10.0
@@ -136,10 +137,11 @@ class Ollama:
                     return
                 if lines.failure:
                     raise lines.failure
-            raise UpstreamError(
-                ErrorCode.UPSTREAM_TRUNCATED,
-                "Ollama's answer stopped before its end. Its log says more. Try again.",
-            )
+            lines.end()
+            if lines.chunks:
+                yield lines.chunks
+            if lines.failure:
+                raise lines.failure
         except BodyBroken as error:
             raise self._broken(error.how) from error
         except NotHttp as error:
@@ -307,22 +309,6 @@ def _full_name(model: str) -> str:
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
-async def _refusal(answer: HttpAnswer, model: str) -> UpstreamError:
-    """Return what an error status means, with Ollama's own words."""
-    status = answer.status
-    text = await _error_text(answer)
-    if status == 404 and "not found" in text and "model" in text:
-        return UpstreamError(
-            ErrorCode.MODEL_NOT_FOUND,
-            f"Ollama does not have the model {model!r}. Get it with `ollama pull {model}`.",
-        )
-    if status == 503:
-        return UpstreamError(ErrorCode.OLLAMA_BUSY, f"Ollama is busy: {text} Try again later.")
-    if status >= 500:
-        return UpstreamError(ErrorCode.OLLAMA_FAILED, f"Ollama failed ({status}): {text}")
-    return UpstreamError(ErrorCode.OLLAMA_REFUSED, f"Ollama refused the request ({status}): {text}")
-
-
 async def _read_start(answer: HttpAnswer) -> bytes:
     """Return a short body whole, and of a long one the start.
 
@@ -339,12 +325,14 @@ async def _read_start(answer: HttpAnswer) -> bytes:
     return bytes(body)
 
 
-async def _error_text(answer: HttpAnswer) -> str:
-    """Return Ollama's `{"error": ...}`, or the start of whatever else stands there."""
-    body = b""
-    with suppress(BodyBroken):  # the status says that it failed, with or without a text
-        body = await _read_start(answer)
-    try:
-        return str(orjson.loads(body)["error"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return body[:200].decode("utf-8", "replace").strip() or "it gave no reason"
+async def _refusal(answer: HttpAnswer, model: str) -> UpstreamError:
+    """Return what an error status means, with Ollama's own words."""
+    body = bytearray()
+
+    def take(piece: bytes) -> bool:
+        body.extend(piece)
+        return len(body) <= MAX_SHORT_BODY
+
+    with suppress(BodyBroken):  # what has come of it still says why
+        await answer.pump(take)
+    return refusal(answer.status, bytes(body), model)

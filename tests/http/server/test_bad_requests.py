@@ -77,13 +77,12 @@ async def test_a_bad_field_is_named(client: Client, payload: Any, start: str) ->
         b"{",
         b"{'messages': []}",
         b'{"messages": "\xff"}',
-        b'{"model": "\\ud800"}',
         b"[" * 9000,
         b'{"options": {"seed": NaN}}',
         b'{"messages": [{"role": "user"}], "format": ' + b"[" * 300 + b"]" * 300 + b"}",
         b'{"messages": [{"role": "user"}], "tools": [{"a":' + b"[" * 250 + b"]" * 250 + b"}]}",
     ],
-    ids=["empty", "half", "python", "latin-1", "surrogate", "deep", "NaN", "deeper", "too deep"],
+    ids=["empty", "half", "python", "latin-1", "deep", "NaN", "deeper", "too deep"],
 )
 async def test_a_body_that_is_no_json(client: Client, payload: bytes) -> None:
     """400 `bad_json`."""
