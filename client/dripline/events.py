@@ -68,9 +68,15 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """A piece of the model's reasoning."""
+    """A piece of the model's reasoning.
+
+    Attributes:
+        content: The piece; joined, all pieces are the reasoning.
+        logprobs: Ollama's list of token log probabilities, where the request asked for them.
+    """
 
     content: str
+    logprobs: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -78,7 +84,8 @@ class TextMessage:
     """A piece of the answer's text.
 
     Attributes:
-        content: The piece; joined, all pieces are the answer.
+        content: The piece; joined, all pieces are the answer. "" where there are log probabilities
+            of tokens that are no text, such as those of a tool call.
         logprobs: Ollama's list of token log probabilities, where the request asked for them.
     """
 
@@ -103,11 +110,13 @@ class ToolCall:
         id: Names the call; Ollama's own where it gives one.
         name: The tool's name.
         arguments: The tool's arguments.
+        unreadable: What the model gave instead of a JSON object; `arguments` is empty then.
     """
 
     id: str
     name: str
     arguments: dict[str, Any]
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +163,8 @@ class Usage:
         load_time: Time to load the model.
         first_token_time: From the start of the run to the first piece of text or thinking.
         total_time: From the start of the run to its end.
+        prompt_cut: Whether Ollama's count of the prompt's tokens shows that it dropped a part of
+            the prompt, because that was longer than its context (`num_ctx`).
 
     `+` gives what two runs cost together, one after the other.
     """
@@ -163,6 +174,7 @@ class Usage:
     load_time: float | None = None
     first_token_time: float | None = None
     total_time: float | None = None
+    prompt_cut: bool = False
 
     def __add__(self, later: Usage) -> Usage:
         first = self.first_token_time
@@ -174,6 +186,7 @@ class Usage:
             load_time=_sum(self.load_time, later.load_time),
             first_token_time=first,
             total_time=_sum(self.total_time, later.total_time),
+            prompt_cut=self.prompt_cut or later.prompt_cut,
         )
 
 
@@ -218,8 +231,10 @@ def to_json(event: Event) -> bytes:
 def data_of(event: Event) -> object:
     """Return what stands under "data" in the event's JSON form, ready for orjson."""
     match event:
-        case TextMessage(content, None):
+        case TextMessage(content, None) | Thinking(content, None):
             return {"content": content}
+        case ToolCall(call_id, name, arguments, ""):
+            return {"id": call_id, "name": name, "arguments": arguments}
         case ChangeTheme(color):
             return {"action": "change_theme", "color": color}
         case AddButton(label, message):
@@ -290,13 +305,23 @@ def _parse_status(data: dict[str, Any]) -> Status:
 
 
 def _parse_text(data: dict[str, Any]) -> TextMessage:
-    logprobs = _take(data, "logprobs", list, []) if "logprobs" in data else None
-    return TextMessage(_take(data, "content", str), logprobs)
+    return TextMessage(_take(data, "content", str), _logprobs(data))
+
+
+def _parse_thinking(data: dict[str, Any]) -> Thinking:
+    return Thinking(_take(data, "content", str), _logprobs(data))
+
+
+def _logprobs(data: dict[str, Any]) -> list[dict[str, Any]] | None:
+    return _take(data, "logprobs", list, []) if "logprobs" in data else None
 
 
 def _parse_tool_call(data: dict[str, Any]) -> ToolCall:
     return ToolCall(
-        _take(data, "id", str), _take(data, "name", str), _take(data, "arguments", dict, {})
+        _take(data, "id", str),
+        _take(data, "name", str),
+        _take(data, "arguments", dict, {}),
+        _take(data, "unreadable", str, ""),
     )
 
 
@@ -331,7 +356,10 @@ def _parse_end(data: dict[str, Any]) -> End:
 def _parse_usage(data: dict[str, Any]) -> Usage:
     """Return the counts and times that are there, whole numbers taken for times too."""
     known = {name: data[name] for name in Usage.__dataclass_fields__ if data.get(name) is not None}
+    _take(known, "prompt_cut", bool, False)
     for name, value in known.items():
+        if name == "prompt_cut":
+            continue
         if type(value) is not int and (type(value) is not float or name.endswith("_tokens")):
             raise MalformedEvent(f"usage.{name}", f"should be a number, is {type(value).__name__}")
     return Usage(**known)
@@ -354,7 +382,7 @@ _PARSERS: dict[str, Callable[[dict[str, Any]], Event | None]] = {
     "ui_control": _parse_ui_control,
     "start": _parse_start,
     "status": _parse_status,
-    "thinking": lambda data: Thinking(_take(data, "content", str)),
+    "thinking": _parse_thinking,
     "text_message": _parse_text,
     "tool_call": _parse_tool_call,
     "tool_result": _parse_tool_result,

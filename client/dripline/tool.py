@@ -72,7 +72,7 @@ class ClientTool:
 
         A function that is no coroutine function is called in a thread; cancelled, that goes on.
         """
-        if wrong := self._wrong(call.arguments):
+        if wrong := why_unreadable(call) or self._wrong(call.arguments):
             return ToolResult(call.id, call.name, wrong, failed=True)
         try:
             if inspect.iscoroutinefunction(self._function):
@@ -138,6 +138,13 @@ def _schema(hint: Any, where: str) -> dict[str, Any]:
     )
 
 
+def why_unreadable(call: ToolCall) -> str:
+    """Return what is wrong with arguments that cannot be read, for the model; "" where they can."""
+    if not call.unreadable:
+        return ""
+    return f"the arguments are not a JSON object: {call.unreadable[:MAX_UNREADABLE_SHOWN]}"
+
+
 def _fits(value: Any, hint: Any) -> bool:
     """Return whether a JSON value is of a type that `_schema` takes."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -155,6 +162,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return type(value) is dict and all(_fits(one, arguments[1]) for one in value.values())
     return any(_fits(value, one) for one in arguments)
 
+
+# Of arguments that cannot be read, in characters.
+MAX_UNREADABLE_SHOWN = 500
 
 _SECTION = re.compile(r"^(?:Args|Arguments|Returns|Yields|Raises|Examples?|Notes?):", re.M)
 _PARAMETER = re.compile(r"^ +(\w+)(?: \([^)]*\))?: +(.*(?:\n {8,}.*)*)", re.M)

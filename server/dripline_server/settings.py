@@ -101,6 +101,12 @@ def _switch(text: str) -> bool:
     return text.lower() in ("1", "true", "yes", "on")
 
 
+def _think_tags(text: str) -> str:
+    if text.lower() not in ("auto", "off"):
+        raise ValueError("neither auto nor off")
+    return text.lower()
+
+
 def _list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
@@ -265,6 +271,13 @@ class Settings:
         "Seconds that Ollama may be silent; loading a model counts. 0: no limit.",
         parse=_number,
         metavar="SECONDS",
+    )
+    think_tags: str = option(
+        "auto",
+        "What to do with <think> tags at the start of a model's text: auto makes thinking of them"
+        " unless Ollama knows the model as thinking, off leaves them as they are.",
+        parse=_think_tags,
+        metavar="WHEN",
     )
     tools: str = option(
         "",

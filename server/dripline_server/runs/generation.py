@@ -15,8 +15,9 @@ from aiohttp import ClientMiddlewareType
 from dripline.chat.transcript import Transcript
 from dripline.errors import ErrorCode
 from dripline.events import Event, TextMessage, ToolCall, ToolResult
+from dripline.tool import why_unreadable
 from dripline_server.metrics import Metrics
-from dripline_server.runs.run_request import RunRequest
+from dripline_server.runs.run_request import NO_PROMPT, Prompt, RunRequest
 from dripline_server.tools.runner import ToolRunner
 from dripline_server.tools.server_tools import Tool, ToolError
 from dripline_server.tools.ui_tools import UiTool
@@ -24,6 +25,7 @@ from dripline_server.upstream.chat_chunks import Chunk
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Ollama
 from dripline_server.upstream.ollama_events import OllamaAnswer
+from dripline_server.upstream.think_tags import opens_tag
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,9 @@ class Generation:
         metrics: Where pieces are counted.
         output: Where events go.
         on_answer: Called once the first thing has come from the model.
+        think_tags: Whether `<think>` tags in the text of models that Ollama does not know as
+            thinking become thinking.
+        prompt: What is known of the prompt's length.
         middlewares: What goes around each HTTP request to Ollama.
     """
 
@@ -91,11 +96,18 @@ class Generation:
         metrics: Metrics,
         output: Output,
         on_answer: Callable[[], object],
+        think_tags: bool = False,
+        prompt: Prompt = NO_PROMPT,
         middlewares: Sequence[ClientMiddlewareType] = (),
     ) -> None:
         # One call, which is not looked up anew for each token.
         self._now = asyncio.get_running_loop().time
-        self.answer = OllamaAnswer(self._now())
+        self.answer = OllamaAnswer(
+            self._now(),
+            think_tags=think_tags,
+            prompt_words=prompt.words,
+            context=prompt.context,
+        )
         self._upstream = upstream
         self._runner = runner
         self._max_rounds = max_rounds
@@ -121,12 +133,24 @@ class Generation:
         self._turn = turn
         chat = self._upstream.chat(model, body, self._middlewares, self._take)
         del body  # it is 4 KiB at least, and there are thousands of streams
-        async with aclosing(chat) as stream:
-            async for chunks in stream:
-                await self._output.write(self._events(chunks))
+        try:
+            async with aclosing(chat) as stream:
+                async for chunks in stream:
+                    if self.answer.tags and opens_tag(chunks):
+                        await self._settle_tags(model)
+                    await self._output.write(self._events(chunks))
+        except UpstreamError:
+            if rest := self.answer.rest():
+                await self._output.write(rest)
+            raise
+
+    async def _settle_tags(self, model: str) -> None:
+        """Take tags for text where Ollama knows the model as thinking: it has read them itself."""
+        if "thinking" in await self._upstream.capabilities(model):
+            self.answer.forget_tags()
 
     def _take(self, chunks: list[Chunk]) -> bool:
-        if self._output.is_free:
+        if self._output.is_free and not (self.answer.tags and opens_tag(chunks)):
             self._output.write_now(self._events(chunks))
             return True
         return False
@@ -261,6 +285,8 @@ class _Turn:
 
     def _take_ui_call(self, tool: UiTool, call: ToolCall) -> Event | None:
         try:
+            if wrong := why_unreadable(call):
+                raise ToolError(wrong)
             control, result = tool.control(call.arguments), ToolResult(call.id, call.name, "Done.")
         except ToolError as error:
             control, result = None, _failed(call, str(error))

@@ -115,6 +115,7 @@ class RunRegistry:
             self._metrics,
             max_tool_rounds=self._settings.max_tool_rounds,
             loading_after=self._settings.loading_after,
+            think_tags=self._settings.think_tags == "auto",
             middlewares=record.upstream if record else (),
         )
         self._active[run.id] = run

@@ -37,6 +37,7 @@ class Run:
         metrics: Where it is counted.
         max_tool_rounds: How many times the model may be asked with the server's tools.
         loading_after: Seconds of silence before readers are told that the model loads.
+        think_tags: See `Generation`.
         middlewares: What goes around each request to Ollama.
     """
 
@@ -71,6 +72,7 @@ class Run:
         *,
         max_tool_rounds: int,
         loading_after: float,
+        think_tags: bool = False,
         middlewares: Sequence[ClientMiddlewareType] = (),
     ) -> None:
         self.id = run_id
@@ -95,6 +97,8 @@ class Run:
             metrics=metrics,
             output=self,
             on_answer=self._stop_loading,
+            think_tags=think_tags,
+            prompt=request.prompt,
             middlewares=middlewares,
         )
 

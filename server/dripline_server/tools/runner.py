@@ -14,6 +14,7 @@ from typing import Any
 import pydantic_core
 
 from dripline.events import ToolCall, ToolResult
+from dripline.tool import why_unreadable
 from dripline_server.metrics import Metrics
 from dripline_server.tools.server_tools import Tool, ToolError
 
@@ -67,6 +68,8 @@ class ToolRunner:
                 logger.error("%s does not end when it is cancelled", task.get_name())
 
     async def _outcome(self, tool: Tool, call: ToolCall) -> Any:
+        if wrong := why_unreadable(call):
+            raise ToolError(wrong)
         arguments = tool.check(call.arguments)
         limit = self._timeout if tool.timeout is None else tool.timeout
         started = self._start(tool, arguments)

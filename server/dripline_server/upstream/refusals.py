@@ -1,4 +1,4 @@
-"""What Ollama's error answers mean: a status and a body, or an error line, in; an error out. No I/O.
+"""What Ollama's error answers mean: a status and a body -> an error of ours. No I/O.
 
 Ollama's own words are always passed on. They say what is wrong in many ways: as plain text, as
 llama-server's JSON inside of that text (from 0.33 on), as a web page of a proxy in between, or not
