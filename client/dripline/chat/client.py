@@ -44,6 +44,8 @@ class AskFields(TypedDict, total=False):
     tools: Sequence[Mapping[str, Any] | ToolFunction]
     logprobs: bool
     top_logprobs: int
+    truncate: bool
+    shift: bool
     ui_control: Literal["auto", "rules", "tools", "off"]
     on_disconnect: Literal["stop", "continue"]
 

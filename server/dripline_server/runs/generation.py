@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -57,8 +57,9 @@ class Generation:
 
     While the model calls nothing but tools of the server's, it is asked again with what they gave.
     A call of a tool of the client's ends the run, because the client has to answer it. After
-    `max_rounds` rounds with tools the model is asked once more without the server's, so that it
-    answers; the reason is "tool_rounds" then.
+    `max_rounds` rounds with tools, or once it makes the same call again and gets the same result,
+    the model is asked once more without the server's, so that it answers; the reason is
+    "tool_rounds" then.
 
     Args:
         upstream: Who answers.
@@ -178,7 +179,11 @@ class Generation:
         for left in reversed(range(self._max_rounds)):
             if not turn.calls or not await self._answer_calls(turn, conversation):
                 return
-            turn = await self._ask_for_turn(conversation, request.tools if left else ())
+            if conversation.goes_in_circles:
+                break
+            if left:
+                turn = await self._ask_for_turn(conversation, request.tools)
+        turn = await self._ask_for_turn(conversation, ())
         self._give_up()
         await self._answer_calls(turn, conversation)
 
@@ -189,18 +194,21 @@ class Generation:
 
     async def _answer_calls(self, turn: _Turn, conversation: _Conversation) -> bool:
         """Call the tools that a message calls, in order; False where the client has to go on."""
+        results: dict[bytes, str] = {}
         for made in turn.calls:
             if isinstance(made.answer, Tool):
                 result = await self._runner.call(made.answer, made.call)
             else:
                 result = made.answer
             conversation.transcript.add(result)
+            results[_call_key(made.call)] = result.content
             if made.shown:
                 await self._output.write([result])
+        conversation.note(results)
         return not turn.calls_client
 
     def _give_up(self) -> None:
-        logger.warning("a model called tools %d times without an answer", self._max_rounds)
+        logger.warning("a model went on calling tools, without an answer")
         if self.answer.reason in ("", "stop"):
             self.answer.reason = TOOL_ROUNDS
 
@@ -208,12 +216,15 @@ class Generation:
 class _Conversation:
     """A request, and what has been said and called since."""
 
-    __slots__ = ("_body", "client_tools", "model", "transcript")
+    __slots__ = ("_body", "_results", "client_tools", "goes_in_circles", "model", "transcript")
 
     def __init__(self, request: RunRequest) -> None:
         self.model = request.model
         self.client_tools = request.client_tools
         self.transcript = Transcript()
+        # What each call gave, by the call; and whether one was made twice and gave the same.
+        self._results: dict[bytes, str] = {}
+        self.goes_in_circles = False
         # As it came: read, it takes several times the memory.
         self._body = request.body
 
@@ -224,6 +235,20 @@ class _Conversation:
         if tools:
             body["tools"] = [*body.get("tools", ()), *(tool.schema for tool in tools)]
         return orjson.dumps(body)
+
+    def was_made(self, call: ToolCall) -> bool:
+        """Whether the same call was answered before."""
+        return _call_key(call) in self._results
+
+    def note(self, results: Mapping[bytes, str]) -> None:
+        """Remember what a message's calls gave, by `_call_key`; look whether one gave it before."""
+        self.goes_in_circles |= bool(results.items() & self._results.items())
+        self._results |= results
+
+
+def _call_key(call: ToolCall) -> bytes:
+    named = [call.name, call.arguments, call.unreadable]
+    return orjson.dumps(named, option=orjson.OPT_SORT_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +316,8 @@ class _Turn:
         except ToolError as error:
             control, result = None, _failed(call, str(error))
         self.calls.append(_Call(call, result, shown=False))
-        return control
+        # The same button twice helps nobody.
+        return None if self._conversation.was_made(call) else control
 
     def _unknown(self, call: ToolCall) -> ToolResult:
         if not self._tools:

@@ -283,8 +283,8 @@ REFUSED: dict[str, tuple[Json, str]] = {
     ),
     "resume": ({"resume": [{"interruptId": "i", "status": "resolved"}]}, "resume"),
     "an option": (
-        {"forwardedProps": {"dripline": {"tempo": 1}}},
-        "forwardedProps.dripline.tempo",
+        {"forwardedProps": {"dripline": {"top_logprobs": "2"}}},
+        "forwardedProps.dripline.top_logprobs",
     ),
     "options": ({"forwardedProps": {"dripline": 1}}, "forwardedProps.dripline"),
     "messages twice": (

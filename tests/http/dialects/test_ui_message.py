@@ -348,7 +348,7 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "a kind": (parts({"type": "custom"}), "messages.0.parts.0.type"),
     "no text": (parts({"type": "text"}), "messages.0.parts.0.text"),
     "no state": (parts({"type": "tool-f"}, role="assistant"), "messages.0.parts.0.state"),
-    "an option": ({"tempo": 1}, "tempo"),
+    "an option": ({"top_logprobs": "2"}, "top_logprobs"),
     "a long id": ({"messages": [text("Hi") | {"id": "x" * 257}]}, "messages.0.id"),
     "a long chat id": ({"id": "x" * 257}, "id"),
     "a whole answer": ({"stream": False}, "stream"),

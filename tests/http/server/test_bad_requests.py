@@ -44,7 +44,10 @@ BAD_FIELDS: dict[str, tuple[Any, str]] = {
     "content is a number": ({"messages": [{"role": "user", "content": 1}]}, "messages.0.content: "),
     "images are text": ({"messages": [{**MESSAGE, "images": "x"}]}, "messages.0.images: "),
     "tool calls": ({"messages": [{**MESSAGE, "tool_calls": [1]}]}, "messages.0.tool_calls.0: "),
-    "unknown in message": ({"messages": [{**MESSAGE, "colour": 1}]}, "messages.0.colour: "),
+    "an image that is a page": (
+        {"messages": [{**MESSAGE, "images": ["aGk=", "data:text/html;base64,aGk="]}]},
+        "messages.0.images.1: ",
+    ),
     "model is a number": (body(model=7), "model: "),
     "a long model": (body(model="m" * 601), "model: "),
     "options is a list": (body(options=[]), "options: "),
@@ -55,7 +58,7 @@ BAD_FIELDS: dict[str, tuple[Any, str]] = {
     "logprobs": (body(logprobs=1), "logprobs: "),
     "top_logprobs": (body(top_logprobs="2"), "top_logprobs: "),
     "ui_control": (body(ui_control="on"), "ui_control: "),
-    "unknown field": (body(temperature=0.1), "temperature: "),
+    "an option": (body(temperature=0.1), "temperature: "),
     "upstream": (body(ollama="http://example.com"), "ollama: "),
 }
 

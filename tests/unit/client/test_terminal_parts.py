@@ -94,8 +94,9 @@ def test_options_go_where_ollama_takes_them() -> None:
         "options": {"temperature": 1, "stop": ["END"]},
         "think": True,
         "keep_alive": -1,
+        "ui_control": "auto",
     }
-    assert request_fields({}) == {}
+    assert request_fields({}) == {"ui_control": "auto"}
 
 
 def test_pictures_are_checked(tmp_path: Path) -> None:
