@@ -24,7 +24,7 @@ EXPOSED_HEADERS = "X-Run-Id, X-First-Event-Id, Content-Location, Retry-After"
 PREFLIGHT_AGE = 600  # seconds
 
 # The page asks for the token, so it has to be there without one; a load balancer has none.
-OPEN_PATHS = ("/", "/health")
+OPEN_PATHS = ("/", "/health", "/livez", "/readyz")
 OPEN_FOLDER = "/static/"
 
 

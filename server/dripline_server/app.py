@@ -26,19 +26,18 @@ from dripline_server.settings import BadSetting, Settings
 from dripline_server.state import STATE, State
 from dripline_server.tools.runner import ToolRunner
 from dripline_server.tools.server_tools import BadTool, Tool, as_tools, load_tools
-from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Ollama
+from dripline_server.upstream.upstreams import Upstreams, answers
 
 # Seconds that readers have for the last events once every run has ended.
 CLOSE_TIME = 5.0
-DEMO_MODEL = "demo"
 
 
 def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) -> web.Application:
     """Return the application; what it owns is made at its start-up and closed at its clean-up.
 
-    Where no address of Ollama is given explicitly and none answers at the usual one, the built-in
-    fake stands in.
+    Where no address of Ollama is named and none answers at the usual one, the built-in fake stands
+    in until one does.
 
     Args:
         settings: What it is told.
@@ -83,7 +82,7 @@ def _tools_of(settings: Settings) -> list[Tool]:
 
 @asynccontextmanager
 async def _state(settings: Settings, tools: Sequence[Tool]) -> AsyncIterator[State]:
-    async with _upstream(settings) as (upstream, demo):
+    async with _upstreams(settings) as upstreams:
         budget = Budget(settings.total_log_bytes)
         figures = Metrics()
         records = RunRecords(settings.record)
@@ -91,20 +90,18 @@ async def _state(settings: Settings, tools: Sequence[Tool]) -> AsyncIterator[Sta
         runner = ToolRunner(
             timeout=settings.tool_timeout, max_result=settings.max_tool_result, metrics=figures
         )
-        registry = RunRegistry(settings, upstream, runner, logs, budget, figures, records)
+        registry = RunRegistry(settings, upstreams, runner, logs, budget, figures, records)
         pulse = Pulse(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         try:
             yield State(
                 settings=settings,
-                default_model=settings.model or (DEMO_MODEL if demo else ""),
-                upstream=upstream,
+                upstreams=upstreams,
                 tools=tools,
                 runs=registry,
                 logs=logs,
                 pulse=pulse,
                 metrics=figures,
                 records=records,
-                demo=demo,
             )
         finally:
             await pulse.close()
@@ -133,18 +130,20 @@ def _run_logs(settings: Settings, budget: Budget) -> RunLogs:
 
 
 @asynccontextmanager
-async def _upstream(settings: Settings) -> AsyncIterator[tuple[Ollama, str]]:
-    """Give Ollama, or the fake and the sentence that says why."""
-    async with _connected(settings.ollama_url, settings) as upstream:
-        if settings.ollama or await _answers(upstream):
-            yield upstream, ""
+async def _upstreams(settings: Settings) -> AsyncIterator[Upstreams]:
+    """Give the Ollama that was named; where none was and none answers, the fake until one does."""
+    async with _connected(settings.ollama_url, settings) as ollama:
+        if settings.names_ollama or await answers(ollama):
+            yield Upstreams(ollama)
             return
-    demo = (
-        f"No Ollama answers at {upstream.url}, so the built-in fake answers instead."
-        " Start Ollama with `ollama serve`, then restart dripline."
-    )
-    async with FakeOllama(max_requests=10) as fake, _connected(fake.url, settings) as upstream:
-        yield upstream, demo
+        async with FakeOllama(max_requests=10) as fake, _connected(fake.url, settings) as stand_in:
+            upstreams = Upstreams(ollama, stand_in)
+            watching = asyncio.create_task(upstreams.watch(), name="watch for Ollama")
+            try:
+                yield upstreams
+            finally:
+                watching.cancel()
+                await asyncio.wait({watching})
 
 
 @asynccontextmanager
@@ -156,15 +155,6 @@ async def _connected(url: str, settings: Settings) -> AsyncIterator[Ollama]:
         yield upstream
     finally:
         await upstream.close()
-
-
-async def _answers(upstream: Ollama) -> bool:
-    try:
-        async with asyncio.timeout(info.HEALTH_TIMEOUT):
-            await upstream.version()
-    except (UpstreamError, TimeoutError):
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,13 +253,14 @@ class Settings:
     )
     ollama: str | None = option(
         None,
-        "Where Ollama answers. By default where OLLAMA_HOST says, or at"
-        f" {DEFAULT_OLLAMA_URL}, or else the built-in fake does; with this flag it never does.",
+        "Where Ollama answers. By default where OLLAMA_HOST says, or else at"
+        f" {DEFAULT_OLLAMA_URL}; if neither is set, the built-in fake stands in until an Ollama"
+        " answers there.",
         parse=_url,
         metavar="URL",
     )
-    ollama_host: str = option(
-        DEFAULT_OLLAMA_URL,
+    ollama_host: str | None = option(
+        None,
         "Where Ollama answers, as Ollama's own tools read it; `--ollama` goes before it.",
         parse=_url,
         metavar="URL",
@@ -406,7 +407,12 @@ class Settings:
     @property
     def ollama_url(self) -> str:
         """Where Ollama should answer."""
-        return self.ollama or self.ollama_host
+        return self.ollama or self.ollama_host or DEFAULT_OLLAMA_URL
+
+    @property
+    def names_ollama(self) -> bool:
+        """Whether somebody has said where Ollama answers, so that nothing else may stand in."""
+        return bool(self.ollama or self.ollama_host)
 
 
 def flag_of(declared: Field[Any]) -> str | None:

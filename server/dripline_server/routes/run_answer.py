@@ -40,6 +40,7 @@ NO_HEADERS: Mapping[str, str] = {}
 STATUS_OF: dict[str, int] = {
     ErrorCode.MODEL_NOT_FOUND: 404,
     ErrorCode.OLLAMA_REFUSED: 400,
+    ErrorCode.OLLAMA_UNREACHABLE: 503,
     ErrorCode.OLLAMA_BUSY: 503,
     ErrorCode.SERVER_SHUTDOWN: 503,
     ErrorCode.UPSTREAM_STALLED: 504,

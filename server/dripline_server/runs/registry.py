@@ -16,7 +16,7 @@ from dripline_server.runs.run import Run
 from dripline_server.runs.run_request import RunRequest
 from dripline_server.settings import Settings
 from dripline_server.tools.runner import ToolRunner
-from dripline_server.upstream.ollama import Ollama
+from dripline_server.upstream.upstreams import Upstreams
 
 
 class RegistryFull(Exception):
@@ -38,7 +38,7 @@ class RunRegistry:
 
     Args:
         settings: The bounds.
-        upstream: Who answers.
+        upstreams: Who answers, at the time of each start.
         runner: Calls the server's tools.
         logs: Where the runs write.
         budget: What their logs may hold here; it is told to ask this registry for room.
@@ -49,7 +49,7 @@ class RunRegistry:
     def __init__(
         self,
         settings: Settings,
-        upstream: Ollama,
+        upstreams: Upstreams,
         runner: ToolRunner,
         logs: RunLogs,
         budget: Budget,
@@ -57,7 +57,7 @@ class RunRegistry:
         records: RunRecords,
     ) -> None:
         self._settings = settings
-        self._upstream = upstream
+        self._upstreams = upstreams
         self._runner = runner
         self._logs = logs
         self._budget = budget
@@ -110,7 +110,7 @@ class RunRegistry:
         run = Run(
             run_id,
             request,
-            self._upstream,
+            self._upstreams.current,
             self._runner,
             self._metrics,
             max_tool_rounds=self._settings.max_tool_rounds,
@@ -172,6 +172,11 @@ class RunRegistry:
         """Let go of every ended run now, instead of in time."""
         while self._ended:
             self._forget(next(iter(self._ended)))
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no further run, because the server ends."""
+        return self._draining
 
     @property
     def active(self) -> int:

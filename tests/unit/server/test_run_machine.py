@@ -33,6 +33,7 @@ from dripline_server.tools.runner import ToolRunner
 from dripline_server.upstream.chat_chunks import Chunk
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Ollama
+from dripline_server.upstream.upstreams import Upstreams
 
 T = TypeVar("T")
 
@@ -160,7 +161,7 @@ class RunMachine(RuleBasedStateMachine):
         )
         return RunRegistry(
             settings,
-            cast("Ollama", self.upstream),
+            Upstreams(cast("Ollama", self.upstream)),
             ToolRunner(timeout=1, max_result=100, metrics=self.metrics),
             MemoryRunLogs(LOG_BYTES, self.budget),
             self.budget,
