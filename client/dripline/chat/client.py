@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -79,6 +80,8 @@ class ModelInfo:
 class ChatClient:
     """Talks to one dripline server; use it as an async context manager, or `close()` it.
 
+    It belongs to the event loop in which it is first used.
+
     Args:
         url: The server's address.
         token: The bearer token that the server asks for, its DRIPLINE_TOKEN; it goes with every
@@ -118,6 +121,7 @@ class ChatClient:
         self.closed = False
         self._authorization = authorization(token)
         self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -305,6 +309,7 @@ class ChatClient:
 
         Raises:
             RequestError: The client is closed, its address cannot be, or the body cannot be JSON.
+            RuntimeError: The client was used in another event loop before.
             RequestRefused: The status is not 2xx.
             ServerUnreachable: No connection could be made, or it broke before the answer.
             ServerTimeout: No answer came within the silence time-out.
@@ -313,6 +318,12 @@ class ChatClient:
             raise RequestError("the client is closed")
         if self._session is None:
             self._session = open_session(self.middlewares)
+            self._loop = asyncio.get_running_loop()
+        elif self._loop is not asyncio.get_running_loop():
+            raise RuntimeError(
+                "this ChatClient is bound to another event loop, where it has its connections; make"
+                " one in each event loop, such as in each asyncio.run"
+            )
         content_type = {"Content-Type": "application/json"}
         try:
             return await send(
