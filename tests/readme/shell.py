@@ -24,6 +24,7 @@ from tests.support.stack import Stack, at, stack
 CHAT = '{"model": "mistral", "messages": [{"role": "user", "content": "Hi"}]}'
 FILES = {
     "notes.txt": "The sky is blue.\n",
+    "questions.txt": "Why is the sky blue?\nAnd at sunset?\n",
     "chat.json": CHAT,
     # Without these, an answer 4xx is no failure of curl's.
     ".curlrc": "fail-with-body\nsilent\nshow-error\n",

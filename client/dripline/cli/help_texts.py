@@ -22,12 +22,13 @@ examples:
 """
 ASK = """\
 Ask once and print the answer as it comes. What is piped in goes after the
-prompt. Ctrl-C stops the model too.
+prompt; --no-stdin leaves it alone. Ctrl-C stops the model too.
 """
 ASK_EXAMPLES = """\
 examples:
   dripline ask "Why is the sky blue?" --model mistral
   cat notes.txt | dripline ask "Summarise"
+  while read -r line; do dripline ask --no-stdin "$line"; done < questions.txt
   dripline ask --json "Hi" | jq -r '.data.content // empty'
 """
 CHAT = """\
