@@ -118,8 +118,9 @@ async def test_the_fake_stands_in_only_where_no_address_was_given(
         service = await (await other.http.get(server.url)).json()
         assert service["model"] == "demo"
         assert "built-in fake" in service["demo"]
-    for named in ({"ollama": "http://127.0.0.1:1"}, {"ollama_host": "http://127.0.0.1:1"}):
-        async with serve(Settings(port=0, **named)) as server:
+    nowhere = "http://127.0.0.1:1"
+    for settings in (Settings(port=0, ollama=nowhere), Settings(port=0, ollama_host=nowhere)):
+        async with serve(settings) as server:
             assert server.state.demo == ""
 
 
