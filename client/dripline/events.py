@@ -58,7 +58,8 @@ class Status:
     """What the run waits for while there is nothing else to say.
 
     Attributes:
-        phase: "loading": Ollama reads the model into memory, which can take a minute.
+        phase: "loading": Ollama reads the model into memory, which can take a minute. "waiting":
+            nothing is known to load; Ollama reads the prompt, or answers somebody else first.
         model: The model's name.
     """
 

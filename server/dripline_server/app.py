@@ -26,6 +26,7 @@ from dripline_server.settings import BadSetting, Settings
 from dripline_server.state import STATE, State
 from dripline_server.tools.runner import ToolRunner
 from dripline_server.tools.server_tools import BadTool, Tool, as_tools, load_tools
+from dripline_server.upstream.endpoint import Endpoint
 from dripline_server.upstream.ollama import Ollama
 from dripline_server.upstream.upstreams import Upstreams, answers
 
@@ -132,11 +133,15 @@ def _run_logs(settings: Settings, budget: Budget) -> RunLogs:
 @asynccontextmanager
 async def _upstreams(settings: Settings) -> AsyncIterator[Upstreams]:
     """Give the Ollama that was named; where none was and none answers, the fake until one does."""
-    async with _connected(settings.ollama_url, settings) as ollama:
+    endpoint = Endpoint(settings.ollama_url, settings.ollama_headers, settings.ollama_api_key)
+    async with _connected(endpoint, settings) as ollama:
         if settings.names_ollama or await answers(ollama):
             yield Upstreams(ollama)
             return
-        async with FakeOllama(max_requests=10) as fake, _connected(fake.url, settings) as stand_in:
+        async with (
+            FakeOllama(max_requests=10) as fake,
+            _connected(Endpoint(fake.url), settings) as stand_in,
+        ):
             upstreams = Upstreams(ollama, stand_in)
             watching = asyncio.create_task(upstreams.watch(), name="watch for Ollama")
             try:
@@ -147,9 +152,9 @@ async def _upstreams(settings: Settings) -> AsyncIterator[Upstreams]:
 
 
 @asynccontextmanager
-async def _connected(url: str, settings: Settings) -> AsyncIterator[Ollama]:
+async def _connected(endpoint: Endpoint, settings: Settings) -> AsyncIterator[Ollama]:
     upstream = Ollama(
-        url, stall_timeout=settings.stall_timeout, max_line=settings.max_upstream_line
+        endpoint, stall_timeout=settings.stall_timeout, max_line=settings.max_upstream_line
     )
     try:
         yield upstream

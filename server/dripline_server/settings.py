@@ -12,9 +12,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 from yarl import URL
+
+from dripline_server.upstream.endpoint import parse_header
 
 MIB = 1024 * 1024
 DEFAULT_OLLAMA_URL = "http://127.0.0.1:11434"
@@ -80,9 +83,35 @@ def _url(text: str) -> str:
     url = URL(text if "://" in text else f"http://{text}")
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("not an http:// or https:// address")
+    if url.raw_query_string or url.raw_fragment:
+        raise ValueError("an address without ? and #")
     if "://" not in text and url.explicit_port is None:
         url = url.with_port(11434)
     return str(url).rstrip("/")
+
+
+def _headers(text: str) -> tuple[tuple[str, str], ...]:
+    """Take one header a line, or `@` and the path of a file of such lines."""
+    found: list[tuple[str, str]] = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if not line.startswith("@"):
+            found.append(parse_header(line))
+            continue
+        try:
+            lines = Path(line[1:]).read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise ValueError(f"{line[1:]!r} cannot be read: {why}") from None
+        kept = (one for one in map(str.strip, lines) if one and not one.startswith("#"))
+        found.extend(map(parse_header, kept))
+    return tuple(found)
+
+
+def _api_key(text: str) -> str:
+    key = text.strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ValueError("an API key has no blanks and no characters beyond ASCII")
+    return key
 
 
 def _run_log(text: str) -> str:
@@ -189,20 +218,27 @@ def option(
     parse: Callable[[str], Any] = str,
     metavar: str = "TEXT",
     variable: str = "",
+    flag: str = "",
     secret: bool = False,
 ) -> Any:
     """Declare an option; one with its own `variable` is read from there and has no flag.
 
-    A `secret` is shown nowhere. An option that is False by default is a flag without a value.
+    One with its own `flag` may be given several times; its variable has a line for each. A `secret`
+    is shown nowhere. An option that is False by default is a flag without a value.
     """
     metadata = {
         "meaning": meaning,
         "parse": parse,
         "metavar": metavar,
         "variable": variable,
+        "flag": flag,
         "secret": secret,
     }
     return field(default=default, metadata=metadata, repr=not secret)
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"[^/]*@", "***@", text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +301,23 @@ class Settings:
         parse=_url,
         metavar="URL",
         variable="OLLAMA_HOST",
+    )
+    ollama_headers: tuple[tuple[str, str], ...] = option(
+        (),
+        "Header to send with every request to Ollama, such as `Authorization: Bearer ...`; can be"
+        " repeated. @PATH reads them from a file, one a line; so no other user sees them.",
+        parse=_headers,
+        metavar="HEADER",
+        flag="--ollama-header",
+        secret=True,
+    )
+    ollama_api_key: str = option(
+        "",
+        "API key for Ollama, sent as `Authorization: Bearer`: for ollama.com, and for proxies that"
+        " ask for one.",
+        parse=_api_key,
+        variable="OLLAMA_API_KEY",
+        secret=True,
     )
     model: str = option("", "Model for requests that name none.", metavar="NAME")
     stall_timeout: float = option(
@@ -346,7 +399,7 @@ class Settings:
     )
     loading_after: float = option(
         1.0,
-        "Seconds of silence before readers are told that the model is loading.",
+        "Seconds of silence before readers are told what the chat waits for.",
         parse=_number,
         metavar="SECONDS",
     )
@@ -417,7 +470,9 @@ class Settings:
 
 def flag_of(declared: Field[Any]) -> str | None:
     """Return the option's flag, such as `--stall-timeout`, or None where it has none."""
-    return None if declared.metadata["variable"] else "--" + declared.name.replace("_", "-")
+    if declared.metadata["variable"]:
+        return None
+    return declared.metadata["flag"] or "--" + declared.name.replace("_", "-")
 
 
 def variable_of(declared: Field[Any]) -> str:
@@ -450,13 +505,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default = f" [{text}]" if (text := default_of(declared)) else ""
         group.add_argument(
             flag,
+            dest=declared.name,
+            action="append" if declared.metadata["flag"] else "store",
             metavar=declared.metadata["metavar"],
             default=argparse.SUPPRESS,
             help=f"{meaning}{default}",
         )
 
 
-def load(flags: Mapping[str, str], environment: Mapping[str, str] = os.environ) -> Settings:
+def load(
+    flags: Mapping[str, str | list[str]], environment: Mapping[str, str] = os.environ
+) -> Settings:
     """Make settings of flags (by field name), then the environment, then the defaults.
 
     An empty environment variable counts as not set.
@@ -468,7 +527,8 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str] = os.environ) 
     for declared in fields(Settings):
         variable = variable_of(declared)
         if declared.name in flags:
-            source, text = flag_of(declared) or declared.name, flags[declared.name]
+            source, given = flag_of(declared) or declared.name, flags[declared.name]
+            text = given if isinstance(given, str) else "\n".join(given)
         elif text := environment.get(variable, ""):
             source = variable
         else:
@@ -476,6 +536,6 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str] = os.environ) 
         try:
             values[declared.name] = declared.metadata["parse"](text)
         except ValueError as error:
-            shown = "" if declared.metadata["secret"] else f" {text!r}:"
+            shown = "" if declared.metadata["secret"] else f" {_without_password(text)!r}:"
             raise BadSetting(f"{source}:{shown} {error}") from None
     return Settings(**values)

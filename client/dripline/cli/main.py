@@ -282,6 +282,8 @@ class _TextPrinter:
                 self._thinking.write(content)
             case Status("loading", model) if sys.stderr.isatty():
                 print(f"loading {visible(model)} ...", file=sys.stderr, flush=True)
+            case Status("waiting", model) if sys.stderr.isatty():
+                print(f"waiting for {visible(model)} ...", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._thinking:

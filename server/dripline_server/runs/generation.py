@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
-from aiohttp import ClientMiddlewareType
 
 from dripline.chat.transcript import Transcript
 from dripline.errors import ErrorCode
@@ -23,6 +22,7 @@ from dripline_server.tools.server_tools import Tool, ToolError
 from dripline_server.tools.ui_tools import UiTool
 from dripline_server.upstream.chat_chunks import Chunk
 from dripline_server.upstream.failures import UpstreamError
+from dripline_server.upstream.http_client import Record
 from dripline_server.upstream.ollama import Ollama
 from dripline_server.upstream.ollama_events import OllamaAnswer
 from dripline_server.upstream.think_tags import opens_tag
@@ -71,17 +71,17 @@ class Generation:
         think_tags: Whether `<think>` tags in the text of models that Ollama does not know as
             thinking become thinking.
         prompt: What is known of the prompt's length.
-        middlewares: What goes around each HTTP request to Ollama.
+        record: Begins a recording of each HTTP request to Ollama.
     """
 
     __slots__ = (
         "_answered",
         "_max_rounds",
         "_metrics",
-        "_middlewares",
         "_now",
         "_on_answer",
         "_output",
+        "_record",
         "_runner",
         "_turn",
         "_upstream",
@@ -99,7 +99,7 @@ class Generation:
         on_answer: Callable[[], object],
         think_tags: bool = False,
         prompt: Prompt = NO_PROMPT,
-        middlewares: Sequence[ClientMiddlewareType] = (),
+        record: Record | None = None,
     ) -> None:
         # One call, which is not looked up anew for each token.
         self._now = asyncio.get_running_loop().time
@@ -117,7 +117,7 @@ class Generation:
         self._on_answer = on_answer
         self._answered = False
         self._turn: _Turn | None = None
-        self._middlewares = middlewares
+        self._record = record
 
     async def run(self, request: RunRequest) -> None:
         """Answer the request. Cancelling closes Ollama's socket at once, in whatever round.
@@ -125,14 +125,21 @@ class Generation:
         Raises:
             UpstreamError: Any way in which Ollama can fail.
         """
-        if request.tools and "tools" in await self._upstream.capabilities(request.model):
+        if request.tools and await self._offers_tools(request.model):
             await self._ask_with_tools(request)
         else:
             await self._ask(request.model, request.body)
 
+    async def _offers_tools(self, model: str) -> bool:
+        """Whether nothing is known to speak against it; Ollama may still refuse them."""
+        if await self._upstream.can(model, "tools") is not False:
+            return True
+        logger.info("%s cannot call tools, so the server's are not offered to it", model)
+        return False
+
     async def _ask(self, model: str, body: bytes, turn: _Turn | None = None) -> None:
         self._turn = turn
-        chat = self._upstream.chat(model, body, self._middlewares, self._take)
+        chat = self._upstream.chat(model, body, self._record, self._take)
         del body  # it is 4 KiB at least, and there are thousands of streams
         try:
             async with aclosing(chat) as stream:
@@ -147,7 +154,7 @@ class Generation:
 
     async def _settle_tags(self, model: str) -> None:
         """Take tags for text where Ollama knows the model as thinking: it has read them itself."""
-        if "thinking" in await self._upstream.capabilities(model):
+        if await self._upstream.can(model, "thinking"):
             self.answer.forget_tags()
 
     def _take(self, chunks: list[Chunk]) -> bool:
@@ -172,8 +179,9 @@ class Generation:
         except UpstreamError as error:
             if error.code is not ErrorCode.OLLAMA_REFUSED or "support tools" not in error.message:
                 raise
-            # It could when it was last looked at. The client did not ask for tools: go without.
-            self._upstream.forget_capabilities(request.model)
+            # Nothing was known to speak against it. The client did not ask for tools: go without.
+            logger.info("%s cannot call tools: Ollama refused the server's", request.model)
+            self._upstream.note_lack(request.model, "tools")
             await self._ask(request.model, request.body)
             return
         for left in reversed(range(self._max_rounds)):

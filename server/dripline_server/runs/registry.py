@@ -116,7 +116,7 @@ class RunRegistry:
             max_tool_rounds=self._settings.max_tool_rounds,
             loading_after=self._settings.loading_after,
             think_tags=self._settings.think_tags == "auto",
-            middlewares=record.upstream if record else (),
+            record=record.upstream if record else None,
         )
         self._active[run.id] = run
         self._starting[run.id] = asyncio.get_running_loop().create_future()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import aiohttp
 import pytest
 from yarl import URL
@@ -13,8 +11,9 @@ from dripline.testing import FakeOllama, Pace, Reply, Script
 from dripline_server.app import serve
 from dripline_server.settings import Settings
 from dripline_server.upstream import upstreams
-from dripline_server.upstream.capabilities import MAX_SHOWS
+from dripline_server.upstream.known_models import MAX_SHOWS
 from dripline_server.upstream.ollama import Ollama
+from dripline_server.upstream.ollama_lists import Shown
 from tests.support.free_port import free_port
 from tests.support.stack import stack, user
 from tests.support.usual_ollama import move_usual_ollama
@@ -60,7 +59,7 @@ class CountingOllama(Ollama):
 
     asking = most = 0
 
-    async def _show(self, name: str) -> Sequence[str]:
+    async def _show(self, name: str) -> Shown:
         self.asking += 1
         self.most = max(self.most, self.asking)
         try:

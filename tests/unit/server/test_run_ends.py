@@ -21,11 +21,15 @@ from dripline_server.upstream.ollama import Ollama
 class SilentUpstream:
     """Stands where `Ollama` does, and never answers."""
 
-    async def is_loaded(self, model: str) -> bool:
-        return True
+    async def phases(self, model: str, context: int, after: float) -> AsyncGenerator[str]:
+        await asyncio.sleep(after)
+        yield "waiting"
+
+    def note_answer(self, model: str) -> None:
+        """Hear it."""
 
     async def chat(
-        self, model: str, body: bytes, middlewares: object = ()
+        self, model: str, body: bytes, record: object = None
     ) -> AsyncGenerator[list[Chunk]]:
         await asyncio.Event().wait()
         yield []

@@ -71,14 +71,18 @@ class ScriptedUpstream:
         self.answers: dict[str, Answer] = {}
         self.loaded = True
 
-    async def is_loaded(self, model: str) -> bool:
-        return self.loaded
+    async def phases(self, model: str, context: int, after: float) -> AsyncGenerator[str]:
+        await asyncio.sleep(after)
+        yield "waiting" if self.loaded else "loading"
+
+    def note_answer(self, model: str) -> None:
+        """Hear it."""
 
     async def chat(
         self,
         model: str,
         body: bytes,
-        middlewares: object = (),
+        record: object = None,
         take: Callable[[list[Chunk]], bool] = lambda _: False,
     ) -> AsyncGenerator[list[Chunk]]:
         answer = self.answers[body.decode()] = Answer()
