@@ -220,11 +220,12 @@ def option(
     variable: str = "",
     flag: str = "",
     secret: bool = False,
+    in_repr: bool = True,
 ) -> Any:
     """Declare an option; one with its own `variable` is read from there and has no flag.
 
     One with its own `flag` may be given several times; its variable has a line for each. A `secret`
-    is shown nowhere. An option that is False by default is a flag without a value.
+    is shown nowhere; what may hold one is not `in_repr`. An option that is False by default is a flag without a value.
     """
     metadata = {
         "meaning": meaning,
@@ -234,7 +235,7 @@ def option(
         "flag": flag,
         "secret": secret,
     }
-    return field(default=default, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=in_repr and not secret)
 
 
 def _without_password(text: str) -> str:
@@ -294,12 +295,14 @@ class Settings:
         " answers there.",
         parse=_url,
         metavar="URL",
+        in_repr=False,  # it may have a password
     )
     ollama_host: str | None = option(
         None,
         "Where Ollama answers, as Ollama's own tools read it; `--ollama` goes before it.",
         parse=_url,
         metavar="URL",
+        in_repr=False,  # it may have a password
         variable="OLLAMA_HOST",
     )
     ollama_headers: tuple[tuple[str, str], ...] = option(
