@@ -100,8 +100,9 @@ class OpenAiTranslator:
                 yield self._chunk({"content": content})
             case TextMessage(content, logprobs):
                 yield self._chunk({"content": content}, logprobs=logprobs_of(logprobs))
-            case Thinking(content):
-                yield self._chunk({"content": "", "reasoning": content})
+            case Thinking(content, logprobs):
+                told = None if logprobs is None else logprobs_of(logprobs)
+                yield self._chunk({"content": "", "reasoning": content}, logprobs=told)
             case ToolCall():
                 call = self._calls.add(event)
                 yield self._chunk({"content": "", "tool_calls": [call]})
@@ -159,8 +160,9 @@ class WholeCompletion:
             case TextMessage(content, logprobs):
                 self._text.append(content)
                 self._logprobs += logprobs or ()
-            case Thinking(content):
+            case Thinking(content, logprobs):
                 self._thinking.append(content)
+                self._logprobs += logprobs or ()
             case ToolCall():
                 self._tool_calls.append(self._calls.add(event))
             case ToolResult():
@@ -216,7 +218,9 @@ class ToolCallNumbers:
         """Return a call, with its number in the answer."""
         number, self._made = self._made, self._made + 1
         self._pending.add(call.id)
-        function = {"name": call.name, "arguments": orjson.dumps(call.arguments).decode()}
+        # OpenAI's clients read the text themselves, and say where it is no JSON.
+        arguments = call.unreadable or orjson.dumps(call.arguments).decode()
+        function = {"name": call.name, "arguments": arguments}
         return {"id": call.id, "index": number, "type": "function", "function": function}
 
     def answered(self, result: ToolResult) -> None:

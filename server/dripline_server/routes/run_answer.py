@@ -243,7 +243,7 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         "model": answer.model,
         "text": answer.text,
         "thinking": answer.thinking,
-        "tool_calls": answer.tool_calls,
+        "tool_calls": [data_of(call) for call in answer.tool_calls],
         "ui_controls": [data_of(control) for control in answer.ui_controls],
     }
     if end:

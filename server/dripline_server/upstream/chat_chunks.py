@@ -92,7 +92,8 @@ class ChunkReader:
     def end(self) -> None:
         """Hear that the body has ended: reads the last line if it has no LF, and judges the end."""
         self.chunks = []
-        if rest := self._splitter.take_rest():
+        rest = self._splitter.take_rest()
+        if rest and (stranger(rest) or _is_whole(rest)):
             self._read([rest])
         if not (self.done or self.failure):
             self.failure = self._early_end()
@@ -142,6 +143,15 @@ class ChunkReader:
             if chunk.get("done"):
                 self.done = True
                 return
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a line without LF is one; half of one says that the answer stopped early."""
+    try:
+        load_json(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _text_of(chunk: Chunk) -> str:

@@ -117,9 +117,9 @@ async def test_the_fake_stands_in_only_where_no_address_was_given(
         service = await (await other.http.get(server.url)).json()
         assert service["model"] == "demo"
         assert "built-in fake" in service["demo"]
-    away = "http://127.0.0.1:1"
-    for named in (Settings(port=0, ollama=away), Settings(port=0, ollama_host=away)):
-        async with serve(named) as server:
+    nowhere = "http://127.0.0.1:1"
+    for settings in (Settings(port=0, ollama=nowhere), Settings(port=0, ollama_host=nowhere)):
+        async with serve(settings) as server:
             assert server.state.demo == ""
 
 
