@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dripline.events import AddButton, ChangeTheme, UiControl
-from dripline_server.tools.server_tools import Tool, ToolError
+from dripline.tool import Tool, ToolError
 from dripline_server.tools.ui_control import (
     MAX_LABEL,
     MAX_MESSAGE,
