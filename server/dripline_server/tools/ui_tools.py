@@ -7,7 +7,7 @@ from typing import Any
 
 from dripline.events import AddButton, ChangeTheme, UiControl
 from dripline.tool import Tool, ToolError
-from dripline_server.tools.ui_control import (
+from dripline_server.tools.ui_values import (
     MAX_LABEL,
     MAX_MESSAGE,
     parse_color,
