@@ -19,7 +19,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 from dripline.events import AddButton, ChangeTheme, UiControl
 from dripline_server.tools.ui_values import (
@@ -96,7 +96,7 @@ def _expanded(words: Words, parts: Mapping[str, Words]) -> str:
     )
 
 
-_phrases = tomllib.loads(files(__package__).joinpath("ui_phrases.toml").read_text("utf-8"))
+_phrases = tomllib.loads(Path(__file__).with_name("ui_phrases.toml").read_text("utf-8"))
 
 
 def _compiled(words: Words) -> re.Pattern[str]:
