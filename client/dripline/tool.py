@@ -77,10 +77,12 @@ class Tool:
             raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
         self.function = function
         self.timeout = timeout
-        self.name = _name_of(function)
+        self.name: str = _name_of(function)
         hints = _typed_parameters(function, self.name)
         self._arguments = _arguments_checker(hints, self.name)
-        self.schema = _schema(self.name, inspect.getdoc(function) or "", self._arguments)
+        self.schema: dict[str, Any] = _schema(
+            self.name, inspect.getdoc(function) or "", self._arguments
+        )
 
     def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of a call, converted to the type hints.

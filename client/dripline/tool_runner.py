@@ -18,7 +18,7 @@ from dripline.tool import Tool, ToolError, why_unreadable
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # A thread cannot be stopped: those whose call was given up count until they return.
 MAX_THREADS = 64

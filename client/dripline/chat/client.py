@@ -113,13 +113,13 @@ class ChatClient:
         on_drop: Callable[[TransportError], None] = lambda _: None,
         middlewares: Sequence[aiohttp.ClientMiddlewareType] = (),
     ) -> None:
-        self.url = url.rstrip("/")
+        self.url: str = url.rstrip("/")
         self.silence_timeout = silence_timeout
         self.max_event_size = max_event_size
         self.backoff = backoff
         self.on_drop = on_drop
-        self.middlewares = tuple(middlewares)
-        self.closed = False
+        self.middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = tuple(middlewares)
+        self.closed: bool = False
         self._authorization = authorization(token)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -263,7 +263,9 @@ class ChatClient:
             ValueError: `format` is no JSON schema.
         """
         if isinstance(format, str):
-            return await self._ask(messages, {**fields, "format": format} if format else fields)
+            if not format:
+                return await self._ask(messages, fields)
+            return await self._ask(messages, {**fields, "format": format})
         if isinstance(format, Mapping):
             check_schema(format)
             return value_of(await self._ask(messages, {**fields, "format": format}), format)

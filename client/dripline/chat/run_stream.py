@@ -31,7 +31,7 @@ from dripline.http.event_reader import EventReader
 from dripline.http.sending import check_event_stream, retry_after
 from dripline.sse import ServerSentEvent
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # For stopping a run that is left: a dead server must not keep a cancelled task for longer.
 LEAVE_TIMEOUT = 3.0
@@ -83,8 +83,8 @@ class RunStream(ChatStream):
         after: int = 0,
         on_leave: OnLeave,
     ) -> None:
-        self.messages = messages
-        self.answer = Answer()
+        self.messages: Sequence[Mapping[str, Any]] = messages
+        self.answer: Answer = Answer()
         self.run_id = run_id
         self._client = client
         self._fields = fields or {}

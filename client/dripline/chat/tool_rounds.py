@@ -53,14 +53,14 @@ class ToolChatStream(ChatStream):
         max_rounds: int,
         on_leave: OnLeave,
     ) -> None:
-        self.messages = messages
-        self.answer = Answer()
+        self.messages: Sequence[Mapping[str, Any]] = messages
+        self.answer: Answer = Answer()
         self._client = client
         offered = [*schemas, *(function.schema for function in functions.values())]
         self._fields = {**fields, "tools": offered}
         self._last_fields = {**fields, "tools": list(schemas)}
         self._functions = functions
-        self._on_leave = on_leave
+        self._on_leave: OnLeave = on_leave
         self._runner = ToolRunner()
         self._rounds_left = max_rounds
         self._is_later_run = False

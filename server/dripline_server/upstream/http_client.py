@@ -206,8 +206,8 @@ class _Answer(asyncio.Protocol):
         # Without a length, this is how a body ends.
         self._end(None if self.status and not self._sized else BodyBroken("cut"))
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._end(BodyBroken("reset" if error else "cut"))
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(BodyBroken("reset" if exc else "cut"))
 
     def _look_for_stall(self) -> None:
         idle = 0.0 if self._paused else self._loop.time() - self._last
