@@ -110,7 +110,7 @@ class RequestRefused(RequestError):
         self.status = status
         self.code = code
         self.message = message
-        self.headers = headers or {}
+        self.headers: Mapping[str, str] = headers or {}
 
     @property
     def retryable(self) -> bool:

@@ -20,11 +20,11 @@ class LineSplitter:
     __slots__ = ("_tail", "max_line", "pending", "too_long")
 
     def __init__(self, max_line: int) -> None:
-        self.too_long = False
-        self.max_line = max_line
+        self.too_long: bool = False
+        self.max_line: int = max_line
         # Not a list of what was fed: in reads of two bytes, each would take 40 more.
         self._tail = bytearray()
-        self.pending = 0
+        self.pending: int = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take a chunk and return the lines that it completes, without their LF.

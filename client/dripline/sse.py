@@ -97,7 +97,7 @@ class EventDecoder:
     ) -> None:
         if max_event_size < 1:
             raise ValueError(f"max_event_size must be at least 1 byte, not {max_event_size}")
-        self.last_event_id = last_event_id
+        self.last_event_id: str = last_event_id
         self.retry: int | None = None
         self._on_comment = on_comment
         self._limit = max_event_size
@@ -249,6 +249,7 @@ class EventDecoder:
         if "\0" in text:
             return None
         events = []
+        last_event_id = ""
         for block in text.split("\n\nid: "):
             head, found, data = block.partition("\ndata: ")
             if not found or "\n" in data:

@@ -12,7 +12,7 @@ from aiohttp.http import HttpProcessingError
 from dripline_server.proxies import REMOTE
 from dripline_server.run_log import ID_SHOWN
 
-access_logger = logging.getLogger("dripline_server.access")
+access_logger: logging.Logger = logging.getLogger("dripline_server.access")
 
 _PLAIN = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 # Names of models come from requests, and may be as long as those.

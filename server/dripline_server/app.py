@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from dripline.testing import FakeOllama
-from dripline.tool import ToolFunction
+from dripline.tool import BadTool, Tool, ToolFunction, as_tools
+from dripline.tool_runner import ToolRunner
 from dripline_server.access import add_access
 from dripline_server.event_stream import Pulse
 from dripline_server.listening import listening
@@ -24,8 +25,7 @@ from dripline_server.runs.records import RunRecords
 from dripline_server.runs.registry import RunRegistry
 from dripline_server.settings import BadSetting, Settings
 from dripline_server.state import STATE, State
-from dripline_server.tools.runner import ToolRunner
-from dripline_server.tools.server_tools import BadTool, Tool, as_tools, load_tools
+from dripline_server.tools.server_tools import load_tools
 from dripline_server.upstream.endpoint import Endpoint
 from dripline_server.upstream.ollama import Ollama
 from dripline_server.upstream.upstreams import Upstreams, answers
@@ -43,7 +43,7 @@ def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) ->
     Args:
         settings: What it is told.
         tools: Functions that models may call, beside those of `settings.tools`; see
-            `dripline_server.tools.server_tools`.
+            `dripline.tool`.
 
     Raises:
         BadTool: A function cannot be a tool.
@@ -89,7 +89,9 @@ async def _state(settings: Settings, tools: Sequence[Tool]) -> AsyncIterator[Sta
         records = RunRecords(settings.record)
         logs = _run_logs(settings, budget)  # last of what can fail: it has connections to close
         runner = ToolRunner(
-            timeout=settings.tool_timeout, max_result=settings.max_tool_result, metrics=figures
+            timeout=settings.tool_timeout,
+            max_result=settings.max_tool_result,
+            on_call=figures.tool_called,
         )
         registry = RunRegistry(settings, upstreams, runner, logs, budget, figures, records)
         pulse = Pulse(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)

@@ -14,7 +14,7 @@ from dripline_server.dialects.openai import error_object
 from dripline_server.run_log import RunLogUnavailable
 from dripline_server.state import STATE
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Seconds after which a client may ask again where the server was full or cut off.
 RETRY_AFTER = 5
@@ -58,7 +58,7 @@ class Problem(Exception):
         self.status = status
         self.code = code
         self.message = message
-        self.headers = headers or {}
+        self.headers: Mapping[str, str] = headers or {}
 
 
 _OF_STATUS = {

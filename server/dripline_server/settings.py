@@ -494,6 +494,7 @@ def default_of(declared: Field[Any]) -> str:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Give `parser` every flag, in groups; what is not given stays out of its result."""
+    group: argparse._ActionsContainer = parser
     for declared in fields(Settings):
         if declared.name in GROUPS:
             group = parser.add_argument_group(GROUPS[declared.name])

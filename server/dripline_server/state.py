@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from dripline.tool import Tool
 from dripline_server.event_stream import Pulse
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import RunLogs
 from dripline_server.runs.records import RunRecords
 from dripline_server.runs.registry import RunRegistry
 from dripline_server.settings import Settings
-from dripline_server.tools.server_tools import Tool
 from dripline_server.upstream.ollama import Ollama
 from dripline_server.upstream.upstreams import Upstreams
 

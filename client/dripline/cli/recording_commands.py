@@ -44,7 +44,7 @@ class CommandParser(argparse.ArgumentParser):
         """Take what `ArgumentParser` takes; descriptions and examples keep their lines."""
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
-    def parse_known_args(
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] (it has overloads)
         self, args: Iterable[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
         """Parse the arguments before `--`."""

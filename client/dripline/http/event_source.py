@@ -96,8 +96,8 @@ class EventSource:
         if set(last_event_id) & set("\r\n\0"):
             raise ValueError(f"last_event_id must not contain CR, LF or NUL: {last_event_id!r}")
         self.url = url
-        self.reconnection_time = reconnection_time
-        self.last_event_id = last_event_id
+        self.reconnection_time: float = reconnection_time
+        self.last_event_id: str = last_event_id
         self._method = method or ("GET" if body is None else "POST")
         self._headers = CIMultiDict({"Accept": "text/event-stream", "Cache-Control": "no-cache"})
         if isinstance(body, Mapping):

@@ -31,7 +31,7 @@ class RecordingProxy:
     """
 
     def __init__(self, server: str, path: Path) -> None:
-        self.url = ""
+        self.url: str = ""
         self._server = server.rstrip("/")
         self._path = path
         self._unfinished = path.with_name(f"{path.name}.new")

@@ -16,7 +16,9 @@ from dripline.recordings.serving import Listener, PiecewiseResponse, write_throu
 from dripline.recordings.splits import SplitPlan, as_recorded
 
 # How HTTP frames the body on one connection: made anew on another.
-_OF_THE_CONNECTION = frozenset(("connection", "keep-alive", "transfer-encoding", "trailer"))
+_OF_THE_CONNECTION: frozenset[str] = frozenset(
+    ("connection", "keep-alive", "transfer-encoding", "trailer")
+)
 
 
 class ReplayServer:

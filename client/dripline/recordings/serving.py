@@ -92,7 +92,9 @@ class PiecewiseResponse:
     def __init__(
         self, http: web.BaseRequest, status: int, headers: Iterable[tuple[str, str]]
     ) -> None:
-        self.response = web.StreamResponse(status=status, headers=CIMultiDict(headers))
+        self.response: web.StreamResponse = web.StreamResponse(
+            status=status, headers=CIMultiDict(headers)
+        )
         self._http = http
 
     @property
@@ -107,7 +109,7 @@ class PiecewiseResponse:
             raise ConnectionResetError("the response has ended already")
         return writer
 
-    async def send(self, piece: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         """Send a piece; returns when the network has taken it.
 
         It is an HTTP chunk of its own where the body is chunked, and a write of its own always:
@@ -115,7 +117,7 @@ class PiecewiseResponse:
         """
         writer = await self.start()
         await _let_the_client_read()
-        await writer.write(piece)
+        await writer.write(data)
         await writer.drain()
 
     async def finish(self) -> None:

@@ -56,7 +56,7 @@ class RecordingWriter:
         clock: Clock | None = None,
         on_error: Callable[[OSError], None] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._on_error = on_error
         self._redaction = redaction or Redaction()
         self._clock = clock or SystemClock()

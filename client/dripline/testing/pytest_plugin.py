@@ -158,7 +158,7 @@ class OllamaFixture:
     """
 
     def __init__(self, fake: FakeOllama, background: Background) -> None:
-        self.url = fake.url
+        self.url: str = fake.url
         self.models: dict[str, Script] = fake.models
         self._fake = fake
         self._background = background

@@ -10,11 +10,12 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from dripline.events import UiControl
+from dripline.tool import Tool
 from dripline_server.routes.data_url import image_of_data_url
 from dripline_server.routes.request_body import bad_field
 from dripline_server.runs.run_request import Prompt, RunRequest
 from dripline_server.tools import ui_control
-from dripline_server.tools.server_tools import Tool, tool_names
+from dripline_server.tools.server_tools import tool_names
 from dripline_server.tools.ui_tools import PAGE_TOOLS
 
 MAX_MESSAGES = 10_000

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dripline_server.dialects import Json
 from dripline_server.routes.chat_request import ChatRequest
 from dripline_server.routes.data_url import image_of_data_url
-from dripline_server.routes.request_body import bad_field, invalid
+from dripline_server.routes.request_body import bad_field, invalid, text_field
 
 # OpenAI's name -> Ollama's option.
 _OPTIONS = {
@@ -236,7 +236,7 @@ def _messages(messages: list[Json]) -> Iterator[Json]:
                     names[call["id"]] = call["function"]["name"]
                 yield told
             case "tool":
-                call_id = _text(message, "tool_call_id", where)
+                call_id = text_field(message, "tool_call_id", where)
                 result = {"role": "tool", "tool_call_id": call_id, **_content(message, where)}
                 if name := names.get(call_id, ""):
                     result["tool_name"] = name
@@ -269,16 +269,16 @@ def _tool_call(call: object, where: str) -> Json:
     if not isinstance(call, dict) or not isinstance(function, dict):
         raise bad_field(where, "should be a call of a function")
     try:
-        arguments = orjson.loads(_text(function, "arguments", f"{where}.function") or "{}")
+        arguments = orjson.loads(text_field(function, "arguments", f"{where}.function") or "{}")
     except orjson.JSONDecodeError as error:
         raise bad_field(f"{where}.function.arguments", f"should be JSON: {error}") from error
     if not isinstance(arguments, dict):
         raise bad_field(f"{where}.function.arguments", "should be a JSON object")
     return {
-        "id": _text(call, "id", where),
+        "id": text_field(call, "id", where),
         "type": "function",
         "function": {
-            "name": _text(function, "name", f"{where}.function"),
+            "name": text_field(function, "name", f"{where}.function"),
             "arguments": arguments,
         },
     }
@@ -313,10 +313,3 @@ def _parts(parts: list[Any], where: str) -> Json:
             case _:
                 raise bad_field(here, "should be a text or an image_url part")
     return {"content": "\n".join(texts), **({"images": images} if images else {})}
-
-
-def _text(value: Json, name: str, where: str) -> str:
-    found = value.get(name)
-    if not isinstance(found, str):
-        raise bad_field(f"{where}.{name}", "should be a string")
-    return found

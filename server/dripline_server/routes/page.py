@@ -11,7 +11,7 @@ from dripline_server.problems import ROOT, path_within
 from dripline_server.routes.info import describe_service
 from dripline_server.state import STATE
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MARKDOWN_LIBRARY = "node_modules/markdown-it/dist/browser/markdown-it.esm.min.mjs"
 CONTENT_SECURITY_POLICY = "; ".join(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from dripline.errors import ErrorCode
+from dripline.json_fields import BadField, json_field
 from dripline.json_text import MAX_VALUES, has_too_many_values, load_json
 from dripline.nesting import too_deep
 from dripline_server.problems import Problem
@@ -85,6 +86,18 @@ def invalid(error: ValidationError, within: str = "") -> Problem:
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(filter(None, [within, *map(str, first["loc"])])) or "body"
     return bad_field(field, first["msg"])
+
+
+def text_field(record: dict[str, Any], name: str, where: str) -> str:
+    """Return a string of an object that no model of pydantic's describes.
+
+    Raises:
+        Problem: It is absent, or no string (400 `bad_field`, named in the message).
+    """
+    try:
+        return json_field(record, name, str, where=where)
+    except BadField as error:
+        raise bad_field(error.field, error.problem) from error
 
 
 def bad_field(field: str, why: str) -> Problem:

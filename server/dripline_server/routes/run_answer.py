@@ -13,6 +13,7 @@ from aiohttp import web
 from dripline.answer import Answer
 from dripline.errors import ErrorCode
 from dripline.events import Event, data_of, from_json
+from dripline.tool import Tool
 from dripline_server.access_log import access_logger
 from dripline_server.dialects import Dialect, Position
 from dripline_server.dialects.native import NativeDialect
@@ -31,7 +32,6 @@ from dripline_server.run_log import (
 )
 from dripline_server.runs.registry import RegistryFull
 from dripline_server.state import STATE
-from dripline_server.tools.server_tools import Tool
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,10 @@ import orjson
 from dripline.chat.transcript import Transcript
 from dripline.errors import ErrorCode
 from dripline.events import Event, TextMessage, ToolCall, ToolResult
-from dripline.tool import why_unreadable
+from dripline.tool import Tool, ToolError, why_unreadable
+from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
 from dripline_server.runs.run_request import NO_PROMPT, Prompt, RunRequest
-from dripline_server.tools.runner import ToolRunner
-from dripline_server.tools.server_tools import Tool, ToolError
 from dripline_server.tools.ui_tools import UiTool
 from dripline_server.upstream.chat_chunks import Chunk
 from dripline_server.upstream.failures import UpstreamError

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from dripline.errors import ErrorCode
 from dripline.events import Error
+from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import FoundRun, RunExists, RunLogs, RunLogUnavailable
 from dripline_server.run_log.memory import Budget
@@ -15,7 +16,6 @@ from dripline_server.runs.records import RunRecords
 from dripline_server.runs.run import Run
 from dripline_server.runs.run_request import RunRequest
 from dripline_server.settings import Settings
-from dripline_server.tools.runner import ToolRunner
 from dripline_server.upstream.upstreams import Upstreams
 
 

@@ -10,11 +10,11 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 from dripline.errors import ErrorCode
 from dripline.events import End, Error, Event, Start, Status, to_json
+from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import ID_SHOWN, Batch, LogState, RunLog, RunLogUnavailable, leave
 from dripline_server.runs.generation import Generation
 from dripline_server.runs.run_request import RunRequest
-from dripline_server.tools.runner import ToolRunner
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.http_client import Record
 from dripline_server.upstream.ollama import Ollama

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dripline.events import UiControl
-from dripline_server.tools.server_tools import Tool
+from dripline.tool import Tool
 
 
 @dataclass(frozen=True, slots=True)

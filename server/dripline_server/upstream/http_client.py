@@ -305,9 +305,9 @@ class HttpAnswer(asyncio.Protocol):
         # Without a length, this is how a body ends.
         self._end(None if self.status and not self._sized else BodyBroken("cut"))
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
-        self._end(BodyBroken("reset" if error else "cut"))
+        self._end(BodyBroken("reset" if exc else "cut"))
 
     def _watch_for_stall(self) -> None:
         self._last = self._loop.time()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
 from dripline.errors import ErrorCode
 from dripline.events import Event, TextMessage, Thinking, ToolCall, Usage
+from dripline.json_fields import typed
 from dripline.json_text import load_json
 from dripline.nesting import too_deep
 from dripline_server.upstream.chat_chunks import LEVELS_AROUND, Chunk
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.think_tags import ThinkTags
-
-T = TypeVar("T")
 
 NANOSECONDS = 1_000_000_000
 # What every JSON reader takes for the number that it is.
@@ -113,7 +112,7 @@ class OllamaAnswer:
         message = chunk.get("message") or {}
         logprobs: Any = chunk.get("logprobs")
         if logprobs is not None:
-            logprobs = _typed(logprobs, list)
+            logprobs = typed(logprobs, list)
         content = message.get("content")
         if thinking := message.get("thinking"):
             self._end_tags(events)
@@ -156,28 +155,28 @@ class OllamaAnswer:
     def _add_done(self, chunk: dict[str, Any]) -> None:
         self.reason = str(chunk.get("done_reason") or "")
         self._message_calls = 0
-        if (seen := _typed(chunk.get("prompt_eval_count"), int)) is not None and seen > 0:
+        if (seen := typed(chunk.get("prompt_eval_count"), int)) is not None and seen > 0:
             self._prompt_cut |= seen < self._prompt_words or 0 < self._context <= seen
         for name in ("load_duration", "prompt_eval_count", "eval_count"):
-            value = _typed(chunk.get(name), int)
+            value = typed(chunk.get(name), int)
             total = self._totals.get(name, 0) + (value or 0)
             if value is not None and value >= 0 and total <= MAX_COUNT:
                 self._totals[name] = total
 
     def _tool_calls(self, calls: object) -> list[ToolCall]:
-        listed = _typed(calls, list) or []
+        listed = typed(calls, list) or []
         self._message_calls += len(listed)
         if self._message_calls > MAX_CALLS:
             raise UpstreamError(
                 ErrorCode.UPSTREAM_GARBAGE,
                 f"The model called more than {MAX_CALLS:,} tools at once.",
             )
-        return [self._tool_call(_typed(call, dict) or {}) for call in listed]
+        return [self._tool_call(typed(call, dict) or {}) for call in listed]
 
     def _tool_call(self, call: dict[str, Any]) -> ToolCall:
         """Older Ollamas give calls no id; theirs are numbered."""
         self._calls += 1
-        function = _typed(call.get("function"), dict) or {}
+        function = typed(call.get("function"), dict) or {}
         arguments, unreadable = _arguments(function.get("arguments"))
         return ToolCall(
             id=str(call.get("id") or f"{self._calls_name}_{self._calls}"),
@@ -207,8 +206,3 @@ def _arguments(given: object) -> tuple[dict[str, Any], str]:
         return {}, ""
     told = given if isinstance(given, str) else orjson.dumps(given).decode()
     return {}, told[:MAX_UNREADABLE]
-
-
-def _typed(value: object, kind: type[T]) -> T | None:
-    """Return the value if it is of the kind; a stranger thing from upstream counts as absent."""
-    return value if type(value) is kind else None

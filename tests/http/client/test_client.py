@@ -121,11 +121,15 @@ def second(raw: bytes) -> bytes:
 IN_THE_STREAM: dict[str, tuple[bytes, type[DriplineError], str]] = {
     "not JSON": (second(b"id: 2\ndata: {\n\n"), MalformedEvent, "data: not JSON"),
     "no object": (second(b"id: 2\ndata: [1]\n\n"), MalformedEvent, "not a JSON object"),
-    "no type": (second(b"id: 2\ndata: {}\n\n"), MalformedEvent, "type: should be str"),
+    "no type": (
+        second(b"id: 2\ndata: {}\n\n"),
+        MalformedEvent,
+        "type: is missing; it should be a string",
+    ),
     "a wrong field": (
         second(b'id: 2\ndata: {"type":"text_message","data":{"content":1}}\n\n'),
         MalformedEvent,
-        "content: should be str, is int",
+        "content: should be a string, is a whole number",
     ),
     "a wrong status": (
         second(b'id: 2\ndata: {"type":"end","data":{"status":"fine"}}\n\n'),

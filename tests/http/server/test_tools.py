@@ -31,7 +31,7 @@ from dripline.testing import (
     demo_models,
     in_rounds,
 )
-from dripline_server.tools.server_tools import Tool, ToolError
+from dripline.tool import Tool, ToolError
 from tests.support.stack import Stack, stack
 
 TOOLS = ["completion", "tools", "thinking"]
@@ -252,7 +252,7 @@ async def test_errors_are_contained(
     assert isinstance(result, ToolResult)
     assert (result.content, result.failed) == (content, True)
     assert events[-2] == TextMessage("I see")
-    logs = [record for record in caplog.records if record.name == "dripline_server.tools.runner"]
+    logs = [record for record in caplog.records if record.name == "dripline.tool_runner"]
     assert bool(logs) is logged
     assert all(record.exc_info for record in logs)
 

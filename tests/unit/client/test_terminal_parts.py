@@ -35,7 +35,7 @@ def test_a_conversation_is_saved_whole() -> None:
 HEAD = b'{"format": "dripline-conversation", "version": 1, '
 BAD_FILES = {
     b"hello": "not JSON",
-    b"[]": "format",
+    b"[]": "not a JSON object",
     b'{"format": "other"}': "format",
     b'{"format": "dripline-conversation", "version": 2}': "version",
     HEAD + b'"messages": {}}': "messages: should be a list",

@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 
 from dripline import End, Error, ErrorCode, Start, Status, TextMessage
 from dripline.events import Event, from_json
+from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import Batch, PositionGone, PositionUnknown
 from dripline_server.run_log.memory import Budget, MemoryRunLogs
@@ -29,7 +30,6 @@ from dripline_server.runs.registry import RunRegistry
 from dripline_server.runs.run import Run
 from dripline_server.runs.run_request import RunRequest
 from dripline_server.settings import Settings
-from dripline_server.tools.runner import ToolRunner
 from dripline_server.upstream.chat_chunks import Chunk
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Ollama
@@ -166,7 +166,7 @@ class RunMachine(RuleBasedStateMachine):
         return RunRegistry(
             settings,
             Upstreams(cast("Ollama", self.upstream)),
-            ToolRunner(timeout=1, max_result=100, metrics=self.metrics),
+            ToolRunner(timeout=1, max_result=100),
             MemoryRunLogs(LOG_BYTES, self.budget),
             self.budget,
             self.metrics,

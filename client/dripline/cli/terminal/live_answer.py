@@ -42,7 +42,7 @@ class LiveAnswer:
     def __init__(
         self, console: Console, output: ChatOutput, model: str, *, clock: Callable[[], float]
     ) -> None:
-        self.drops = 0
+        self.drops: int = 0
         self._console = console
         self._output = output
         self._clock = clock

@@ -75,11 +75,11 @@ class ReceivedRequest:
         self.path = path
         self.headers = headers
         self.body: JsonValue = None
-        self.started_at = clock.monotonic()
+        self.started_at: float = clock.monotonic()
         self.ended_at: float | None = None
         self.ended: Ending | None = None
         self.status: int | None = None
-        self.tokens_sent = 0
+        self.tokens_sent: int = 0
         self.fault: Fault | None = None
         self._entered: set[Phase] = set()
         self._connection = connection

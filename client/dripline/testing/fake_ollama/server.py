@@ -68,7 +68,7 @@ class FakeOllama:
             clock: What to wait with; None takes the machine's clock.
             max_requests: How many requests are remembered.
         """
-        self.models = dict(demo_models() if models is None else models)
+        self.models: dict[str, Script] = dict(demo_models() if models is None else models)
         self.requests: deque[ReceivedRequest] = deque(maxlen=max_requests)
         self._listener = Listener("the fake Ollama", host, port)
         self._version = version

@@ -1,4 +1,4 @@
-"""Calling the server's tools, so that no tool can hold up a run, the event loop or the exit."""
+"""Calling tools, so that no tool can hold up a run, the event loop or the exit."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
-
-import pydantic_core
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from dripline.events import ToolCall, ToolResult
-from dripline.tool import why_unreadable
-from dripline_server.metrics import Metrics
-from dripline_server.tools.server_tools import Tool, ToolError
+from dripline.tool import Tool, ToolError, why_unreadable
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 # A thread cannot be stopped: those whose call was given up count until they return.
 MAX_THREADS = 64
@@ -26,26 +26,32 @@ CLOSE_TIME = 2.0
 
 
 class ToolRunner:
-    """Calls tools, for the whole life of the server. Close it with `close()`.
+    """Calls tools, the server's and the client's alike. Close it with `close()`.
 
     Args:
-        timeout: Seconds that a call may take where its tool does not say.
-        max_result: The longest result told, in characters; what is beyond is cut off.
-        metrics: Where calls are counted.
+        timeout: Seconds that a call may take unless its tool sets its own limit; None: no limit.
+        max_result: Longer results are truncated to this many characters; None: no limit.
+        on_call: Called after each call with the tool's name and whether it failed.
     """
 
-    def __init__(self, *, timeout: float, max_result: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: float | None = None,
+        max_result: int | None = None,
+        on_call: Callable[[str, bool], object] = lambda _name, _failed: None,
+    ) -> None:
         self._timeout = timeout
         self._max_result = max_result
-        self._metrics = metrics
+        self._on_call = on_call
         self._tasks: set[asyncio.Task[Any]] = set()
         self._threads = 0
 
     async def call(self, tool: Tool, call: ToolCall) -> ToolResult:
-        """Return what the tool gives, or why it gives nothing. Only raises if cancelled.
+        """Return the tool's result, or for the model why there is none. Raises only if cancelled.
 
         Safe to cancel: it returns at once, whatever the tool does. A coroutine is cancelled too; a
-        thread goes on to its end, and what it returns is dropped.
+        thread runs to its end, and its result is dropped.
         """
         try:
             content, failed = self._bounded(_text_of(await self._outcome(tool, call))), False
@@ -55,7 +61,7 @@ class ToolRunner:
             # A tool's traceback may show what people write; that is the price of mending the tool.
             logger.error("the tool %s failed", tool.name, exc_info=error)
             content, failed = self._bounded(f"{type(error).__name__}: {error}"), True
-        self._metrics.tool_called(tool.name, failed=failed)
+        self._on_call(tool.name, failed)
         return ToolResult(call.id, tool.name, content, failed)
 
     async def close(self) -> None:
@@ -125,7 +131,7 @@ class ToolRunner:
     def _bounded(self, text: str) -> str:
         # A lone surrogate, of a file's name perhaps, is not JSON.
         told = text[: self._max_result].encode("utf-8", "replace").decode()
-        if len(text) <= self._max_result:
+        if self._max_result is None or len(text) <= self._max_result:
             return told
         return f"{told}\n[cut off here; it has {len(text):,} characters]"
 
@@ -145,9 +151,22 @@ def _as_exception(error: BaseException) -> Exception:
 
 
 def _text_of(result: object) -> str:
-    """Return a tool's result as models are told it.
+    """Return a tool's result as the model gets it.
 
     Raises:
-        ToolError, ValueError: It has no JSON form.
+        TypeError: It has no JSON form.
     """
-    return result if isinstance(result, str) else pydantic_core.to_json(result).decode()
+    if isinstance(result, str):
+        return result
+    try:
+        return _any_type().dump_json(result).decode()
+    except ValueError as error:
+        raise TypeError(f"it returned {type(result).__name__}, which has no JSON form") from error
+
+
+@cache
+def _any_type() -> TypeAdapter[Any]:
+    """Return what writes any value as JSON; pydantic is there already, because a tool is."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Any)
