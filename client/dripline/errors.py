@@ -82,6 +82,11 @@ class ErrorCode(StrEnum):
     RUN_CANCELLED = "run_cancelled", "The run was stopped before its answer was complete."
     OWNER_LOST = "owner_lost", "The process that ran this chat has died.", True
     RUN_LOG_LOST = "run_log_lost", "The run log, Redis, cannot be reached.", True
+    OUTCOME_UNKNOWN = (
+        "outcome_unknown",
+        "This server cannot reach the run log, so it cannot know how the run goes on.",
+        True,
+    )
     INTERNAL_ERROR = "internal_error", "A fault in dripline itself; its log says more."
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from dripline.errors import ErrorCode
 from dripline_server.access_log import route_of
 from dripline_server.dialects.openai import error_object
-from dripline_server.run_log import RunLogUnavailable
+from dripline_server.run_log import EndedBefore, RunLogUnavailable
 from dripline_server.state import STATE
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -75,10 +75,11 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return await handler(request)
     except Problem as problem:
         return _answer(request, problem)
-    except RunLogUnavailable:
-        message = "The run log, Redis, cannot be reached. Try again later."
+    except RunLogUnavailable as error:
         retry = {"Retry-After": str(RETRY_AFTER)}
-        return _answer(request, Problem(503, ErrorCode.RUN_LOG_LOST, message, retry))
+        return _answer(request, Problem(503, ErrorCode.RUN_LOG_LOST, error.message, retry))
+    except EndedBefore as error:
+        return _answer(request, Problem(410, ErrorCode.POSITION_GONE, str(error)))
     except web.HTTPException as error:
         code = _OF_STATUS.get(error.status)
         if code is None:

@@ -115,8 +115,9 @@ def _api_key(text: str) -> str:
 
 
 def _run_log(text: str) -> str:
-    if text != "memory" and not text.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("neither memory nor a redis://, rediss:// or unix:// address")
+    schemes = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
+    if text != "memory" and not text.startswith(schemes):
+        raise ValueError(f"neither memory nor a {', '.join(schemes[:-1])} or {schemes[-1]} address")
     return text
 
 

@@ -75,6 +75,7 @@ export const WAYS_OUT = {
   run_cancelled: AGAIN,
   owner_lost: GO_ON,
   run_log_lost: GO_ON,
+  outcome_unknown: GO_ON,
   internal_error: AGAIN,
 
   // The page's own.

@@ -85,8 +85,13 @@ async def _run_log_health(state: State) -> dict[str, str]:
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await state.logs.check()
-    except (RunLogUnavailable, TimeoutError):
-        return {"run_log": "disconnected", "message": "The run log, Redis, cannot be reached."}
+    except RunLogUnavailable as error:
+        if error.refused:
+            return {"run_log": "refused", "message": f"{error.message} Redis says: {error}"}
+        return {"run_log": "disconnected", "message": error.message}
+    except TimeoutError:
+        message = f"The run log, Redis, did not answer within {HEALTH_TIMEOUT:g} s."
+        return {"run_log": "disconnected", "message": message}
     return {"run_log": "connected"}
 
 

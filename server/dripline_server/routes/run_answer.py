@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 from aiohttp import web
 
 from dripline.answer import Answer
 from dripline.errors import ErrorCode
-from dripline.events import Event, data_of, from_json
+from dripline.events import End, Error, Event, data_of, from_json, to_json
 from dripline.tool import Tool
 from dripline_server.access_log import access_logger
 from dripline_server.dialects import Dialect, Position
@@ -24,10 +25,12 @@ from dripline_server.routes.request_body import bad_field
 from dripline_server.run_log import (
     ID_SHOWN,
     Batch,
+    EndedBefore,
     FoundRun,
     PositionGone,
     PositionUnknown,
     ReaderOvertaken,
+    RunLogUnavailable,
     leave,
 )
 from dripline_server.runs.registry import RegistryFull
@@ -35,6 +38,8 @@ from dripline_server.state import STATE
 
 logger = logging.getLogger(__name__)
 
+_ID_LINE = re.compile(rb"^id: .*\n", re.MULTILINE)
+_BEYOND_ALL = 10**18
 NO_HEADERS: Mapping[str, str] = {}
 # For answers in one piece; 502 for the other codes.
 STATUS_OF: dict[str, int] = {
@@ -126,6 +131,11 @@ async def stream_run(
                     if frames := dialect.frames(batch):
                         await stream.send(frames)
                 await stream.finish()
+            except (RunLogUnavailable, EndedBefore, ReaderOvertaken) as error:
+                # Here nothing more can be served, though elsewhere there may be more.
+                with suppress(ConnectionError):
+                    await stream.send(_without_ids(dialect, _last_words(error)))
+                    await stream.finish()
             except asyncio.CancelledError:
                 # aiohttp logs no request whose client has left.
                 access_logger.info("reader left", extra={"run": run.id[:ID_SHOWN]})
@@ -148,6 +158,28 @@ async def _held_back(
         if begun(batch):
             break
     return frames
+
+
+def _last_words(error: RunLogUnavailable | EndedBefore | ReaderOvertaken) -> Sequence[bytes]:
+    """Return what a stream ends with that cannot have the rest of its run."""
+    match error:
+        case EndedBefore():
+            return error.payloads
+        case ReaderOvertaken():
+            code = ErrorCode.POSITION_GONE
+            message = "What comes next has been dropped: this reader was too slow."
+        case RunLogUnavailable():
+            code = ErrorCode.OUTCOME_UNKNOWN
+            message = f"{error.message} This process cannot know how the run goes on."
+    return [to_json(Error(code, message, code.retryable)), to_json(End("failed"))]
+
+
+def _without_ids(dialect: Dialect, payloads: Sequence[bytes]) -> bytes:
+    """Return frames of events that are not in the run's log.
+
+    They have no id, so that a reader who comes back names the last event that it really has.
+    """
+    return _ID_LINE.sub(b"", dialect.frames(Batch(_BEYOND_ALL, payloads)))
 
 
 class _DirectWay:

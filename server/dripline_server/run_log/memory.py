@@ -116,6 +116,15 @@ class MemoryRunLog:
         """The `seq` that the next event will get."""
         return self._next_seq
 
+    @property
+    def finished(self) -> bool:
+        """Whether the last events are there."""
+        return self._finished
+
+    def read(self, reader: LogReader) -> Batch | None:
+        """Return what an attached reader gets next, and move it on; None where it has all."""
+        return self._take(reader) if reader.next_seq < self._next_seq else None
+
     async def state(self, seen: int = 0) -> LogState:
         """See `ReadableLog.state`."""
         return LogState(self.first_seq, self._next_seq - 1, self._finished)

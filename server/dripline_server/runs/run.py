@@ -135,9 +135,9 @@ class Run:
             self._stopped, self._stopped_by = True, because
             self._generating.cancel()
 
-    def log_lost(self) -> None:
+    def log_lost(self, because: RunLogUnavailable) -> None:
         """See `LogOwner.log_lost`."""
-        self.stop(_log_lost())
+        self.stop(_log_lost(because))
 
     async def request_stop(self) -> None:
         """End the run now, as cancelled."""
@@ -264,8 +264,8 @@ class Run:
                 return None
             case UpstreamError(code=code, message=message):
                 return Error(code, message, code.retryable)
-            case RunLogUnavailable():
-                return _log_lost()
+            case RunLogUnavailable() as lost:
+                return _log_lost(lost)
             case fault:
                 return self._fault(fault)
 
@@ -275,7 +275,6 @@ class Run:
         return Error(code, "A fault in dripline ended the answer; its log says more.")
 
 
-def _log_lost() -> Error:
+def _log_lost(lost: RunLogUnavailable) -> Error:
     code = ErrorCode.RUN_LOG_LOST
-    message = "The server's run log, Redis, cannot be reached. Try again later."
-    return Error(code, message, code.retryable)
+    return Error(code, lost.message, code.retryable)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dripline_server.run_log import RunLogUnavailable
 from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.pipe import Pipe
+from dripline_server.run_log.redis.refusals import unavailable
 
 # How often in a row a lease has to be missing: a Redis that has just restarted knows no lease.
 LOOKS = 3
+# Of the lease time: how long writers and readers wait for a Redis that has gone away.
+PATIENCE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,16 @@ class Link:
     def period(self) -> float:
         """Seconds between two renewals, and between two looks."""
         return self.lease_time / 2 / LOOKS
+
+    @property
+    def retry(self) -> float:
+        """Seconds between two tries while Redis is away."""
+        return min(self.period, 0.25)
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which writers and readers wait for a Redis that has gone away."""
+        return self.lease_time * PATIENCE
 
     @property
     def lease(self) -> int:
@@ -62,6 +74,6 @@ class Link:
         if isinstance(reply, Exception):
             if stream.is_refusal(reply):
                 return False
-            raise RunLogUnavailable(str(reply)) from reply
+            raise unavailable(reply) from reply
         await self.pipe.call(*stream.expire(run_id, self.keep))
         return True
