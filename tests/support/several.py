@@ -151,8 +151,9 @@ class Reader:
 
     @property
     def seqs(self) -> list[int]:
-        """The event IDs that have come."""
-        return [int(message.id) for message in self.messages]
+        """The event IDs that have come; an event that is not in the run's log has none."""
+        found = [int(message.id) for message in self.messages]
+        return [seq for n, seq in enumerate(found) if n == 0 or seq != found[n - 1]]
 
     @property
     def events(self) -> list[Event | None]:

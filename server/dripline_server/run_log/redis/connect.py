@@ -60,7 +60,7 @@ def connect(url: str, timeout: float) -> Way:
     Raises:
         ValueError: The address cannot be; the message says why.
     """
-    common = {
+    common: dict[str, Any] = {
         # With RESP 3, redis-py 8 does not see that a connection was closed while it was idle.
         "protocol": 2,
         # The pipe and the mailbox have limits of their own. Sending a command a second time,

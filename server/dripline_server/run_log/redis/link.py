@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,11 @@ class Link:
     pipe: Pipe
     lease_time: float
     keep_time: float
+
+    @property
+    def now(self) -> float:
+        """The event loop's time."""
+        return asyncio.get_running_loop().time()
 
     @property
     def period(self) -> float:

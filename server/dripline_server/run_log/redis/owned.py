@@ -181,7 +181,7 @@ class RedisRunLog:
         pipe, first, since = (
             self._link.pipe,
             self._memory.next_seq,
-            asyncio.get_running_loop().time(),
+            self._link.now,
         )
         keep_from = self._trim(first, payloads)
         self._settled.clear()
@@ -228,10 +228,7 @@ class RedisRunLog:
                 lost = taken
                 break
             except RunLogUnavailable as error:
-                if (
-                    self._finished
-                    or asyncio.get_running_loop().time() - since >= self._link.patience
-                ):
+                if self._finished or self._link.now - since >= self._link.patience:
                     lost = error
                     break
             except Exception as fault:  # Without this, the run would wait for ever.
@@ -287,7 +284,7 @@ class RedisRunLog:
 
     def _count_readers(self, process: str, next_seq: int) -> None:
         """Count the readers of another process, and keep for them what they have yet to take."""
-        until = asyncio.get_running_loop().time() + self._link.lease_time
+        until = self._link.now + self._link.lease_time
         # It may be beyond what we have: Redis took that, and has not yet told us so.
         place = max(next_seq, self._memory.first_seq)
         if known := self._elsewhere.get(process):
@@ -340,15 +337,13 @@ class RedisRunLog:
             RunLogUnavailable: Redis is not there.
         """
         await self._turn()
-        gaps = (
-            gaps and asyncio.get_running_loop().time() - self._whole_check > self._link.lease_time
-        )
+        gaps = gaps and self._link.now - self._whole_check > self._link.lease_time
         if not (self.in_doubt or gaps):
             return
         self._settled.clear()
         try:
             if gaps:
-                self._whole_check = asyncio.get_running_loop().time()
+                self._whole_check = self._link.now
             await self._reconcile(gaps=gaps)
             self._lost = None
         except RunTakenOver as taken:

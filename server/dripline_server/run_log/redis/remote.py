@@ -227,8 +227,8 @@ class RemoteRun:
 
     def _doubt(self) -> None:
         """Have the owner look whether Redis has all of the run."""
-        if asyncio.get_running_loop().time() - self._doubted > self._link.period:
-            self._doubted = asyncio.get_running_loop().time()
+        if self._link.now - self._doubted > self._link.period:
+            self._doubted = self._link.now
             message = stream.tell(self.owner, "audit", self.id, self._link.process)
             self._link.pipe.send(*message)
 
@@ -295,11 +295,8 @@ class RemoteRun:
         except RunLogUnavailable as error:
             if reader.trouble is None:
                 reader.trouble = error
-                reader.since = self._link.pipe.away_since or asyncio.get_running_loop().time()
-            if (
-                self._gone
-                or asyncio.get_running_loop().time() - reader.since >= self._link.patience
-            ):
+                reader.since = self._link.pipe.away_since or self._link.now
+            if self._gone or self._link.now - reader.since >= self._link.patience:
                 raise
             return []
         reader.trouble = None
