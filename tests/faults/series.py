@@ -38,11 +38,16 @@ class Told:
         last: The last id.
     """
 
+    task: asyncio.Task[object]
     got: dict[int, str] = field(default_factory=dict)
     ending: tuple[str, str] | None = None
     unknown: str = ""
     last: int = 0
     _error: str = ""
+
+    def note(self, text: str) -> None:
+        """Have the task that reads be called by what it does, for who looks at what is stuck."""
+        self.task.set_name(text)
 
     def take(self, message: ServerSentEvent) -> None:
         """Note an event; only what is in the run's log has an id of its own."""
@@ -91,7 +96,7 @@ class Series:
         draw, loop = self._draw, asyncio.get_running_loop()
         run_ids = [await self._start() for _ in range(2)]
         readers = [
-            asyncio.create_task(self._read(run_id, server, late=draw.random() * late))
+            asyncio.create_task(self._read(run_id, server, draw.random() * late))
             for run_id in run_ids
             for late in (0, 0.5, 2.5)
             for server in self._site.servers
@@ -105,7 +110,8 @@ class Series:
             started = loop.time()
             _, waiting = await asyncio.wait(readers, timeout=limit)
             if waiting:
-                raise Wrong(f"{len(waiting)} readers still wait after {limit:g} s")
+                still = [reader.get_name() for reader in waiting]
+                raise Wrong(f"readers still wait after {limit:g} s: {still}")
             self.counts["longest wait"] = round(1000 * (loop.time() - started))
             told = [reader.result() for reader in readers]
         finally:
@@ -124,10 +130,10 @@ class Series:
                 raise Wrong(f"POST /chat: {response.status} {await response.text()}")
             return response.headers["X-Run-Id"]
 
-    async def _read(self, run_id: str, server: One, *, late: float = 0) -> Told:
+    async def _read(self, run_id: str, server: One, late: float) -> Told:
         """Read a run to an end, through another server where this one breaks off."""
         await asyncio.sleep(late)
-        told = Told()
+        told = self._told()
         while not told.ending and not told.unknown:
             try:
                 if not await self._attach(run_id, server, told):
@@ -138,11 +144,17 @@ class Series:
                 server = self._draw.choice(self._site.servers)
         return told
 
+    def _told(self) -> Told:
+        task = asyncio.current_task()
+        assert task
+        return Told(task)
+
     async def _attach(self, run_id: str, server: One, told: Told) -> bool:
         """Read on; return whether anything came."""
         url = f"{server.url}/runs/{run_id}/events"
         headers = {"Last-Event-ID": str(told.last)}
         async with self._site.http.get(url, headers=headers) as response:
+            told.note(f"{response.status} at {server.url} after {told.last}")
             if response.status == 204:
                 raise Wrong(f"204 after {told.last}, with no end seen")
             if response.status == 503:
@@ -170,9 +182,7 @@ class Series:
         endings = Counter(one.ending for one in told if one.ending)
         if len(endings) > 1:
             raise Wrong(f"told different endings: {dict(endings)}")
-        living = [one for one in self._site.servers if one.process.returncode is None]
-        async with asyncio.timeout(LEASE + HEARTBEAT + SLACK):
-            later = [await self._look(run_id, server) for server in living]
+        later = await self._look_everywhere(run_id)
         said = Counter(one.ending for one in later if one.ending)
         if len({*said, *endings}) > 1:
             raise Wrong(f"readers were told {dict(endings)}, and later {dict(said)}")
@@ -183,9 +193,19 @@ class Series:
             ending = one.ending
             self.counts[" ".join(ending).strip() if ending else one.unknown] += 1
 
+    async def _look_everywhere(self, run_id: str) -> list[Told]:
+        living = [one for one in self._site.servers if one.process.returncode is None]
+        looks = [asyncio.create_task(self._look(run_id, server)) for server in living]
+        _, waiting = await asyncio.wait(looks, timeout=LEASE + HEARTBEAT + SLACK)
+        for look in waiting:
+            look.cancel()
+        if waiting:
+            raise Wrong(f"later readers wait: {[look.get_name() for look in waiting]}")
+        return [look.result() for look in looks]
+
     async def _look(self, run_id: str, server: One) -> Told:
         """Read a run from the beginning, now that all is over."""
-        told = Told()
+        told = self._told()
         while not told.ending and not told.unknown:
             try:
                 if not await self._attach(run_id, server, told):

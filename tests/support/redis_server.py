@@ -25,15 +25,19 @@ class RedisServer:
     Args:
         program: Its path.
         folder: Where it keeps what it keeps.
+        tls: Whether it speaks TLS alone.
         options: Further options, such as "--appendonly", "yes". Without any, nothing is kept but
             by `SAVE`: then it begins with that when it is started again.
     """
 
     ready = "Ready to accept connections"
 
-    def __init__(self, program: str, folder: str, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, program: str, folder: str, options: tuple[str, ...] = (), *, tls: bool = False
+    ) -> None:
         self.port = free_port()
-        self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1"]
+        ports = ("--port", "0", "--tls-port") if tls else ("--port",)
+        self._command = [program, *ports, str(self.port), "--bind", "127.0.0.1"]
         self._command += ["--dir", folder, "--save", "", *options]
 
     @property
@@ -74,11 +78,11 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*options: str, program: str = "redis-server") -> Iterator[RedisServer]:
-    """Run a Redis, or a program like it; skips or fails where it is not installed."""
-    path = require_program(program)
+def redis_server(*options: str, program: str = "", tls: bool = False) -> Iterator[RedisServer]:
+    """Run a Redis, or a program like it by its path; skips or fails where it is not installed."""
+    program = program or require_program("redis-server")
     with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(path, folder, options)
+        server = RedisServer(program, folder, options, tls=tls)
         server.start()
         try:
             yield server

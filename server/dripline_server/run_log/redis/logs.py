@@ -19,7 +19,7 @@ from dripline_server.run_log.redis.link import LOOKS, Link
 from dripline_server.run_log.redis.mailbox import Mailbox
 from dripline_server.run_log.redis.owned import RedisRunLog
 from dripline_server.run_log.redis.pipe import Pipe
-from dripline_server.run_log.redis.refusals import unavailable
+from dripline_server.run_log.redis.refusals import LOST, unavailable
 from dripline_server.run_log.redis.remote import About, RemoteRun
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ class RedisRunLogs:
         # What the lease says: how often it was renewed. A Redis that says something else has lost
         # something, though perhaps no connection broke.
         self._renewals = 0
+        # When it was last seen that Redis had lost something.
+        self._lost_at = -float("inf")
         # Set where Redis may have lost something; and of which runs a reader misses something.
         self._doubt = asyncio.Event()
         self._doubted: set[str] = set()
@@ -94,7 +96,6 @@ class RedisRunLogs:
                     link.process,
                     lifetime=link.lifetime,
                     lease=link.lease,
-                    renewals=self._renewals,
                 )
             )
         except BaseException:
@@ -125,10 +126,16 @@ class RedisRunLogs:
 
     async def find(self, run_id: str) -> RemoteRun | None:
         """See `RunLogs.find`."""
-        text, there = await self._link.pipe.call(
-            ("GET", stream.run_key(run_id)), ("EXISTS", stream.log_key(run_id))
+        link = self._link
+        text, there, lease = await link.pipe.call(
+            ("GET", stream.run_key(run_id)),
+            ("EXISTS", stream.log_key(run_id)),
+            ("EXISTS", stream.lease_key(link.process)),
         )
         if text is None or not there:
+            if not lease or link.now - self._lost_at < link.lease_time:
+                # It may have been there, and its process may be about to write it again.
+                raise RunLogUnavailable("Redis has lost what it had", LOST)
             return None
         about = About.of_json(text)
         if about.owner == self._link.process:
@@ -164,28 +171,28 @@ class RedisRunLogs:
         about = About("", link.process).to_json()
         if self._mailbox.refused:
             raise unavailable(self._mailbox.refused)
+        # Scripts come last, so that a right that they too lack is named by a command.
         await link.pipe.call(
+            ("SET", stream.stop_key(probe), "", "PX", link.lease),
+            ("GET", stream.run_key(probe)),
+            ("EXISTS", stream.lease_key(link.process)),
+            stream.add(probe, 1, [b"{}"], keep_from=1),
+            stream.newest(probe),
+            stream.read(probe, 1, 1),
+            *stream.expire(probe, link.lease),
+            stream.tell(link.process, "ping", ""),
             stream.create(
                 probe,
                 about,
                 link.process,
                 lifetime=link.lease,
                 lease=link.lease,
-                renewals=self._renewals,
             ),
-            ("SET", stream.stop_key(probe), "", "PX", link.lease),
-            stream.add(probe, 1, [b"{}"], keep_from=1),
-            stream.newest(probe),
-            stream.read(probe, 1, 1),
             stream.newest_of([probe]),
-            ("GET", stream.run_key(probe)),
-            ("EXISTS", stream.lease_key(link.process)),
             stream.build(probe, about, lifetime=link.lease),
             stream.replace(probe, lifetime=link.lease),
-            *stream.expire(probe, link.lease),
-            stream.tell(link.process, "ping", ""),
             stream.unlink(probe),
-            ("DEL", stream.stop_key(probe)),
+            ("UNLINK", stream.stop_key(probe)),
             urgent=True,
         )
 
@@ -195,7 +202,7 @@ class RedisRunLogs:
             task.cancel()
         await asyncio.wait(self._tasks)
         await self._mailbox.close()
-        self._link.pipe.send("DEL", stream.lease_key(self._link.process))
+        self._link.pipe.send("UNLINK", stream.lease_key(self._link.process))
         await self._link.pipe.close()
         await self._way.close()
 
@@ -230,6 +237,8 @@ class RedisRunLogs:
         ping = stream.tell(link.process, "ping", "")
         said, _ = await link.pipe.call(renewal, ping, urgent=True)
         if said != b"%d" % expected:
+            if expected:
+                self._lost_at = link.now
             link.pipe.doubt()
         elif any(log.in_doubt for log in self._owned.values()):
             self._doubt.set()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,8 +92,8 @@ class Pipe:
         self._timer: asyncio.TimerHandle | None = None
         self._connecting = False
         self._connected = True
-        # What Redis refuses at present: the command's name, and the code.
-        self._refused: dict[str, str] = {}
+        # What Redis refuses at present, and what was logged of that.
+        self._refused: dict[Command, tuple[str, str]] = {}
         self._closed = False
         self._task = asyncio.create_task(self._run(), name="redis pipe")
 
@@ -218,8 +219,16 @@ class Pipe:
         redis-py's own pipeline does the same, and takes its connection from the pool each time: a
         third of a round trip.
         """
-        connection = self._client.connection or await self._first_connection()
+        connection = self._client.connection
+        first = connection is None
+        if connection is None:
+            connection = (await self._client.initialize()).connection
+            assert connection  # `initialize` makes it
+            callback = self._new_connection
+            connection.register_connect_callback(callback)  # type: ignore[no-untyped-call]
         try:
+            if first:
+                await self._new_connection(connection)
             # One that was closed while it was idle is noticed here, before anything is sent.
             await self._client.connection_pool.ensure_connection(connection)
             self._connecting = False
@@ -231,7 +240,7 @@ class Pipe:
                 words = connection.pack_commands([one.words for one in sent])
                 await connection.send_packed_command(words)
             replies = [
-                await self._reply(connection, str(one.words[0]))
+                await self._reply(connection, one.words)
                 if one.generation == generation
                 else NewConnection()
                 for one in batch
@@ -245,26 +254,31 @@ class Pipe:
             await connection.disconnect(nowait=True)
         return replies
 
-    async def _first_connection(self) -> Connection:
-        connection = (await self._client.initialize()).connection
-        assert connection  # `initialize` makes it
-        connection.register_connect_callback(self._new_connection)  # type: ignore[no-untyped-call]
-        await self._new_connection(connection)
-        return connection
+    async def _new_connection(self, connection: Connection) -> None:
+        """See that a new connection is let in, before many commands at once are sent.
 
-    async def _new_connection(self, connection: object) -> None:
+        Redis closes the connection of one who is not, without a word of why.
+        """
+        await connection.send_command("EXISTS", stream.lease_key(""))
+        with suppress(ResponseError):  # what is refused to the command, its caller is told
+            await connection.read_response()
         self.generation += 1
         asyncio.get_running_loop().call_soon(self._opened)
 
-    async def _reply(self, connection: Connection, name: str) -> Any:
+    async def _reply(self, connection: Connection, words: Command) -> Any:
+        # Of scripts each can be refused by itself.
+        name = str(words[0])
+        kind: Command = words[:2] if name == "EVAL" else words[:1]
         try:
             reply = await self._client.parse_response(connection, name)
         except (ResponseError, BusyLoadingError, AuthenticationError) as error:
             if not stream.is_refusal(error):
-                self._note_refusal(name, error)
+                self._note_refusal(name, kind, error)
             return error
-        if self._refused and self._refused.pop(name, ""):
-            logger.warning("Redis takes %s again", name)
+        if self._refused and kind in self._refused:
+            del self._refused[kind]
+            if not self._refused:
+                logger.warning("Redis takes again what it refused")
         return reply
 
     def _wait_for(self, limit: asyncio.Timeout, parts: int) -> None:
@@ -284,9 +298,13 @@ class Pipe:
             logger.warning("Redis is back")
         self._connected = not trouble
 
-    def _note_refusal(self, name: str, error: Exception) -> None:
-        """Log in Redis's own words what it refuses, once until it takes that command again."""
+    def _note_refusal(self, name: str, kind: Command, error: Exception) -> None:
+        """Log in Redis's own words what it refuses, once until it takes all of that again.
+
+        Where it is a matter of rights, each command has its own; else all are refused alike.
+        """
         code = code_of(error)
-        if self._refused.get(name) != code:
-            self._refused[name] = code
+        logged = name if code == "NOPERM" else "", code
+        if logged not in self._refused.values():
             logger.error("Redis refuses %s: %s", name, words_of(error))
+        self._refused[kind] = logged

@@ -30,6 +30,8 @@ _MESSAGES = {
 }
 _OTHER = "The run log, Redis, refuses what this server asks of it ({code})."
 
+_IN_A_SCRIPT = "user executing the script can't run this command"
+
 # redis-py takes the first word off the replies that it knows.
 _CODES = {
     "NoPermissionError": "NOPERM",
@@ -50,6 +52,8 @@ LOST = (
 
 def code_of(error: BaseException) -> str:
     """Return the word with which Redis's reply begins, such as "OOM"; "" if there is none."""
+    if _IN_A_SCRIPT in str(error):
+        return "NOPERM"  # which Redis 7 does not say there
     code = getattr(error, "status_code", None)
     if isinstance(code, str) and code.isupper():
         return code

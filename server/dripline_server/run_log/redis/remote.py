@@ -217,11 +217,16 @@ class RemoteRun:
         self.wake()
 
     async def _owner_is_dead(self) -> bool:
+        """Whether the owner has no lease, and goes on having none while we have ours.
+
+        A Redis that takes no writes lets every lease run out; that makes nobody dead.
+        """
+        owner, own = stream.lease_key(self.owner), stream.lease_key(self._link.process)
         for look in range(LOOKS):
             if look:
                 await asyncio.sleep(self._link.period)
-            (there,) = await self._link.pipe.call(("EXISTS", stream.lease_key(self.owner)))
-            if there:
+            there, we = await self._link.pipe.call(("EXISTS", owner), ("EXISTS", own))
+            if there or not we:
                 return False
         return True
 

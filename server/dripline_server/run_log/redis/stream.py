@@ -35,7 +35,9 @@ if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('XADD', KEYS[2], '0-1', 'created', '')
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[3])
+if redis.call('PEXPIRE', KEYS[3], ARGV[3]) == 0 then
+  redis.call('SET', KEYS[3], '', 'PX', ARGV[3])
+end
 return 1
 """
 
@@ -153,15 +155,13 @@ def parse(raw: RawEntry) -> Entry:
     return Entry(first, joined.split(b"\n"), last=name == _LAST.encode())
 
 
-def create(
-    run_id: str, about: bytes, process: str, *, lifetime: int, lease: int, renewals: int = 0
-) -> Command:
+def create(run_id: str, about: bytes, process: str, *, lifetime: int, lease: int) -> Command:
     """Make a run's stream, and renew its owner's lease; times are in milliseconds.
 
     The reply is 1, or 0 where there is such a run already.
     """
     keys = run_key(run_id), log_key(run_id), lease_key(process)
-    return "EVAL", _CREATE, len(keys), *keys, about, lifetime, lease, renewals
+    return "EVAL", _CREATE, len(keys), *keys, about, lifetime, lease
 
 
 def renew(process: str, renewals: int, *, lease: int) -> Command:
