@@ -90,7 +90,7 @@ async def _run_log_health(state: State) -> dict[str, str]:
             return {"run_log": "refused", "message": f"{error.message} Redis says: {error}"}
         return {"run_log": "disconnected", "message": error.message}
     except TimeoutError:
-        message = f"The run log, Redis, did not answer within {HEALTH_TIMEOUT:g} s."
+        message = f"The run log, Redis, did not answer within {ANSWER_TIMEOUT:g} s."
         return {"run_log": "disconnected", "message": message}
     return {"run_log": "connected"}
 
