@@ -60,6 +60,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", "The body is not `application/json`."
     EXTRA_MISSING = "extra_missing", "The server was installed without a part that this needs."
     POSITION_GONE = "position_gone", "The events asked for have been dropped."
+    RUN_ID_IN_USE = "run_id_in_use", "The `run_id` names a run that another request started."
     SERVER_FULL = "server_full", "As many runs are going on as the server takes.", True
     TOO_MANY_READERS = "too_many_readers", "The run has as many readers as it may have.", True
     ANSWER_TOO_LARGE = "answer_too_large", "The answer is too large for one piece; stream it."

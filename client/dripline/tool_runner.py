@@ -56,11 +56,13 @@ class ToolRunner:
         try:
             content, failed = self._bounded(_text_of(await self._outcome(tool, call))), False
         except ToolError as error:
-            content, failed = self._bounded(str(error)), True
-        except Exception as error:
+            content, failed = self._bounded(_words_of(error)), True
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
             # A tool's traceback may show what people write; that is the price of mending the tool.
             logger.error("the tool %s failed", tool.name, exc_info=error)
-            content, failed = self._bounded(f"{type(error).__name__}: {error}"), True
+            content, failed = self._bounded(f"{type(error).__name__}: {_words_of(error)}"), True
         self._on_call(tool.name, failed)
         return ToolResult(call.id, tool.name, content, failed)
 
@@ -139,7 +141,9 @@ class ToolRunner:
 async def _contained(tool: Tool, arguments: dict[str, Any]) -> Any:
     try:
         return await tool.function(**arguments)
-    except (SystemExit, KeyboardInterrupt) as error:  # asyncio would end the event loop for these
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # asyncio would end the event loop for some of these
         raise _as_exception(error) from error
 
 
@@ -147,7 +151,16 @@ def _as_exception(error: BaseException) -> Exception:
     """Return what a future can hold: no StopIteration, nothing that ends the process."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
-    return RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+    said = f"{type(error).__name__}: {_words_of(error)}"
+    return RuntimeError(said).with_traceback(error.__traceback__)
+
+
+def _words_of(error: BaseException) -> str:
+    """Return an exception's text; a tool's own exception may fail at that too."""
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 (whatever it is, there is no text)
+        return "(its text cannot be had)"
 
 
 def _text_of(result: object) -> str:

@@ -87,7 +87,8 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return _answer(request, _of_aiohttp(error, code, request))
     except Exception as error:
         if isinstance(error, ConnectionError) and _has_left(request):
-            raise  # There is nobody to answer.
+            # There is nobody to answer. aiohttp would log what is raised as a fault.
+            return web.Response(status=499, reason="Client Closed Request")
         logger.exception("a fault in dripline: %s %s", request.method, route_of(request))
         fault = Problem(500, ErrorCode.INTERNAL_ERROR, "A fault in dripline; see its log.")
         return _answer(request, fault)

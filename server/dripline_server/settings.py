@@ -545,3 +545,27 @@ def load(
             shown = "" if declared.metadata["secret"] else f" {_without_password(text)!r}:"
             raise BadSetting(f"{source}:{shown} {error}") from None
     return Settings(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceManagerSettings:
+    """What a service manager, such as systemd, says to a process that it starts.
+
+    Attributes:
+        address: The Unix socket on which it listens; "" where there is none.
+        watchdog: Seconds of silence after which it takes the process for stuck; 0 for never.
+    """
+
+    address: str = ""
+    watchdog: float = 0
+
+
+def service_manager(environment: Mapping[str, str] = os.environ) -> ServiceManagerSettings:
+    """Return what `NOTIFY_SOCKET` and `WATCHDOG_USEC` say; see systemd's sd_notify(3)."""
+    address = environment.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return ServiceManagerSettings()
+    microseconds = environment.get("WATCHDOG_USEC", "")
+    meant = environment.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+    watchdog = int(microseconds) / 1e6 if meant and microseconds.isdecimal() else 0
+    return ServiceManagerSettings(address, watchdog)

@@ -53,6 +53,7 @@ export const WAYS_OUT = {
     actions: ["retry"],
     advice: "Some of the answer came while this page was away, and is gone.",
   },
+  run_id_in_use: AGAIN,
   server_full: { actions: ["retry"], advice: "Other chats are being answered; one will end soon." },
   too_many_readers: { actions: ["retry"], advice: "Close other tabs that show this chat." },
   answer_too_large: AGAIN,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
+from contextlib import suppress
 
 from tests.faults.series import Series, Wrong
 from tests.faults.site import site
-from tests.faults.table import FAULTS, WITH_SENTINEL, Fault
+from tests.faults.table import FAULTS, WITH_SENTINEL, Fault, SiteLost
 
 
 class Table:
@@ -43,8 +44,17 @@ class Table:
     async def _run_some(
         self, plan: list[tuple[str, int]], faults: dict[str, Fault], *, behind_sentinel: bool
     ) -> None:
+        waiting = deque(plan)
+        while waiting:
+            with suppress(SiteLost):
+                await self._run_at_one_site(waiting, faults, behind_sentinel=behind_sentinel)
+
+    async def _run_at_one_site(
+        self, waiting: deque[tuple[str, int]], faults: dict[str, Fault], *, behind_sentinel: bool
+    ) -> None:
         async with site(behind_sentinel=behind_sentinel) as where:
-            for name, seed in plan:
+            while waiting:
+                name, seed = waiting.popleft()
                 series = Series(where, faults[name], seed)
                 try:
                     await series.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from hashlib import blake2b
 from typing import Any, Literal
 
 import orjson
@@ -118,6 +119,7 @@ def run_request(
         client_tools,
         _GRACE.get(chat.on_disconnect, grace),
         _prompt(chat),
+        blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest(),
     )
 
 

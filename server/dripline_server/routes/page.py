@@ -26,6 +26,10 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+# What the page is made of, by the end of the file's name.
+PAGE_SUFFIXES = frozenset(
+    (".css", ".html", ".ico", ".js", ".mjs", ".png", ".svg", ".webmanifest", ".woff", ".woff2")
+)
 PAGE_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cache-Control": "no-cache",
@@ -58,8 +62,28 @@ def add_page(app: web.Application) -> None:
         return service
 
     app.router.add_get("/", index, name=ROOT)
-    app.router.add_static("/static/", folder)
+
+    async def file(request: web.Request) -> web.StreamResponse:
+        path = _file_of_page(folder, request.match_info["path"])
+        if path is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(path)
+
+    app.router.add_get("/static/{path:.+}", file)
     app.on_response_prepare.append(_add_page_headers)
+
+
+def _file_of_page(folder: Path, name: str) -> Path | None:
+    """Return a file that the page is made of; None for what else its folder holds.
+
+    That is what npm and TypeScript need there: lock files, settings, what packages say of
+    themselves.
+    """
+    parts = name.split("/")
+    if any(part.startswith(".") or not part or "\0" in part or "\\" in part for part in parts):
+        return None
+    path = folder.joinpath(*parts)
+    return path if path.suffix in PAGE_SUFFIXES and path.is_file() else None
 
 
 async def _add_page_headers(request: web.Request, response: web.StreamResponse) -> None:

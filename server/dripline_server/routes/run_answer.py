@@ -33,7 +33,7 @@ from dripline_server.run_log import (
     RunLogUnavailable,
     leave,
 )
-from dripline_server.runs.registry import RegistryFull
+from dripline_server.runs.registry import RegistryFull, RunIdInUse
 from dripline_server.state import STATE
 
 logger = logging.getLogger(__name__)
@@ -64,14 +64,17 @@ async def start_run(
         tools: The server's tools that the model may call; None: all of them.
 
     Raises:
-        Problem: No model is named, and there is no default (400); or no further run is taken
-            now (503).
+        Problem: No model is named, and there is no default (400); the name is another request's
+            (409); or no further run is taken now (503).
     """
     state = request.app[STATE]
     offered = state.tools if tools is None else tools
     wanted = run_request(asked, state.default_model, state.settings.grace, offered)
     try:
         return await state.runs.start(wanted, asked.run_id)
+    except RunIdInUse as in_use:
+        message = "run_id: it names a run that another request started; take a new one."
+        raise Problem(409, ErrorCode.RUN_ID_IN_USE, message) from in_use
     except RegistryFull as full:
         code = ErrorCode.SERVER_FULL if not full.shutting_down else ErrorCode.SERVER_SHUTDOWN
         raise Problem(503, code, str(full), {"Retry-After": str(RETRY_AFTER)}) from full

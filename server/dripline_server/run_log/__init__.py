@@ -242,6 +242,11 @@ class FoundRun(Protocol):
         ...
 
     @property
+    def request(self) -> str:
+        """The digest of what it was asked to do; "" where that is not known."""
+        ...
+
+    @property
     def readers(self) -> int:
         """How many readers are attached through this process."""
         ...
@@ -268,8 +273,8 @@ class FoundRun(Protocol):
 class RunLogs(Protocol):
     """Makes the logs of this process's runs, and finds those of the other processes."""
 
-    async def create(self, run_id: str, model: str, owner: LogOwner) -> RunLog:
-        """Make the log of a new run.
+    async def create(self, run_id: str, model: str, owner: LogOwner, request: str = "") -> RunLog:
+        """Make the log of a new run; `request` is the digest of what it is to do.
 
         Raises:
             RunExists: Another process has made one of that id.

@@ -307,7 +307,9 @@ class MemoryRunLogs:
         self._abouts: dict[str, tuple[str, bytes]] = {}
         self._names: dict[str, str] = {}
 
-    async def create(self, run_id: str, model: str, owner: LogOwner) -> MemoryRunLog:
+    async def create(
+        self, run_id: str, model: str, owner: LogOwner, request: str = ""
+    ) -> MemoryRunLog:
         """See `RunLogs.create`."""
         log = self._logs[run_id] = MemoryRunLog(self._max_bytes, self._budget)
         return log

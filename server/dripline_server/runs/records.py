@@ -125,13 +125,19 @@ class RunRecords:
         if self._folder is None:
             return None
         time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        path = self._folder / f"run-{time}-{run_id[:ID_SHOWN]}.jsonl"
-        try:
-            record = self._open[run_id] = RunRecord(path)
-        except OSError as error:
-            logger.error("the recording %s cannot be made: %s", path, error)
-            return None
-        return record
+        name = f"run-{time}-{run_id[:ID_SHOWN]}"
+        for number in count(1):
+            # Ids may begin alike in the same second, and processes may share the folder.
+            path = self._folder / (f"{name}-{number}.jsonl" if number > 1 else f"{name}.jsonl")
+            try:
+                self._open[run_id] = RunRecord(path)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                logger.error("the recording %s cannot be made: %s", path, error)
+                return None
+            break
+        return self._open[run_id]
 
     def find(self, run_id: str) -> RunRecord | None:
         """Return the recording of a run that goes on."""

@@ -31,6 +31,10 @@ class RegistryFull(Exception):
         self.shutting_down = shutting_down
 
 
+class RunIdInUse(Exception):
+    """A client's own name for a run is that of another request's."""
+
+
 class RunRegistry:
     """The runs of this process, and a way to those of the others.
 
@@ -87,6 +91,7 @@ class RunRegistry:
                 one is returned, so that a client can ask twice.
 
         Raises:
+            RunIdInUse: The run of this name was asked to do something else.
             RegistryFull: As many are going on as may, or the server is shutting down.
             RunLogUnavailable: Its log cannot be made.
         """
@@ -95,13 +100,13 @@ class RunRegistry:
             if found is None and run_id in self._active:
                 found = await self.find(run_id)  # another request asked meanwhile
             if found:
-                return found
+                return _same(found, request)
         try:
             return await self._start(request, run_id or secrets.token_urlsafe(16))
         except RunExists as exists:
             # Another process was asked at the same time, and was first.
             if run_id and (found := await self.find(run_id)):
-                return found
+                return _same(found, request)
             raise RunLogUnavailable("the run was there, and has gone") from exists
 
     async def _start(self, request: RunRequest, run_id: str) -> Run:
@@ -122,7 +127,7 @@ class RunRegistry:
         self._starting[run.id] = asyncio.get_running_loop().create_future()
         self._idle.clear()
         try:
-            log = await self._logs.create(run.id, run.model, run)
+            log = await self._logs.create(run.id, run.model, run, run.request)
         except BaseException:
             self._records.end(run.id)
             self._remove(run)
@@ -223,6 +228,13 @@ class RunRegistry:
         _, timer = self._ended.pop(run_id)
         timer.cancel()
         self._logs.forget(run_id)
+
+
+def _same(found: FoundRun, request: RunRequest) -> FoundRun:
+    """Return a run that has the name that was asked for, if it does what is asked for."""
+    if found.request not in ("", request.digest):
+        raise RunIdInUse
+    return found
 
 
 def _shutdown_error() -> Error:

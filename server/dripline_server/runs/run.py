@@ -59,6 +59,7 @@ class Run:
         "end",
         "id",
         "model",
+        "request",
     )
 
     def __init__(
@@ -76,6 +77,7 @@ class Run:
     ) -> None:
         self.id = run_id
         self.model = request.model
+        self.request = request.digest
         self._grace = request.grace
         self.end: End | None = None
         self._upstream = upstream

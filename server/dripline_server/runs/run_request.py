@@ -40,6 +40,7 @@ class RunRequest:
         client_tools: The names of the tools in `body`, which are the client's to call.
         grace: Seconds for which the run goes on without a reader.
         prompt: What is known of the prompt's length.
+        digest: The same for the same request, and for no other.
     """
 
     model: str
@@ -49,3 +50,4 @@ class RunRequest:
     client_tools: Collection[str] = ()
     grace: float = math.inf
     prompt: Prompt = NO_PROMPT
+    digest: str = ""

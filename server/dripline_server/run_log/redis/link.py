@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.pipe import Pipe
-from dripline_server.run_log.redis.refusals import unavailable
+from dripline_server.run_log.redis.reasons import unavailable
 
 # How often in a row a lease has to be missing: a Redis that has just restarted knows no lease.
 LOOKS = 3

@@ -19,7 +19,7 @@ from dripline_server.run_log.redis.link import LOOKS, Link
 from dripline_server.run_log.redis.mailbox import Mailbox
 from dripline_server.run_log.redis.owned import RedisRunLog
 from dripline_server.run_log.redis.pipe import Pipe
-from dripline_server.run_log.redis.refusals import LOST, unavailable
+from dripline_server.run_log.redis.reasons import LOST, unavailable
 from dripline_server.run_log.redis.remote import About, RemoteRun
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from dripline_server.run_log.redis.refusals import words_of
+from dripline_server.run_log.redis.reasons import words_of
 
 logger = logging.getLogger(__name__)
 

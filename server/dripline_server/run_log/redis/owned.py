@@ -22,7 +22,7 @@ from dripline_server.run_log.memory import LogReader, MemoryRunLog
 from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.link import Link
 from dripline_server.run_log.redis.pipe import NewConnection
-from dripline_server.run_log.redis.refusals import LOST, unavailable
+from dripline_server.run_log.redis.reasons import LOST, unavailable
 from dripline_server.run_log.redis.stream import Entry
 
 logger = logging.getLogger(__name__)

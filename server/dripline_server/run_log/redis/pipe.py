@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 
 from dripline_server.run_log import RunLogUnavailable
 from dripline_server.run_log.redis import stream
-from dripline_server.run_log.redis.refusals import code_of, unavailable, words_of
+from dripline_server.run_log.redis.reasons import code_of, unavailable, words_of
 from dripline_server.run_log.redis.stream import Argument, Command
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from dripline_server.run_log import (
 )
 from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.link import LOOKS, Link
-from dripline_server.run_log.redis.refusals import LOST
+from dripline_server.run_log.redis.reasons import LOST
 from dripline_server.run_log.redis.stream import Entry
 
 logger = logging.getLogger(__name__)
