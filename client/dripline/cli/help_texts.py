@@ -60,10 +60,15 @@ examples:
   dripline record ollama.jsonl --data @chat.json \\
       --url http://127.0.0.1:11434/api/chat
 """
-REPLAY = "Answer every request as the recorded server did, until Ctrl-C."
+REPLAY = """\
+Answer requests as the recorded server did, until Ctrl-C. The same request again
+gets its next recorded answer. A request that was not recorded gets a 404 that
+says what is different from the nearest one.
+"""
 REPLAY_EXAMPLES = """\
 examples:
   dripline replay sky.jsonl --port 8001 --speed 10 --split every_byte
+  dripline replay sky.jsonl --match body --repeat
 """
 SHOW = """\
 Print what came and when, where each read ended, and figures. With two files,

@@ -53,6 +53,7 @@ async def read_json(request: web.Request, model: type[M]) -> M:
         request.content.feed_eof()  # or aiohttp reads on, and logs this as a fault of the server's
         message = "The body cannot be read: it is not encoded as its headers say."
         raise Problem(400, ErrorCode.BAD_JSON, message, {"Connection": "close"}) from error
+    request._read_bytes = body  # the clone has taken it; a recording reads it once more
     return parse_json(body, model)
 
 

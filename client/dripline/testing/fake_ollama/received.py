@@ -113,6 +113,11 @@ class ReceivedRequest:
                 return f"was still reading when the server closed, {so_far}"
 
     @property
+    def got_whole_answer(self) -> bool:
+        """Whether the client was sent an answer that is a success and came to its end."""
+        return self.ended is Ending.FINISHED and (self.status or 0) < 400
+
+    @property
     def closed_at(self) -> float | None:
         """When its connection closed; None while it is open: clients keep it for the next one."""
         return self._connection.closed_at

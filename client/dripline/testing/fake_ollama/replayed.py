@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import orjson
@@ -9,49 +10,83 @@ from aiohttp import web
 
 from dripline.clock import Clock, forever
 from dripline.ndjson import LineSplitter
+from dripline.recordings.exchange import Exchange, Request
+from dripline.recordings.matching import Playlist
 from dripline.recordings.replay import Timing, ending_to_replay
 from dripline.recordings.replay_server import headers_to_send
 from dripline.recordings.splits import SplitPlan
 from dripline.testing.fake_ollama.body import ResponseBody
 from dripline.testing.fake_ollama.received import Ending, Phase, ReceivedRequest
-from dripline.testing.fake_ollama.request import ApiError, ReceivedChat
-from dripline.testing.fake_ollama.script import Replay
+from dripline.testing.fake_ollama.request import ApiError
 
 _MAX_LINE = 2**30
+
+
+def find_exchange(playlist: Playlist, received: ReceivedRequest, *, stream: bool) -> Exchange:
+    """Return the recorded exchange that answers a request.
+
+    Raises:
+        ApiError: What is recorded is a stream, and the request is not for one; or the other way
+            round.
+        UnexpectedRequest: None is left for it.
+    """
+    came = Request(
+        received.method,
+        f"http://fake{_root(playlist)}{received.path}",
+        body=orjson.dumps(received.body),
+    )
+    alike = [exchange for exchange in playlist.all_like(came) if _may_answer(exchange, stream)]
+    if not alike and playlist.all_like(came):
+        recorded, asked = ("whole answer", "false") if stream else ("stream", "true")
+        raise ApiError(
+            400, f"this model is the recording of a {recorded}: ask with stream: {asked}"
+        )
+    return playlist.take(came, lambda exchange: _may_answer(exchange, stream))
+
+
+def _root(playlist: Playlist) -> str:
+    """Return the path at which the recorded server's API began: "" for an Ollama."""
+    found = _API.search(playlist.first.request.path)
+    return found[1] if found else ""
+
+
+_API = re.compile(r"^(.*?)(?=/api/|/v1/)")
+
+
+def _may_answer(exchange: Exchange, stream: bool) -> bool:
+    """Return whether an exchange is an answer of the kind that is asked for."""
+    response = exchange.response
+    if response is None or response.status != 200:
+        return True
+    kind = response.header("Content-Type")
+    return ("ndjson" in kind or "event-stream" in kind) == stream
 
 
 async def send_replay(
     http: web.BaseRequest,
     received: ReceivedRequest,
-    request: ReceivedChat,
-    replay: Replay,
+    exchange: Exchange,
+    speed: float,
     split: SplitPlan,
     clock: Clock,
 ) -> web.StreamResponse:
-    """Answer as the recording did.
-
-    Raises:
-        ApiError: The request is not for a stream, which is what the recording has.
-    """
-    if not request.stream:
-        raise ApiError(400, "this model is the recording of a stream: ask with stream: true")
-    recording = replay.recording
-    timing = Timing(recording, replay.speed, clock)
-    response = recording.response
+    """Answer as a recorded exchange did."""
+    timing = Timing(exchange, speed, clock)
+    response = exchange.response
     status = response.status if response else 200
-    body = ResponseBody(http, received, split, headers_to_send(recording), status=status)
+    body = ResponseBody(http, received, split, headers_to_send(exchange), status=status)
     lines = LineSplitter(_MAX_LINE)
     if response:
         await timing.wait(response.at)
         await body.start()
-    for piece in recording.pieces:
+    for piece in exchange.pieces:
         await timing.wait(piece.at)
         await body.send(piece.data)
         received.sent(_tokens(lines.feed(piece.data)))
         received.enter(Phase.ANSWERING)
-    ending = ending_to_replay(recording)
-    if recording.ended is not None and ending != "timeout":
-        await timing.wait(recording.ended)
+    ending = ending_to_replay(exchange)
+    if exchange.ended is not None and ending != "timeout":
+        await timing.wait(exchange.ended)
     match ending:
         case "eof":
             await body.finish()

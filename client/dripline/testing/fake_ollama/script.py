@@ -6,9 +6,11 @@ import math
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from dripline.recordings.exchange import Exchange
+from dripline.recordings.matching import Match, Playlist
 from dripline.recordings.recording import Recording
 from dripline.recordings.replay import check_speed
 from dripline.recordings.splits import SplitPlan, whole
@@ -224,33 +226,56 @@ class Fault:
         return Fault(FaultKind.LONG_LINE, at_token, times, size=size)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Replay:
     """What a real Ollama said: its own bytes again, status, headers, pieces and ending.
 
-    It is a stream, whatever the request asks for, and it says what it says, whatever the request
-    is. The times are the recorded ones, with whatever loading there was.
+    The times are the recorded ones, with whatever loading there was. One recorded exchange answers
+    every request. Of several, each is played once; a request that none is left for is answered with
+    404, and with what is different from the nearest one.
 
     Attributes:
-        recording: Of a streaming `POST /api/chat`.
+        recording: Of requests to a model, such as `POST /api/chat`. A recorded stream answers a
+            request for a stream, and a recorded whole answer one with `stream: false`.
         speed: 1 as recorded, 10 ten times as fast; by default no time passes.
+        match: How a request finds its exchange: "path", "body", "order" or a function; see
+            `Playlist`.
 
     Raises:
-        ValueError: `speed` is not above 0.
+        ValueError: `speed` is not above 0, there is no such `match`, or nothing is recorded.
     """
 
-    recording: Recording
+    recording: Recording | Exchange
     speed: float = math.inf
+    match: Match = "path"
 
     def __post_init__(self) -> None:
         check_speed(self.speed)
+        if not self.exchanges:
+            raise ValueError("the recording holds no exchange")
+        self.playlist()
+
+    @property
+    def exchanges(self) -> Sequence[Exchange]:
+        """What it plays."""
+        if isinstance(self.recording, Exchange):
+            return (self.recording,)
+        return self.recording.exchanges
 
     @property
     def capabilities(self) -> list[str]:
         """What the recorded model must have been able to do, beyond "completion"."""
         found = {"tools": b'"tool_calls":', "thinking": b'"thinking":'}
-        body = self.recording.body
+        body = b"".join(exchange.body for exchange in self.exchanges)
         return [capability for capability, field in found.items() if field in body]
+
+    def playlist(self) -> Playlist:
+        """Return what hands out its exchanges, from the first on."""
+        return Playlist(self.exchanges, self.match, repeat=len(self.exchanges) == 1)
+
+    def each(self) -> list[Replay]:
+        """Return a replay for each of its exchanges."""
+        return [replace(self, recording=exchange) for exchange in self.exchanges]
 
 
 Say = Text | Reply
@@ -261,8 +286,8 @@ class Script:
     """A fake model.
 
     Attributes:
-        reply: What it says: a text, exact tokens, a `Reply`, or a function from the request to one
-            of these; the function must not block. Or a `Replay` of what a real model said.
+        reply: What it says: a text, exact tokens, a `Reply`, a `Replay` of what a real model said,
+            or a function from the request to one of these; the function must not block.
         pace: How fast; a `Replay` has its own.
         split: How the bytes are cut; applied to each line (without streaming: to the body; of a
             `Replay`: to each piece) as it leaves. Each piece is an HTTP chunk and a write to the
@@ -276,7 +301,9 @@ class Script:
         ValueError: `reply` does what `capabilities` does not say, or is a `Replay` with a fault.
     """
 
-    reply: Say | Replay | Callable[[ReceivedChat], Say] = "Hello! How can I help you today?"
+    reply: Say | Replay | Callable[[ReceivedChat], Say | Replay] = (
+        "Hello! How can I help you today?"
+    )
     pace: Pace = Pace()
     split: SplitPlan = whole
     fault: Fault | None = None
@@ -303,18 +330,18 @@ class Script:
             return ["completion", *self.reply.capabilities]
         return ["completion", *([] if callable(self.reply) else _needs(as_reply(self.reply)))]
 
-    def answer(self, request: ReceivedChat) -> Reply:
+    def answer(self, request: ReceivedChat) -> Reply | Replay:
         """Return what the model says to `request`.
 
         Raises:
             ValueError: The reply does what `capabilities` does not say.
-            TypeError: It is a `Replay`.
         """
-        if isinstance(self.reply, Replay):
-            raise TypeError("a Replay has no tokens of its own")
         if not callable(self.reply):
-            return as_reply(self.reply)
-        reply = as_reply(self.reply(request))
+            return self.reply if isinstance(self.reply, Replay) else as_reply(self.reply)
+        said = self.reply(request)
+        if isinstance(said, Replay):
+            return said
+        reply = as_reply(said)
         self._check(reply)
         return reply
 
@@ -328,25 +355,29 @@ def as_reply(say: Say) -> Reply:
     return say if isinstance(say, Reply) else Reply(say)
 
 
-def in_rounds(*replies: Say) -> Callable[[ReceivedChat], Say]:
+def in_rounds(*replies: Say | Replay) -> Callable[[ReceivedChat], Say | Replay]:
     """Return what a model says that calls tools: one reply for each round of a question.
 
     It is for `Script.reply`; the script's `capabilities` must name "tools". The first reply answers
     the user's last message, the second the results of the tools that the first has called, and so
-    on; the last one answers all that follow.
+    on; the last one answers all that follow. A `Replay` has as many rounds as its recording has
+    exchanges.
     """
     if not replies:
         raise ValueError("in_rounds needs at least one reply")
+    rounds: list[Say | Replay] = []
+    for reply in replies:
+        rounds += reply.each() if isinstance(reply, Replay) else [reply]
 
-    def reply(request: ReceivedChat) -> Say:
-        rounds = 0
+    def say(request: ReceivedChat) -> Say | Replay:
+        answered = 0
         for message in reversed(request.messages):
             if message.role == "user":
                 break
-            rounds += message.role == "assistant"
-        return replies[min(rounds, len(replies) - 1)]
+            answered += message.role == "assistant"
+        return rounds[min(answered, len(rounds) - 1)]
 
-    return reply
+    return say
 
 
 def _needs(reply: Reply) -> list[str]:

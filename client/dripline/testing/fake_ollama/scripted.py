@@ -14,7 +14,7 @@ from dripline.testing.fake_ollama import wire
 from dripline.testing.fake_ollama.body import ResponseBody
 from dripline.testing.fake_ollama.received import Ending, Phase, ReceivedRequest
 from dripline.testing.fake_ollama.request import ApiError, JsonValue, ReceivedChat
-from dripline.testing.fake_ollama.script import Fault, FaultKind, ReplyPart, Script, tokens
+from dripline.testing.fake_ollama.script import Fault, FaultKind, Reply, ReplyPart, Script, tokens
 
 # Ollama leaves out what is zero, and a real model never takes no time: so a step that takes none
 # is told as this many seconds.
@@ -32,12 +32,10 @@ class ScriptedAnswer:
         received: Where to note what happens.
         request: What the client asks for.
         script: The model.
+        reply: What it says to the request.
         fault: The fault that is to strike, or None.
         load_seconds: How long loading took.
         clock: What to wait with.
-
-    Raises:
-        ValueError: The script's reply does what its capabilities do not say.
     """
 
     def __init__(
@@ -46,6 +44,7 @@ class ScriptedAnswer:
         received: ReceivedRequest,
         request: ReceivedChat,
         script: Script,
+        reply: Reply,
         fault: Fault | None,
         *,
         load_seconds: float,
@@ -60,7 +59,7 @@ class ScriptedAnswer:
         headers = [("Content-Type", content_type)]
         self._body = ResponseBody(http, received, script.split, headers)
         think = script.can("thinking") and request.think is not False
-        self._parts, self._done_reason = script.answer(request).parts(request, think=think)
+        self._parts, self._done_reason = reply.parts(request, think=think)
         self._gaps = list(islice(script.pace.gaps(), len(self._parts) + 1))
         self._said: list[ReplyPart] = []
 

@@ -13,12 +13,15 @@ from weakref import WeakKeyDictionary
 from aiohttp import web
 
 from dripline.clock import Clock, SystemClock
+from dripline.recordings.exchange import Exchange
+from dripline.recordings.matching import Playlist, UnexpectedRequest
+from dripline.recordings.replay_server import UNEXPECTED_STATUS
 from dripline.recordings.serving import Listener, write_through
 from dripline.testing.fake_ollama import wire
 from dripline.testing.fake_ollama.loaded_models import Memory
 from dripline.testing.fake_ollama.models import demo_models
 from dripline.testing.fake_ollama.received import Connection, Ending, Phase, ReceivedRequest
-from dripline.testing.fake_ollama.replayed import send_replay
+from dripline.testing.fake_ollama.replayed import find_exchange, send_replay
 from dripline.testing.fake_ollama.request import (
     ApiError,
     ReceivedChat,
@@ -46,6 +49,7 @@ class FakeOllama:
     Attributes:
         models: The models by name; may be changed at any time.
         requests: What came, oldest first; the newest `max_requests` are kept.
+        unexpected: What came for a `Replay` that has no answer to it.
     """
 
     def __init__(
@@ -70,11 +74,13 @@ class FakeOllama:
         """
         self.models: dict[str, Script] = dict(demo_models() if models is None else models)
         self.requests: deque[ReceivedRequest] = deque(maxlen=max_requests)
+        self.unexpected: deque[UnexpectedRequest] = deque(maxlen=max_requests)
         self._listener = Listener("the fake Ollama", host, port)
         self._version = version
         self._clock = clock or SystemClock()
         self._memory = Memory(self._clock)
         self._struck: WeakKeyDictionary[Fault, int] = WeakKeyDictionary()
+        self._playlists: WeakKeyDictionary[Replay, Playlist] = WeakKeyDictionary()
         self._arrived = asyncio.Event()
         self._connections: dict[web.RequestHandler, Connection] = {}
         self._routes: dict[str, dict[str, Endpoint]] = {
@@ -244,24 +250,42 @@ class FakeOllama:
             if not request.messages:
                 return self._respond_without_answer(received, request, "load")
             received.enter(Phase.EVALUATING)
-            if isinstance(script.reply, Replay):
-                return await send_replay(
-                    http, received, request, script.reply, script.split, self._clock
-                )
             try:
-                answer = ScriptedAnswer(
-                    http,
-                    received,
-                    request,
-                    script,
-                    fault,
-                    load_seconds=load_seconds,
-                    clock=self._clock,
-                )
+                said = script.answer(request)
+                if not isinstance(said, Replay):
+                    answer = ScriptedAnswer(
+                        http,
+                        received,
+                        request,
+                        script,
+                        said,
+                        fault,
+                        load_seconds=load_seconds,
+                        clock=self._clock,
+                    )
             except Exception as error:
                 _log.exception("the script of %s failed", name)
                 raise ApiError(500, f"the script failed: {error!r}") from error
+            if isinstance(said, Replay):
+                exchange = self._recorded(said, received, stream=request.stream)
+                return await send_replay(
+                    http, received, exchange, said.speed, script.split, self._clock
+                )
             return await answer.send()
+
+    def _recorded(self, replay: Replay, received: ReceivedRequest, *, stream: bool) -> Exchange:
+        """Return the recorded exchange that answers a request to a model.
+
+        Raises:
+            ApiError: None does.
+        """
+        if replay not in self._playlists:
+            self._playlists[replay] = replay.playlist()
+        try:
+            return find_exchange(self._playlists[replay], received, stream=stream)
+        except UnexpectedRequest as unexpected:
+            self.unexpected.append(unexpected)
+            raise ApiError(UNEXPECTED_STATUS, str(unexpected)) from unexpected
 
     def _respond_without_answer(
         self, received: ReceivedRequest, request: ReceivedChat, done_reason: str
