@@ -3,7 +3,7 @@
 import { languageOf } from "../../chat/language.js";
 import { canContinue, isRunning } from "../../chat/message.js";
 import { addressOf } from "../compose/images.js";
-import { copy } from "../copying.js";
+import { copy, copyRich, showDone } from "../copying.js";
 import { fromTemplate, part } from "../dom.js";
 import { problemBox } from "../problem-view.js";
 import { ActivityView } from "./activity-view.js";
@@ -135,9 +135,12 @@ export class MessageView {
 
   /** Copy it as the model, or the person, wrote it. */
   copy() {
-    void copy(this.message.content).then((copied) => {
+    const { content } = this.message;
+    void (this.#answer ? copyRich(content, this.#answer.html) : copy(content)).then((copied) => {
       this.#handlers.onSay(copied ? "Copied." : "Not copied: the browser does not allow it.");
-      this.#button("copy").classList.toggle("done", copied);
+      if (copied) {
+        showDone(this.#button("copy"));
+      }
     });
   }
 
