@@ -14,10 +14,13 @@ export function growWithText(field) {
     if (BY_STYLE) {
       return;
     }
-    const { style } = field;
-    style.height = "auto";
+    const { style, parentElement: parent } = field;
+    // While it is measured, what is around it stays as high as it is: the conversation would move.
+    parent?.style.setProperty("min-height", `${parent.offsetHeight}px`);
+    style.height = "0";
     const borders = field.offsetHeight - field.clientHeight;
     style.height = `${field.scrollHeight + borders}px`;
+    parent?.style.removeProperty("min-height");
     // A scroll bar that is not needed takes the line's last word.
     style.overflowY = field.scrollHeight > field.clientHeight ? "auto" : "hidden";
   };

@@ -269,3 +269,13 @@ async def test_settings_open_and_are_kept(page: Engine) -> None:
         await ask(page, "Hello")
         await page.wait_for(OVER)
         assert body_of(ollama.chats[-1])["options"] == {"seed": 7}
+
+
+async def test_a_draft_is_there_after_a_reload(page: Engine) -> None:
+    """To its last letter, though the page was closed at once."""
+    async with chat_server(Script("Yes.")) as (_, server):
+        await open_chat(page, server.url)
+        await page.call("() => document.querySelector('#message').focus()")
+        await page.type("half a wo")
+        await page.reload()
+        await page.wait_for("document.querySelector('#message').value === 'half a wo'")

@@ -13,11 +13,13 @@ from dripline_server.state import STATE
 
 logger: logging.Logger = logging.getLogger(__name__)
 
+# Of the import map in index.html, by which one library finds another; a test compares them.
+IMPORT_MAP_HASH = "sha256-O5c8x5ckD4zpB9COxXCMmKeQMRc71gHaH9pDeFr6mxg="
 MARKDOWN_LIBRARY = "node_modules/markdown-it/dist/browser/markdown-it.esm.min.mjs"
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self'",
+        f"script-src 'self' '{IMPORT_MAP_HASH}'",
         "style-src 'self'",
         "img-src 'self' data: blob:",
         "connect-src 'self'",

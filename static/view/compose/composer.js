@@ -9,11 +9,14 @@ const message = /** @type {HTMLTextAreaElement} */ (part(document, "#message"));
 const send = part(document, "#send");
 const stop = part(document, "#stop");
 
+/** @typedef {import("./images.js").Picture} Picture */
+
 /** The message that is being written. While an answer comes it can be written, but not sent. */
 export class Composer {
   #busy = false;
   #onMessage;
   #onEditLast;
+  #onChange;
   #attachments;
   #fit = growWithText(message);
   #enterSends = true;
@@ -25,12 +28,15 @@ export class Composer {
    * @param {() => void} handlers.onStop The answer is to be stopped.
    * @param {() => void} handlers.onEditLast The last message is to be changed instead.
    * @param {(said: string) => void} handlers.onSay Something to be told to screen readers.
+   * @param {(written: {text: string, pictures: Picture[]}) => void} handlers.onChange What is written is
+   *   another.
    */
-  constructor({ onMessage, onStop, onEditLast, onSay }) {
+  constructor({ onMessage, onStop, onEditLast, onSay, onChange }) {
+    this.#onChange = onChange;
     this.#onMessage = onMessage;
     this.#onEditLast = onEditLast;
     this.#attachments = new Attachments((said) => {
-      this.#drawSend();
+      this.#changed();
       onSay(said);
     });
     stop.addEventListener("click", onStop);
@@ -39,7 +45,7 @@ export class Composer {
       this.#submit();
     });
     message.addEventListener("keydown", (event) => this.#press(event));
-    message.addEventListener("input", () => this.#drawSend());
+    message.addEventListener("input", () => this.#changed());
     this.#drawSend();
   }
 
@@ -87,6 +93,20 @@ export class Composer {
     part(document, "#keys-line").hidden = enterSends;
   }
 
+  /**
+   * Show what was written before, in place of what is.
+   *
+   * @param {{text: string, pictures: Picture[]}} written
+   */
+  show({ text, pictures }) {
+    if (text !== message.value) {
+      message.value = text;
+      this.#fit();
+    }
+    this.#attachments.pictures = pictures;
+    this.#drawSend();
+  }
+
   /** Put the focus where the next message is written. */
   focus() {
     message.focus();
@@ -99,8 +119,9 @@ export class Composer {
     }
     message.value = "";
     this.#fit();
-    this.#onMessage(text, this.#attachments.take());
-    this.#drawSend();
+    const pictures = this.#attachments.take();
+    this.#changed();
+    this.#onMessage(text, pictures);
   }
 
   /** @param {KeyboardEvent} event */
@@ -120,6 +141,11 @@ export class Composer {
 
   get #empty() {
     return message.value.trim() === "" && this.#attachments.count === 0;
+  }
+
+  #changed() {
+    this.#drawSend();
+    this.#onChange({ text: message.value, pictures: this.#attachments.pictures });
   }
 
   #drawSend() {

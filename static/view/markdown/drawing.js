@@ -1,6 +1,7 @@
 /** Draws nodes of Markdown, and changes what is drawn where they have changed. */
 
 import { createCodeBlock } from "./code-block.js";
+import { createMaths } from "./maths.js";
 
 /**
  * @typedef {import("./tree.js").MarkdownNode} MarkdownNode
@@ -116,6 +117,9 @@ function createElement({ tag, attributes }) {
   if (tag === "code-block") {
     return createCodeBlock(attributes.language ?? "");
   }
+  if (tag === "maths") {
+    return createMaths(attributes);
+  }
   const inside = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value) {
@@ -128,6 +132,9 @@ function createElement({ tag, attributes }) {
   // What is wider than the page scrolls by itself.
   const dom = document.createElement("div");
   dom.className = "table";
+  dom.tabIndex = 0; // so that keys scroll it
+  dom.role = "region";
+  dom.ariaLabel = "Table";
   dom.append(inside);
   return { dom, inside };
 }

@@ -14,6 +14,8 @@ import { ThinkingView } from "./thinking-view.js";
 /** For how long drawing may keep the page from anything else, in milliseconds. */
 const SLICE = 8;
 
+const RIGHT_TO_LEFT = ["ar", "he"];
+
 /** So much of a text tells its language, in characters. */
 const ENOUGH = 300;
 
@@ -73,6 +75,13 @@ export class AnswerView {
     this.#paint();
   }
 
+  /** What it says as a document, without what belongs to this page. */
+  get html() {
+    const copy = /** @type {HTMLElement} */ (this.#part(".body").cloneNode(true));
+    copy.querySelectorAll(".code-head, .tool-calls, .visually-hidden").forEach((part) => part.remove());
+    return copy.innerHTML;
+  }
+
   #paint(slice = SLICE) {
     this.#frame = 0;
     const until = performance.now() + slice;
@@ -89,7 +98,9 @@ export class AnswerView {
   #showLanguage() {
     const { content, thinking } = this.#answer;
     if (this.#readForLanguage < ENOUGH) {
-      this.#part(".body").lang = languageOf(content);
+      const language = languageOf(content);
+      this.#part(".body").lang = language;
+      this.#part(".body").dir = RIGHT_TO_LEFT.includes(language) ? "rtl" : "";
       this.#part(".thinking .prose").lang = languageOf(thinking);
       this.#readForLanguage = content.length;
     }
