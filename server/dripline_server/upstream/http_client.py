@@ -26,7 +26,7 @@ from yarl import URL
 from dripline.http.response_body import BodyBroken
 from dripline.recordings.exchange import ExchangeEnding, Request
 from dripline.recordings.writer import PartWriter
-from dripline_server.upstream.endpoint import REDIRECTS, Endpoint, shown_location
+from dripline_server.upstream.address import REDIRECTS, OllamaAddress, shown_location
 
 CONNECT_TIMEOUT = 10.0
 # Bytes unread here, at which no more are taken from the socket.
@@ -74,11 +74,11 @@ class HttpClient:
     """Sends requests to one Ollama: all of them, so that they are all alike.
 
     Args:
-        endpoint: Where, and with what.
+        address: Where, and with what.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, address: OllamaAddress) -> None:
+        self._address = address
 
     async def send(
         self,
@@ -104,14 +104,14 @@ class HttpClient:
             BadAnswer: What came cannot be read.
             Redirected: The answer is elsewhere.
         """
-        url = self._endpoint.at(path)
+        url = self._address.at(path)
         for _ in range(MAX_REDIRECTS + 1):
             answer = await self._send(method, url, body, stall_timeout, record)
             location = answer.headers.get("location", "")
             if answer.status not in REDIRECTS or not location:
                 return answer
             await answer.close()
-            target = self._endpoint.redirect(url, answer.status, location)
+            target = self._address.redirect(url, answer.status, location)
             if target is None:
                 break
             url = target
@@ -148,7 +148,7 @@ class HttpClient:
     ) -> HttpAnswer:
         part = None
         if record:
-            headers = self._endpoint.recorded_headers(url, len(body))
+            headers = self._address.recorded_headers(url, len(body))
             part = record(Request(method, str(url), headers, body))
         answer = HttpAnswer(stall_timeout, part)
         try:
@@ -157,7 +157,7 @@ class HttpClient:
             except OSError:
                 answer.end_part(ExchangeEnding.UNREACHABLE)
                 raise
-            answer.transport.write(self._endpoint.head(method, url, len(body)))
+            answer.transport.write(self._address.head(method, url, len(body)))
             answer.transport.write(body)
             await answer.wait_for_head()
         except BaseException:
@@ -170,7 +170,7 @@ class HttpClient:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await loop.create_connection(
-                    lambda: answer, url.raw_host or "", url.port or 80, ssl=self._endpoint.tls(url)
+                    lambda: answer, url.raw_host or "", url.port or 80, ssl=self._address.tls(url)
                 )
         except ssl.SSLCertVerificationError as error:
             raise ConnectionError(
