@@ -56,6 +56,10 @@ class NotHttp(BadAnswer):
     """What came is not an HTTP answer."""
 
 
+class NotTrusted(Exception):
+    """Whoever answers there cannot prove to be it; the text says why."""
+
+
 class Redirected(Exception):
     """The answer is a redirect that is not followed.
 
@@ -100,6 +104,7 @@ class HttpClient:
 
         Raises:
             ConnectionError, TimeoutError: Nobody listens there.
+            NotTrusted: Its certificate is not accepted.
             BodyBroken: The connection closed, or all was silent, before the head was whole.
             BadAnswer: What came cannot be read.
             Redirected: The answer is elsewhere.
@@ -154,7 +159,7 @@ class HttpClient:
         try:
             try:
                 await self._connect(answer, url)
-            except OSError:
+            except (OSError, NotTrusted):
                 answer.end_part(ExchangeEnding.UNREACHABLE)
                 raise
             answer.transport.write(self._address.head(method, url, len(body)))
@@ -173,10 +178,7 @@ class HttpClient:
                     lambda: answer, url.raw_host or "", url.port or 80, ssl=self._address.tls(url)
                 )
         except ssl.SSLCertVerificationError as error:
-            raise ConnectionError(
-                f"its certificate is not trusted: {error.verify_message}; if a CA of your own has"
-                " signed it, name that CA's file in SSL_CERT_FILE"
-            ) from error
+            raise NotTrusted(error.verify_message) from error
         except TimeoutError as error:
             raise TimeoutError(f"no connection within {CONNECT_TIMEOUT:g} s") from error
         except (OSError, UnicodeError) as error:

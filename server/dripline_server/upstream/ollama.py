@@ -27,6 +27,7 @@ from dripline_server.upstream.http_client import (
     HttpAnswer,
     HttpClient,
     NotHttp,
+    NotTrusted,
     Record,
     Redirected,
 )
@@ -174,6 +175,8 @@ class Ollama:
             raise self._stranger(error) from error
         except Redirected as error:
             raise self._elsewhere(error) from error
+        except NotTrusted as error:
+            raise self._not_trusted(error) from error
         except (ConnectionError, TimeoutError) as error:
             raise self._unreachable(error) from error
 
@@ -188,6 +191,13 @@ class Ollama:
         what = "does not speak HTTP as Ollama does" if isinstance(error, NotHttp) else "is no use"
         return UpstreamError(
             ErrorCode.UPSTREAM_GARBAGE, f"What answers at {self.url} {what}: {error}. Is it Ollama?"
+        )
+
+    def _not_trusted(self, error: NotTrusted) -> UpstreamError:
+        return UpstreamError(
+            ErrorCode.OLLAMA_UNREACHABLE,
+            f"The certificate of {self.url} is not trusted: {error}. If a CA of your own has signed"
+            " it, name that CA's file in SSL_CERT_FILE where dripline-server runs.",
         )
 
     def _elsewhere(self, error: Redirected) -> UpstreamError:
