@@ -532,7 +532,7 @@ async def test_a_question_that_fails_when_nobody_waits_disturbs_nobody(
 ) -> None:
     """Nothing is logged of it: the chats that asked have had their answers."""
 
-    async def fail() -> None:
+    async def fail() -> str:
         raise OSError
 
     shared = SharedAnswer(fail, fresh=0.0)
