@@ -26,7 +26,7 @@ from yarl import URL
 from dripline.http.response_body import BodyBroken
 from dripline.recordings.exchange import ExchangeEnding, Request
 from dripline.recordings.writer import PartWriter
-from dripline_server.upstream.endpoint import REDIRECTS, Endpoint, shown_location
+from dripline_server.upstream.address import REDIRECTS, OllamaAddress, shown_location
 
 CONNECT_TIMEOUT = 10.0
 # Bytes unread here, at which no more are taken from the socket.
@@ -56,6 +56,10 @@ class NotHttp(BadAnswer):
     """What came is not an HTTP answer."""
 
 
+class NotTrusted(Exception):
+    """Whoever answers there cannot prove to be it; the text says why."""
+
+
 class Redirected(Exception):
     """The answer is a redirect that is not followed.
 
@@ -74,11 +78,11 @@ class HttpClient:
     """Sends requests to one Ollama: all of them, so that they are all alike.
 
     Args:
-        endpoint: Where, and with what.
+        address: Where, and with what.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, address: OllamaAddress) -> None:
+        self._address = address
 
     async def send(
         self,
@@ -100,18 +104,19 @@ class HttpClient:
 
         Raises:
             ConnectionError, TimeoutError: Nobody listens there.
+            NotTrusted: Its certificate is not accepted.
             BodyBroken: The connection closed, or all was silent, before the head was whole.
             BadAnswer: What came cannot be read.
             Redirected: The answer is elsewhere.
         """
-        url = self._endpoint.at(path)
+        url = self._address.at(path)
         for _ in range(MAX_REDIRECTS + 1):
             answer = await self._send(method, url, body, stall_timeout, record)
             location = answer.headers.get("location", "")
             if answer.status not in REDIRECTS or not location:
                 return answer
             await answer.close()
-            target = self._endpoint.redirect(url, answer.status, location)
+            target = self._address.redirect(url, answer.status, location)
             if target is None:
                 break
             url = target
@@ -148,16 +153,16 @@ class HttpClient:
     ) -> HttpAnswer:
         part = None
         if record:
-            headers = self._endpoint.recorded_headers(url, len(body))
+            headers = self._address.recorded_headers(url, len(body))
             part = record(Request(method, str(url), headers, body))
         answer = HttpAnswer(stall_timeout, part)
         try:
             try:
                 await self._connect(answer, url)
-            except OSError:
+            except (OSError, NotTrusted):
                 answer.end_part(ExchangeEnding.UNREACHABLE)
                 raise
-            answer.transport.write(self._endpoint.head(method, url, len(body)))
+            answer.transport.write(self._address.head(method, url, len(body)))
             answer.transport.write(body)
             await answer.wait_for_head()
         except BaseException:
@@ -170,13 +175,10 @@ class HttpClient:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await loop.create_connection(
-                    lambda: answer, url.raw_host or "", url.port or 80, ssl=self._endpoint.tls(url)
+                    lambda: answer, url.raw_host or "", url.port or 80, ssl=self._address.tls(url)
                 )
         except ssl.SSLCertVerificationError as error:
-            raise ConnectionError(
-                f"its certificate is not trusted: {error.verify_message}; if a CA of your own has"
-                " signed it, name that CA's file in SSL_CERT_FILE"
-            ) from error
+            raise NotTrusted(error.verify_message) from error
         except TimeoutError as error:
             raise TimeoutError(f"no connection within {CONNECT_TIMEOUT:g} s") from error
         except (OSError, UnicodeError) as error:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from dripline.http.response_body import Body, BodyBroken
-from dripline_server.upstream.endpoint import Endpoint
+from dripline_server.upstream.address import OllamaAddress
 from dripline_server.upstream.http_client import MAX_HEAD, HttpAnswer, HttpClient, NotHttp
 from tests.support.scripted_server import Say, ScriptedServer
 from tests.support.tcp_server import TcpServer
@@ -44,7 +44,7 @@ HEADLESS: dict[str, tuple[Say, str]] = {
 
 
 async def own(url: str) -> HttpAnswer:
-    return await HttpClient(Endpoint(url)).send("POST", "/api/chat", BODY, stall_timeout=0.3)
+    return await HttpClient(OllamaAddress(url)).send("POST", "/api/chat", BODY, stall_timeout=0.3)
 
 
 async def read_all(answer: HttpAnswer) -> tuple[int, bytes, str]:
