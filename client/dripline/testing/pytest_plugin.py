@@ -369,7 +369,7 @@ class ReplayFixture:
         load: Callable[[], Recording],
         split: SplitPlan,
     ) -> None:
-        self.url = server.url
+        self.url: str = server.url
         self._server = server
         self._background = background
         self._load = load
