@@ -223,6 +223,8 @@ class RemoteRun:
         """
         owner, own = stream.lease_key(self.owner), stream.lease_key(self._link.process)
         for look in range(LOOKS):
+            if not self._link.can_judge:
+                return False
             if look:
                 await asyncio.sleep(self._link.period)
             there, we = await self._link.pipe.call(("EXISTS", owner), ("EXISTS", own))
