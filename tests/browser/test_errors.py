@@ -159,7 +159,7 @@ async def test_ollama_not_running(opener: Opener) -> None:
         await ollama.close()
         chat = await opener(server.url)
         await expect(chat.problem).to_contain_text("No Ollama answers at")
-        chat.expect_complaints("502")
+        chat.expect_complaints("503")
         ollama.models["story"] = Script("Yes.")
         await ollama.start()
         await chat.problem.get_by_role("button", name="Try again").click()
