@@ -119,7 +119,7 @@ async def stream_run(
     way = _DirectWay(dialect)
     async with _attached(run, dialect, way.take) as batches:
         record = state.records.find(run.id)
-        reader = await record.reader(request) if record else None
+        reader = record.reader(request) if record else None
         headers = {"X-Run-Id": run.id, **dialect.headers, **headers}
         held = b"" if begun is _at_once else await _held_back(batches, dialect, begun)
         stream = EventStream(request, headers, record=reader)
