@@ -6,8 +6,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from dripline.testing.fake_ollama.request import JsonValue, ReceivedChat
-from dripline.testing.fake_ollama.script import Call, Fault, Pace, Reply, Script, as_reply
+from dripline.testing.fake_ollama.faults import Fault
+from dripline.testing.fake_ollama.json_value import JsonValue
+from dripline.testing.fake_ollama.request import ReceivedChat
+from dripline.testing.fake_ollama.script import Pace, Reply, Script, as_reply
+from dripline.testing.fake_ollama.stop_sequences import Call
 
 # The server tells a model in a system message that begins so what it has done to the page.
 NOTE = "[dripline] "
