@@ -1,4 +1,9 @@
-"""The fake answers as a real Ollama did: 142 requests to one, and what it said."""
+"""The fake answers as a real Ollama did: some 900 requests to one, and what it said.
+
+`ollama-answers-0.33.jsonl` has all kinds of answers, with a small model behind them.
+`ollama-refusals-0.33.jsonl` has what Ollama itself refuses, whatever the model; it was recorded
+with an Ollama that was built from its source of 2026-08-21.
+"""
 
 from __future__ import annotations
 
@@ -77,6 +82,30 @@ async def test_an_answer_is_the_real_ones(real_models: FakeOllama, real: RealAns
         assert json.loads(answer.splitlines()[-1])["done"] is True
         return
     assert comparable(real, answer) == comparable(real, real.answer)
+
+
+REFUSALS = load(ROOT / "tests/data/ollama-refusals-0.33.jsonl")
+KINDS = sorted({refusal.path.split("?")[0] for refusal in REFUSALS})
+# Here the fake is kinder than Ollama without a network: what is there already can be pulled.
+PULLED = '{"model":"demo:local"}'
+
+
+@pytest.mark.parametrize("path", KINDS)
+async def test_a_refusal_is_the_real_ones(real_models: FakeOllama, path: str) -> None:
+    """Whatever is wrong with a request, its answer is the real one's to the byte."""
+    async with aiohttp.ClientSession() as http:
+        for real in REFUSALS:
+            if real.path.split("?")[0] != path or real.name == f"POST /api/pull {PULLED}":
+                continue
+            status, headers, answer = await ask(http, real_models.url, real)
+            assert (real.name, status) == (real.name, real.status)
+            assert (real.name, head(headers)) == (real.name, head(real.answer_headers))
+            assert (real.name, unnamed(answer)) == (real.name, unnamed(real.answer))
+
+
+def unnamed(answer: str) -> str:
+    """An answer without digests and ids."""
+    return re.sub(r"req_[0-9a-f]{24}|[0-9a-f]{64}", "ID", answer)
 
 
 BEFORE = {

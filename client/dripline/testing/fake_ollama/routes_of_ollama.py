@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -98,6 +99,8 @@ class Found:
 
 def find(method: str, path: str) -> Found:
     """Return what is at an address."""
+    if "//" in path:
+        return Found(moved_to=re.sub("/+", "/", path))
     route, param = _route(path)
     if endpoint := _TABLE.get((method, route)):
         return Found(endpoint, param)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, MutableMapping, Sequence
+from http import HTTPStatus
 from types import TracebackType
 
 from aiohttp import web
@@ -202,7 +203,8 @@ class FakeOllama:
             except ApiError as error:
                 return await visit.refuse(error)
             except Refused:
-                return await visit.respond(b"", "", status=403)
+                allowing = _allowing(find(http.method, http.path))
+                return await visit.respond(b"", "", status=403, headers=allowing)
         except ConnectionError:
             # A write met the closed connection before the cancellation came.
             received.end(Ending.CLIENT_LEFT)
@@ -259,12 +261,15 @@ def _allowing(found: Found) -> list[tuple[str, str]]:
 
 
 async def _moved(visit: Visit, to: str) -> web.StreamResponse:
-    """Send to where the address is; gin does so before anything else is looked at."""
-    if visit.http.method == "GET":
-        page = f'<a href="{to}">Moved Permanently</a>.\n\n'.encode()
-        kind = "text/html; charset=utf-8"
-        return await visit.respond(page, kind, status=301, headers=[("Location", to)])
-    return await visit.respond(b"", "", status=307, headers=[("Location", to)])
+    """Send to where the address is; that comes before anything else is looked at."""
+    location = [("Location", to)]
+    method = visit.http.method
+    if method not in ("GET", "HEAD"):
+        return await visit.respond(b"", "", status=307, headers=location)
+    status = 301 if method == "GET" and "//" not in visit.http.path else 307
+    phrase = HTTPStatus(status).phrase
+    page = None if method == "HEAD" else f'<a href="{to}">{phrase}</a>.\n\n'.encode()
+    return await visit.respond(page, "text/html; charset=utf-8", status=status, headers=location)
 
 
 def _parsed(data: bytes) -> JsonValue:

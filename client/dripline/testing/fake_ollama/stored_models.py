@@ -44,6 +44,7 @@ class StoredModel:
         modified_ns: When it was made.
         parent: The model that it was made from.
         messages: The conversation that it brings.
+        remote: Whether it is only a name for a model of Ollama's cloud.
     """
 
     name: ModelName
@@ -52,6 +53,7 @@ class StoredModel:
     modified_ns: int
     parent: str = ""
     messages: Sequence[JsonObject] = ()
+    remote: bool = False
 
     @property
     def details(self) -> ModelDetails:

@@ -117,6 +117,19 @@ class Visit:
         if ref.cloud:
             raise ApiError(403, f"{CLOUD_OFF}: {unavailable}")
 
+    def refuse_cloud(self, fields: JsonObject) -> None:
+        """Refuse a model of the cloud before a request is translated, as Ollama does.
+
+        Raises:
+            ApiError: In Ollama's own form.
+        """
+        try:
+            ref = read_ref(str(fields.get("model") or ""))
+        except BadName:
+            return  # said later, in the endpoint's own form
+        if ref.cloud:
+            raise ApiError(403, f"{CLOUD_OFF}: remote model is unavailable", native=True)
+
     def stored(self, ref: ModelRef) -> StoredModel | None:
         """Return a model, if it is there."""
         return self.state.shelf.get(ref.name)

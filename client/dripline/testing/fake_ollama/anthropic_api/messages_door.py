@@ -15,10 +15,12 @@ from dripline.testing.fake_ollama.go.go_types import (
     BOOL,
     FLOAT64,
     INT,
+    RAW,
     STRING,
     Custom,
     Slice,
     Struct,
+    anonymous_struct,
     decode_base64,
     ordered_map,
     unmarshal,
@@ -61,7 +63,7 @@ _BLOCK = Struct(
         "signature": STRING,
     },
 )
-_RAW_MESSAGE = Struct("struct", {"role": STRING, "content": ANY})
+_RAW_MESSAGE = anonymous_struct({"role": STRING, "content": RAW})
 
 
 def _read_message(value: JsonValue) -> JsonValue:

@@ -45,7 +45,7 @@ from dripline.testing.fake_ollama.request import (
 from dripline.testing.fake_ollama.script import Reply, Script
 from dripline.testing.fake_ollama.scripted import Prompt, ScriptedAnswer
 from dripline.testing.fake_ollama.stored_models import StoredModel
-from dripline.testing.fake_ollama.visit import Visit
+from dripline.testing.fake_ollama.visit import CLOUD_OFF, Visit
 from dripline.testing.fake_ollama.wire import AnswerStep
 
 _log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ async def chat_completions(visit: Visit) -> web.StreamResponse:
     """`POST /v1/chat/completions`."""
     visit.door = OpenAiDoor()
     fields = visit.fields(CHAT_COMPLETION_REQUEST, early=True)
-    _refuse_cloud(visit, fields)
+    visit.refuse_cloud(fields)
     native = chat_fields(fields)
     visit.door = ChatCompletionsDoor(
         visit.state.ids.randrange(999),
@@ -80,7 +80,7 @@ async def completions(visit: Visit) -> web.StreamResponse:
     """`POST /v1/completions`."""
     visit.door = OpenAiDoor()
     fields = visit.fields(COMPLETION_REQUEST, early=True)
-    _refuse_cloud(visit, fields)
+    visit.refuse_cloud(fields)
     native = generate_fields(fields)
     visit.door = CompletionsDoor(
         visit.state.ids.randrange(999), include_usage=includes_usage(fields)
@@ -92,7 +92,7 @@ async def responses(visit: Visit) -> web.StreamResponse:
     """`POST /v1/responses`."""
     visit.door = OpenAiDoor()
     fields = visit.fields(RESPONSES_REQUEST, early=True)
-    _refuse_cloud(visit, fields)
+    visit.refuse_cloud(fields)
     native = responses_fields(fields)
     visit.door = ResponsesDoor(visit.state.ids.randrange(999_999), fields)
     return await _chat(visit, native)
@@ -103,27 +103,10 @@ async def messages(visit: Visit) -> web.StreamResponse:
     ident = f"{visit.state.ids.getrandbits(96):024x}"
     visit.door = MessagesDoor(ident, {})
     fields = visit.fields(MESSAGES_REQUEST, early=True)
-    _refuse_cloud(visit, fields)
+    visit.refuse_cloud(fields)
     native = messages_fields(fields)
     visit.door = MessagesDoor(ident, fields)
     return await _chat(visit, native, relax_thinking=True)
-
-
-def _refuse_cloud(visit: Visit, fields: JsonObject) -> None:
-    """Refuse a model of the cloud before the request is looked at, as Ollama does.
-
-    Raises:
-        ApiError: In Ollama's own form.
-    """
-    name = str(fields.get("model") or "")
-    try:
-        ref = visit.ref(name, ApiError(400, ""))
-    except ApiError:
-        return  # said later, in the endpoint's own form
-    try:
-        visit.local(ref)
-    except ApiError as error:
-        raise ApiError(error.status, error.message, native=True) from error
 
 
 async def _chat(
@@ -206,9 +189,12 @@ def _brought(model: StoredModel) -> list[Message]:
 
 
 def _stored(visit: Visit, ref: ModelRef, request: ReceivedChat) -> StoredModel:
-    if model := visit.stored(ref):
-        return model
-    raise ApiError(404, f"model '{request.model}' not found")
+    model = visit.stored(ref)
+    if model is None:
+        raise ApiError(404, f"model '{request.model}' not found")
+    if model.remote:
+        raise ApiError(403, f"{CLOUD_OFF}: remote model is unavailable")
+    return model
 
 
 def _cannot(request: ReceivedChat, what: str) -> ApiError:

@@ -112,6 +112,7 @@ async def openai_embeddings(visit: Visit) -> web.StreamResponse:
     """`POST /v1/embeddings`."""
     visit.door = OpenAiDoor()
     fields = visit.fields(EMBEDDINGS_REQUEST, early=True)
+    visit.refuse_cloud(fields)
     encoding = str(fields.get("encoding_format") or "")
     if encoding.lower() not in ("", "float", "base64"):
         problem = f"Invalid value for 'encoding_format' = {encoding}. "

@@ -60,9 +60,12 @@ def _shown(visit: Visit, name: str) -> StoredModel:
         raise ApiError(400, "model is required")
     ref = visit.ref(name, ApiError(400, "model is required"))
     visit.local(ref, unavailable=DETAILS_UNAVAILABLE)
-    if model := visit.stored(ref):
-        return model
-    raise ApiError(404, f"model '{ref.name.shortest}' not found")
+    model = visit.stored(ref)
+    if model is None:
+        raise ApiError(404, f"model '{ref.name.shortest}' not found")
+    if model.remote:
+        raise ApiError(403, f"{CLOUD_OFF}: {DETAILS_UNAVAILABLE}")
+    return model
 
 
 async def openai_models(visit: Visit) -> web.StreamResponse:

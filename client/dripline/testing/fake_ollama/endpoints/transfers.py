@@ -14,6 +14,7 @@ from dripline.testing.fake_ollama import wire
 from dripline.testing.fake_ollama.api_types import CREATE_REQUEST, PULL_REQUEST, PUSH_REQUEST
 from dripline.testing.fake_ollama.body import ResponseBody
 from dripline.testing.fake_ollama.faults import Fault, FaultKind
+from dripline.testing.fake_ollama.go.go_types import kind_of
 from dripline.testing.fake_ollama.go.go_writing import go_json, quoted
 from dripline.testing.fake_ollama.json_value import JsonObject, JsonValue
 from dripline.testing.fake_ollama.names import (
@@ -22,6 +23,7 @@ from dripline.testing.fake_ollama.names import (
     NoName,
     TwoSources,
     read_pull_ref,
+    read_ref,
 )
 from dripline.testing.fake_ollama.received import Ending, Phase
 from dripline.testing.fake_ollama.request import ApiError
@@ -31,9 +33,7 @@ from dripline.testing.fake_ollama.visit import Visit
 
 _STEPS = 10  # lines of progress for a large file
 _SMALL = 1_000_000  # bytes that come at once
-# What Go says where there is no network, as it was recorded.
-_NO_NETWORK = "dial tcp: lookup registry.ollama.ai on 10.255.255.53:53: no such host"
-_REGISTRY = "https://registry.ollama.ai/v2"
+_DISK = "/root/.ollama/models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,6 @@ async def pull(visit: Visit) -> web.StreamResponse:
     """`POST /api/pull`: brings what the registry has."""
     fields = visit.fields(PULL_REQUEST)
     name = _pulled(str(fields.get("model") or fields.get("name") or ""))
-    if name.scheme == "http" and not fields.get("insecure"):
-        return await _progress(visit, fields, [], "insecure protocol http")
     lines, script, problem = _pull_lines(visit, name)
 
     def done() -> None:
@@ -94,13 +92,18 @@ def _pull_lines(visit: Visit, name: ModelName) -> tuple[list[Progress], Script |
         problem = "file does not exist"
         if visit.state.registry is None:
             path = f"{name.namespace}/{name.model}/manifests/{name.tag}"
-            problem = f'Get "{_REGISTRY}/{path}": {_NO_NETWORK}'
+            problem = f'Get "https://{name.host}/v2/{path}": {_no_network(name.host)}'
         return [first], None, f"pull model manifest: {problem}"
     model = stored or StoredModel(name, script, name.full.lower(), 0)
     there = {layer.digest for layer in stored.layers} if stored else set()
     layers = [line for layer in model.layers for line in _moved("pulling", layer, there)]
     last = [Progress(s) for s in ("verifying sha256 digest", "writing manifest", "success")]
     return [first, *layers, *last], script, ""
+
+
+def _no_network(host: str) -> str:
+    """Return what Go says where there is no network, as it was recorded."""
+    return f"dial tcp: lookup {host} on 10.255.255.53:53: no such host"
 
 
 def _find(registry: Mapping[str, Script] | None, name: ModelName) -> Script | None:
@@ -130,18 +133,18 @@ async def push(visit: Visit) -> web.StreamResponse:
         raise ApiError(400, "model is required")
     name = ModelName.parse(given)
     lines = [Progress("retrieving manifest")]
-    if name.scheme == "http" and not fields.get("insecure"):
-        return await _progress(visit, fields, lines, "insecure protocol http")
     model = visit.state.shelf.get(name) if name.valid else None
     if model is None:
         lines.append(Progress("couldn't retrieve manifest"))
-        path = f"{name.host}/{name.namespace}/{name.model}/{name.tag}"
-        problem = f"open /root/.ollama/models/manifests/{path}: no such file or directory"
+        path = name.full.rpartition(":")[0]
+        problem = f"open {_DISK}/manifests/{path}/{name.tag}: no such file or directory"
+        if not name.valid:
+            problem = f"unqualified name: {name.full}"
         return await _progress(visit, fields, lines, problem)
     registry = visit.state.registry
     if registry is None:
         path = f"{name.namespace}/{name.model}/blobs/{model.layers[0].digest}"
-        problem = f'Head "{_REGISTRY}/{path}": {_NO_NETWORK}'
+        problem = f'Head "https://{name.host}/v2/{path}": {_no_network(name.host)}'
         return await _progress(visit, fields, lines, problem)
     lines += [line for layer in model.layers for line in _moved("pushing", layer, ())]
     lines += [Progress("pushing manifest"), Progress("success")]
@@ -155,18 +158,19 @@ async def push(visit: Visit) -> web.StreamResponse:
 async def create(visit: Visit) -> web.StreamResponse:
     """`POST /api/create`: a model from another, with prompts and options of its own."""
     fields = visit.fields(CREATE_REQUEST)
-    for kind in ("files", "adapters"):
-        for path, digest in cast("JsonObject", fields.get(kind) or {}).items():
-            if kind == "files" and (path.startswith("/") or ".." in path.split("/") or not path):
-                raise ApiError(400, "file path must be relative")
-            if not digest:
-                raise ApiError(400, "invalid digest format")
+    _check_files(fields)
     name = ModelName.parse(str(fields.get("model") or fields.get("name") or ""))
     if not name.valid:
         raise ApiError(400, "invalid model name")
     if not fields.get("from"):
         return await _create_from_files(visit, fields, name)
-    source = _source(visit, str(fields["from"]))
+    try:
+        ref = read_ref(str(fields["from"]))
+    except BadName:
+        return await _progress(visit, fields, [], "invalid model name", status=400)
+    if ref.cloud:
+        return await _create_remote(visit, fields, name)
+    source = visit.stored(ref)
     if source is None:
         wanted = ModelName.parse(str(fields["from"]))
         lines, script, problem = _pull_lines(visit, wanted)
@@ -177,12 +181,29 @@ async def create(visit: Visit) -> web.StreamResponse:
     return await _create(visit, fields, name, source, [])
 
 
-def _source(visit: Visit, given: str) -> StoredModel | None:
-    try:
-        ref = visit.ref(given, ApiError(400, "invalid model name", late=True))
-    except ApiError as error:
-        raise ApiError(400, "invalid model name", late=True) from error
-    return visit.stored(ref)
+def _check_files(fields: JsonObject) -> None:
+    """Refuse files that have no digest, or a path that leads elsewhere.
+
+    Raises:
+        ApiError: There are such.
+    """
+    for kind in ("files", "adapters"):
+        for path, digest in cast("JsonObject", fields.get(kind) or {}).items():
+            if kind == "files" and (path.startswith("/") or ".." in path.split("/") or not path):
+                raise ApiError(400, "file path must be relative")
+            if not digest:
+                raise ApiError(400, "invalid digest format")
+
+
+async def _create_remote(visit: Visit, fields: JsonObject, name: ModelName) -> web.StreamResponse:
+    """Create a name for a model of the cloud, which is switched off."""
+    model = StoredModel(name, Script(), name.full.lower(), 0, remote=True)
+
+    def done() -> None:
+        visit.state.shelf.put(name, model)
+
+    lines = [Progress("writing manifest"), Progress("success")]
+    return await _progress(visit, fields, lines, done=done)
 
 
 async def _create_from_files(
@@ -195,13 +216,17 @@ async def _create_from_files(
     if not files:
         return await _progress(visit, fields, [], "unknown type", status=400)
     digests = [str(digest) for digest in files.values()]
-    missing = [digest for digest in digests if digest not in visit.state.blobs]
-    if missing or not all(path.endswith((".gguf", ".safetensors")) for path in files):
+    if not all(path.endswith((".gguf", ".safetensors")) for path in files):
         return await _progress(visit, fields, [], "unknown type", status=400)
+    lines = [Progress("parsing GGUF")]
+    for digest in digests:
+        if digest not in visit.state.blobs:
+            path = f"{_DISK}/blobs/{digest.replace(':', '-')}"
+            return await _progress(visit, fields, lines, f"open {path}: no such file or directory")
     size = sum(visit.state.blobs[digest] for digest in digests)
     script = Script()
     script = replace(script, details=replace(script.details, size=size))
-    lines = [Progress("parsing GGUF")]
+    lines.append(Progress("verifying conversion"))
     model = StoredModel(name, script, " ".join(digests), 0)
     return await _create(visit, fields, name, model, lines)
 
@@ -215,10 +240,18 @@ async def _create(
 ) -> web.StreamResponse:
     details = source.details
     license_ = fields.get("license")
+    template = str(fields.get("template") or "")
+    if template.count("{{") != template.count("}}"):
+        problem = "template error: template: :1: unclosed action"
+        return await _progress(visit, fields, [], problem, status=400)
+    if license_ is not None and not isinstance(license_, str | list):
+        kind = kind_of(license_)
+        problem = f"json: cannot unmarshal {kind} into Go value of type []string"
+        return await _progress(visit, fields, [], problem)
     licenses = license_ if isinstance(license_, list) else [license_] if license_ else []
     made = replace(
         details,
-        template=str(fields.get("template") or "") or details.template,
+        template=template or details.template,
         system=str(fields.get("system") or "") or details.system,
         license="\n".join(map(str, licenses)) or details.license,
         parameters={**details.parameters, **cast("JsonObject", fields.get("parameters") or {})},

@@ -8,13 +8,14 @@ and names the first of them in the end; but a type that unmarshals itself stops 
 from __future__ import annotations
 
 import base64
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from dripline.testing.fake_ollama.go.go_reading import GoError, Literal
+from dripline.testing.fake_ollama.go.go_writing import quoted
 from dripline.testing.fake_ollama.json_value import JsonObject, JsonValue
 
 
@@ -167,15 +168,16 @@ class _Int(GoType):
 
 
 class _Float(GoType):
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, most: float) -> None:
         self.name = name
+        self._most = most
 
     def put(self, value: JsonValue, state: _State) -> JsonValue:
         """Return the value, or save why it does not fit."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             state.save(WrongType(kind_of(value), self.name))
             return None
-        if math.isinf(value):
+        if abs(value) > self._most:
             text = value.text if isinstance(value, Literal) else str(value)
             state.save(WrongType(f"number {text}", self.name))
             return None
@@ -185,7 +187,8 @@ class _Float(GoType):
 class _Any(GoType):
     """`any` and `json.RawMessage`: takes everything."""
 
-    name = "interface {}"
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def put(self, value: JsonValue, state: _State) -> JsonValue:
         """Return the value as it is."""
@@ -204,9 +207,10 @@ def plain(value: JsonValue) -> JsonValue:
 STRING = _Simple("string", str)
 BOOL = _Simple("bool", bool)
 INT = _Int()
-FLOAT64 = _Float("float64")
-FLOAT32 = _Float("float32")
-ANY = _Any()
+FLOAT64 = _Float("float64", sys.float_info.max)
+FLOAT32 = _Float("float32", 3.4028234663852886e38)
+ANY = _Any("interface {}")
+RAW = _Any("json.RawMessage")
 
 
 class Slice(GoType):
@@ -245,7 +249,7 @@ class Struct(GoType):
     """A struct: its fields by their JSON names.
 
     Args:
-        name: With its package, such as "api.ChatRequest".
+        name: With its package, such as "api.ChatRequest", or all of a type without a name.
         fields: The types of the fields.
     """
 
@@ -269,11 +273,24 @@ class Struct(GoType):
             name = key if key in self._fields else self._folded.get(key.casefold())
             if name is None or one is None:
                 continue
-            state.struct = self.name.rpartition(".")[2]
+            state.struct = "" if self.name.startswith("struct {") else self.name.rpartition(".")[2]
             state.path = (*outer[1], name)
             found[name] = self._fields[name].put(one, state)
             state.struct, state.path = outer
         return found
+
+
+def anonymous_struct(fields: Mapping[str, GoType]) -> Struct:
+    """Return a struct without a name, which Go calls by all that is in it."""
+    inner = "; ".join(
+        f"{_go_name(name)} {field.name} {quoted(f'json:{quoted(name)}')}"
+        for name, field in fields.items()
+    )
+    return Struct(f"struct {{ {inner} }}", fields)
+
+
+def _go_name(name: str) -> str:
+    return "".join({"id": "ID"}.get(word, word.capitalize()) for word in name.split("_"))
 
 
 class Custom(GoType):

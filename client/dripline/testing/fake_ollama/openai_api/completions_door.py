@@ -336,7 +336,13 @@ def _options(fields: JsonObject) -> Fields:
     return options
 
 
-_GO_NAMES = {bool: "bool", int: "float64", float: "float64", type(None): "<nil>"}
+_GO_NAMES = {
+    bool: "bool",
+    int: "float64",
+    float: "float64",
+    list: "[]interface {}",
+    type(None): "<nil>",
+}
 
 
 def _messages(message: JsonObject, all_messages: list[JsonObject]) -> list[JsonValue]:

@@ -12,12 +12,14 @@ from dripline.testing.fake_ollama.go.go_types import (
     FLOAT32,
     FLOAT64,
     INT,
+    RAW,
     STRING,
     Custom,
     GoType,
     Map,
     Slice,
     Struct,
+    anonymous_struct,
     unmarshal,
 )
 from dripline.testing.fake_ollama.go.go_writing import quoted
@@ -30,7 +32,7 @@ _TOOL_CALL = Struct(
         "id": STRING,
         "index": INT,
         "type": STRING,
-        "function": Struct("struct", {"name": STRING, "arguments": STRING}),
+        "function": anonymous_struct({"name": STRING, "arguments": STRING}),
     },
 )
 _MESSAGE = Struct(
@@ -95,14 +97,7 @@ EMBEDDINGS_REQUEST = Struct(
 )
 
 
-class _RawMessages(Slice):
-    """`[]json.RawMessage`."""
-
-    def __init__(self) -> None:
-        super().__init__(ANY, "[]json.RawMessage")
-
-
-_RAW = _RawMessages()
+_RAW_LIST = Slice(RAW)
 _CONTENT: dict[str, GoType] = {
     "input_text": Struct("openai.ResponsesTextContent", {"type": STRING, "text": STRING}),
     "output_text": Struct("openai.ResponsesOutputTextContent", {"type": STRING, "text": STRING}),
@@ -121,13 +116,10 @@ _CONTENT: dict[str, GoType] = {
         },
     ),
 }
-_TYPE = Struct('struct { Type string "json:\\"type\\"" }', {"type": STRING})
-_TYPE_AND_ROLE = Struct(
-    'struct { Type string "json:\\"type\\""; Role string "json:\\"role\\"" }',
-    {"type": STRING, "role": STRING},
-)
-_RAW_MESSAGE = Struct("struct", {"type": STRING, "role": STRING, "content": ANY})
-_RAW_OUTPUT = Struct("struct", {"type": STRING, "call_id": STRING, "output": ANY})
+_TYPE = anonymous_struct({"type": STRING})
+_TYPE_AND_ROLE = anonymous_struct({"type": STRING, "role": STRING})
+_RAW_MESSAGE = anonymous_struct({"type": STRING, "role": STRING, "content": RAW})
+_RAW_OUTPUT = anonymous_struct({"type": STRING, "call_id": STRING, "output": RAW})
 _SUMMARY = Struct("openai.ResponsesReasoningSummary", {"type": STRING, "text": STRING})
 _ITEMS: dict[str, GoType] = {
     "function_call": Struct(
@@ -171,7 +163,7 @@ def _contents(value: JsonValue, what: str) -> JsonValue:
     if value is None or isinstance(value, str):
         return value
     try:
-        raw = unmarshal(value, _RAW)
+        raw = unmarshal(value, _RAW_LIST)
     except GoError as error:
         raise GoError(f"{what} must be a string or array: {error.message}") from error
     contents: list[JsonValue] = []
@@ -206,7 +198,7 @@ def _input(value: JsonValue) -> JsonValue:
     if isinstance(value, str):
         return value
     try:
-        raw = unmarshal(value, _RAW)
+        raw = unmarshal(value, _RAW_LIST)
     except GoError as error:
         raise GoError(f"input must be a string or array: {error.message}") from error
     items: list[JsonValue] = []

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from dripline.testing.fake_ollama.api_types import TOOL_PARAMETERS
 from dripline.testing.fake_ollama.go.go_reading import GoError, read_json
-from dripline.testing.fake_ollama.go.go_types import NOT_AN_OBJECT
+from dripline.testing.fake_ollama.go.go_types import NOT_AN_OBJECT, unmarshal
 from dripline.testing.fake_ollama.go.go_writing import go_json, go_number
 from dripline.testing.fake_ollama.json_value import JsonObject, JsonValue
 from dripline.testing.fake_ollama.openai_api.completions_door import (
@@ -388,6 +389,10 @@ def _native_tools(tool: JsonObject, prefix: str = "") -> list[JsonValue]:
         within = f"{name}." if name else ""
         return [made for one in inner for made in _native_tools(one, prefix + within)]
     full = name if name.startswith(prefix) else prefix + name
+    try:
+        unmarshal(tool.get("parameters"), TOOL_PARAMETERS)
+    except GoError as error:
+        raise refuse(f"failed to unmarshal tool parameters: {error.message}") from error
     made: JsonValue = {
         "name": full,
         "description": tool.get("description") or "",
@@ -464,7 +469,9 @@ def _native_call(item: JsonObject) -> JsonValue:
             if not isinstance(arguments, Mapping | None):
                 raise GoError(NOT_AN_OBJECT)
         except GoError as error:
-            raise refuse(f"failed to parse function call arguments: {error.message}") from error
+            cut = error.message == "unexpected EOF"
+            problem = "unexpected end of JSON input" if cut else error.message
+            raise refuse(f"failed to parse function call arguments: {problem}") from error
     function: JsonValue = {"name": item.get("name") or "", "arguments": arguments or {}}
     return {"id": item.get("call_id") or "", "function": function}
 
