@@ -7,3 +7,4 @@ from typing import TypeAlias
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | Mapping[str, JsonValue] | None"
 JsonObject: TypeAlias = "Mapping[str, JsonValue]"
+Fields: TypeAlias = "dict[str, JsonValue]"  # an object that is being made

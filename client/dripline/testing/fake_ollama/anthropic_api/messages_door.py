@@ -26,11 +26,9 @@ from dripline.testing.fake_ollama.go.go_types import (
     unmarshal,
 )
 from dripline.testing.fake_ollama.go.go_writing import go_json, quoted
-from dripline.testing.fake_ollama.json_value import JsonObject, JsonValue
+from dripline.testing.fake_ollama.json_value import Fields, JsonObject, JsonValue
 from dripline.testing.fake_ollama.request import ApiError
 from dripline.testing.fake_ollama.wire import AnswerStep
-
-Fields = dict[str, JsonValue]
 
 _SOURCE = Struct(
     "anthropic.ImageSource",

@@ -10,11 +10,9 @@ from dripline.testing.fake_ollama.door import Door
 from dripline.testing.fake_ollama.go.go_reading import GoError, read_json
 from dripline.testing.fake_ollama.go.go_types import NOT_AN_OBJECT, decode_base64
 from dripline.testing.fake_ollama.go.go_writing import go_json, quoted
-from dripline.testing.fake_ollama.json_value import JsonObject, JsonValue
+from dripline.testing.fake_ollama.json_value import Fields, JsonObject, JsonValue
 from dripline.testing.fake_ollama.request import ApiError
 from dripline.testing.fake_ollama.wire import AnswerStep, MadeCall
-
-Fields = dict[str, JsonValue]
 
 
 def openai_error(status: int, message: str) -> bytes:

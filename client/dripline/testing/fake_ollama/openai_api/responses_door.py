@@ -9,9 +9,8 @@ from dripline.testing.fake_ollama.api_types import TOOL_PARAMETERS
 from dripline.testing.fake_ollama.go.go_reading import GoError, read_json
 from dripline.testing.fake_ollama.go.go_types import NOT_AN_OBJECT, unmarshal
 from dripline.testing.fake_ollama.go.go_writing import go_json, go_number
-from dripline.testing.fake_ollama.json_value import JsonObject, JsonValue
+from dripline.testing.fake_ollama.json_value import Fields, JsonObject, JsonValue
 from dripline.testing.fake_ollama.openai_api.completions_door import (
-    Fields,
     OpenAiDoor,
     arguments_text,
     image_of,
