@@ -10,7 +10,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 PAGE_LIBRARIES := static/node_modules/.package-lock.json
 TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
-.PHONY: run test coverage soak fuzz check fix bench bench-litellm wheel screenshots clean try-page try-tests
+.PHONY: run test coverage soak faults fuzz check fix bench bench-litellm wheel screenshots clean try-page try-tests
 
 run: $(VENV)/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
@@ -41,6 +41,12 @@ SEED ?= 1
 soak: $(VENV)/dev.installed
 	DRIPLINE_SOAK_RUNS=$(RUNS) DRIPLINE_SOAK_MINUTES=$(MINUTES) DRIPLINE_SOAK_SEED=$(SEED) \
 		$(BIN)/python -m pytest -s tests/soak $(ARGS)
+
+# The fault table: three servers on one Redis, a fault in each series, and the figures at the end.
+SERIES ?= 1000
+AT_ONCE ?= 3
+faults: $(VENV)/dev.installed
+	$(BIN)/python -m tests.faults --series $(SERIES) --seed $(SEED) --at-once $(AT_ONCE)
 
 # Seconds for each target, on Linux.
 FUZZ_TIME ?= 60

@@ -1,6 +1,7 @@
 /** The page: its parts are made here, and connected. */
 
 import { App } from "./chat/app.js";
+import { DraftKeeper } from "./chat/draft-keeper.js";
 import { PageLook } from "./chat/page-look.js";
 import { RunStream } from "./net/run-stream.js";
 import { readModels, readService, TransportError } from "./net/transport.js";
@@ -32,6 +33,7 @@ const app = new App(
       showLook(conversation.look);
       document.title = conversation.title ? `${conversation.title} – dripline` : "dripline";
       address(conversation.leaf ? conversation.id : "", addressed() === "");
+      void drafts.open(conversation.leaf ? conversation.id : "");
       void showList();
     },
     showList: () => void showList(),
@@ -66,6 +68,7 @@ const scroll = new ScrollView();
 const messages = new MessagesView(
   {
     onEdit: (message, text) => app.edit(message, text),
+    onEditChange: ({ id }, text) => drafts.change({ edit: text === null ? null : { message: id, text } }),
     // The button that was pressed goes away with what it belongs to.
     onRegenerate(message) {
       composer.focus();
@@ -92,6 +95,13 @@ const composer = new Composer({
   onStop: () => app.stop(),
   onEditLast: () => messages.editLast(),
   onSay: announce,
+  onChange: (written) => drafts.change(written),
+});
+const drafts = new DraftKeeper(app.chats.drafts, ({ text, pictures, edit }) => {
+  composer.show({ text, pictures });
+  if (edit) {
+    messages.edit(edit.message, edit.text);
+  }
 });
 const lookView = new LookView({
   onMessage: ask,
@@ -108,6 +118,7 @@ const settings = new SettingControls({
   onLookAtModels: () => void readServer(),
   onOwnSystem: (text) => app.update({ system: text || null }),
   onModel: (blind) => composer.allowPictures(blind),
+  onEnter: (sends) => composer.setEnter(sends),
 });
 const drawer = new Drawer(
   settings.sidebarWanted,
@@ -141,7 +152,16 @@ part(document, "#open-settings").addEventListener("click", openSettings);
 part(document, "#open-help").addEventListener("click", showHelp);
 
 addEventListener("online", () => app.wake());
-document.addEventListener("visibilitychange", () => app.setSeen(!document.hidden));
+document.addEventListener("visibilitychange", () => {
+  app.setSeen(!document.hidden);
+  if (document.hidden) {
+    app.chats.flush(); // a phone may end the page without a word
+  } else {
+    app.chats.continueAfterFlush();
+  }
+});
+addEventListener("pagehide", () => app.chats.flush());
+addEventListener("pageshow", () => app.chats.continueAfterFlush());
 addEventListener("popstate", () => void app.open(addressed()));
 
 /**

@@ -12,6 +12,7 @@ __all__ = [
     "Answer",
     "Backoff",
     "BadRecording",
+    "BadTool",
     "ChangeTheme",
     "ChatClient",
     "ChatStream",
@@ -43,7 +44,9 @@ __all__ = [
     "StreamTruncated",
     "TextMessage",
     "Thinking",
+    "Tool",
     "ToolCall",
+    "ToolError",
     "ToolResult",
     "TransportError",
     "UiControl",
@@ -92,6 +95,7 @@ if TYPE_CHECKING:
     from dripline.recordings.recording import BadRecording, Recording
     from dripline.recordings.replay_server import ReplayServer
     from dripline.sse import EventDecoder, ServerSentEvent
+    from dripline.tool import BadTool, Tool, ToolError
 else:  # Seen by type checkers, it would let every name pass.
     __getattr__ = lazy_names(
         __name__,
@@ -115,5 +119,6 @@ else:  # Seen by type checkers, it would let every name pass.
             "dripline.recordings.recording": "BadRecording Recording",
             "dripline.recordings.replay_server": "ReplayServer",
             "dripline.sse": "EventDecoder ServerSentEvent",
+            "dripline.tool": "BadTool Tool ToolError",
         },
     )

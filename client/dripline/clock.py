@@ -51,7 +51,7 @@ class VirtualClock:
 
     def __init__(self, start_ns: int = 1_700_000_000_000_000_000) -> None:
         """Start at the time of day `start_ns`, in nanoseconds since 1970."""
-        self.now = 0.0
+        self.now: float = 0.0
         self._start_ns = start_ns
 
     def time_ns(self) -> int:

@@ -47,6 +47,7 @@ class ErrorCode(StrEnum):
         return member
 
     # In an HTTP error body: the request never became a run.
+    BAD_HTTP = "bad_http", "The request is not valid HTTP."
     BAD_JSON = "bad_json", "The body is not JSON."
     BAD_FIELD = "bad_field", "A field has a wrong value; the message names it."
     UNAUTHORIZED = "unauthorized", "The request lacks the server's token."
@@ -59,6 +60,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", "The body is not `application/json`."
     EXTRA_MISSING = "extra_missing", "The server was installed without a part that this needs."
     POSITION_GONE = "position_gone", "The events asked for have been dropped."
+    RUN_ID_IN_USE = "run_id_in_use", "The `run_id` names a run that another request started."
     SERVER_FULL = "server_full", "As many runs are going on as the server takes.", True
     TOO_MANY_READERS = "too_many_readers", "The run has as many readers as it may have.", True
     ANSWER_TOO_LARGE = "answer_too_large", "The answer is too large for one piece; stream it."
@@ -66,19 +68,26 @@ class ErrorCode(StrEnum):
     # In an `error` event: the run started and failed.
     OLLAMA_UNREACHABLE = "ollama_unreachable", "No Ollama answers at its address.", True
     MODEL_NOT_FOUND = "model_not_found", "Ollama does not have the model."
-    OLLAMA_REFUSED = "ollama_refused", "Ollama refused the request (4xx); the message says why."
+    OLLAMA_REFUSED = "ollama_refused", "Ollama cannot take the request; the message says why."
     OLLAMA_BUSY = "ollama_busy", "Ollama's queue is full (503).", True
     OLLAMA_FAILED = "ollama_failed", "Ollama failed before the first token (5xx).", True
     OLLAMA_ERROR = "ollama_error", "Ollama reported an error in the middle of the answer.", True
     UPSTREAM_CUT = "upstream_cut", "The connection to Ollama closed inside the answer.", True
     UPSTREAM_RESET = "upstream_reset", "The connection to Ollama was reset.", True
     UPSTREAM_TRUNCATED = "upstream_truncated", "Ollama's answer stopped without `done`.", True
+    MODEL_REPEATS = "model_repeats", "Ollama ended the answer because the model repeated itself."
     UPSTREAM_GARBAGE = "upstream_garbage", "Ollama sent something that is not its protocol."
     UPSTREAM_STALLED = "upstream_stalled", "Ollama sent nothing for longer than the limit.", True
     UPSTREAM_LINE_TOO_LONG = "upstream_line_too_long", "Ollama sent a line beyond the limit."
     SERVER_SHUTDOWN = "server_shutdown", "The server shut down before the answer ended.", True
+    RUN_CANCELLED = "run_cancelled", "The run was stopped before its answer was complete."
     OWNER_LOST = "owner_lost", "The process that ran this chat has died.", True
     RUN_LOG_LOST = "run_log_lost", "The run log, Redis, cannot be reached.", True
+    OUTCOME_UNKNOWN = (
+        "outcome_unknown",
+        "This server cannot reach the run log, so it cannot know how the run goes on.",
+        True,
+    )
     INTERNAL_ERROR = "internal_error", "A fault in dripline itself; its log says more."
 
 
@@ -107,7 +116,7 @@ class RequestRefused(RequestError):
         self.status = status
         self.code = code
         self.message = message
-        self.headers = headers or {}
+        self.headers: Mapping[str, str] = headers or {}
 
     @property
     def retryable(self) -> bool:

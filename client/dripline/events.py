@@ -13,9 +13,8 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import orjson
 
 from dripline.errors import MalformedEvent
+from dripline.json_fields import BadField, json_field
 from dripline.nesting import SAFE_LENGTH, too_deep
-
-T = TypeVar("T")
 
 EndStatus = Literal["completed", "cancelled", "failed"]
 
@@ -58,7 +57,8 @@ class Status:
     """What the run waits for while there is nothing else to say.
 
     Attributes:
-        phase: "loading": Ollama reads the model into memory, which can take a minute.
+        phase: "loading": Ollama reads the model into memory, which can take a minute. "waiting":
+            nothing is known to load; Ollama reads the prompt, or answers somebody else first.
         model: The model's name.
     """
 
@@ -68,9 +68,15 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """A piece of the model's reasoning."""
+    """A piece of the model's reasoning.
+
+    Attributes:
+        content: The piece; joined, all pieces are the reasoning.
+        logprobs: Ollama's list of token log probabilities, where the request asked for them.
+    """
 
     content: str
+    logprobs: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -78,7 +84,8 @@ class TextMessage:
     """A piece of the answer's text.
 
     Attributes:
-        content: The piece; joined, all pieces are the answer.
+        content: The piece; joined, all pieces are the answer. "" where there are log probabilities
+            of tokens that are no text, such as those of a tool call.
         logprobs: Ollama's list of token log probabilities, where the request asked for them.
     """
 
@@ -103,11 +110,13 @@ class ToolCall:
         id: Names the call; Ollama's own where it gives one.
         name: The tool's name.
         arguments: The tool's arguments.
+        unreadable: What the model gave instead of a JSON object; `arguments` is empty then.
     """
 
     id: str
     name: str
     arguments: dict[str, Any]
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +163,8 @@ class Usage:
         load_time: Time to load the model.
         first_token_time: From the start of the run to the first piece of text or thinking.
         total_time: From the start of the run to its end.
+        prompt_cut: Whether Ollama's count of the prompt's tokens shows that it dropped a part of
+            the prompt, because that was longer than its context (`num_ctx`).
 
     `+` gives what two runs cost together, one after the other.
     """
@@ -163,6 +174,7 @@ class Usage:
     load_time: float | None = None
     first_token_time: float | None = None
     total_time: float | None = None
+    prompt_cut: bool = False
 
     def __add__(self, later: Usage) -> Usage:
         first = self.first_token_time
@@ -174,6 +186,7 @@ class Usage:
             load_time=_sum(self.load_time, later.load_time),
             first_token_time=first,
             total_time=_sum(self.total_time, later.total_time),
+            prompt_cut=self.prompt_cut or later.prompt_cut,
         )
 
 
@@ -218,8 +231,10 @@ def to_json(event: Event) -> bytes:
 def data_of(event: Event) -> object:
     """Return what stands under "data" in the event's JSON form, ready for orjson."""
     match event:
-        case TextMessage(content, None):
+        case TextMessage(content, None) | Thinking(content, None):
             return {"content": content}
+        case ToolCall(call_id, name, arguments, ""):
+            return {"id": call_id, "name": name, "arguments": arguments}
         case ChangeTheme(color):
             return {"action": "change_theme", "color": color}
         case AddButton(label, message):
@@ -237,104 +252,107 @@ def from_json(payload: str | bytes) -> Event | None:
     """
     try:
         record = orjson.loads(payload)
+        if type(record) is not dict:
+            raise BadField("data", "not a JSON object")
+        data = record.get("data")
+        if (  # Nearly all are these: 0.8 and not 1.0 µs.
+            record.get("type") == "text_message"
+            and len(record) == 2
+            and type(data) is dict
+            and len(data) == 1
+            and type(content := data.get("content")) is str
+        ):
+            return TextMessage(content)
+        if len(payload) > SAFE_LENGTH and too_deep(payload, record, around=0):
+            raise BadField("data", "nested too deep")
+        parse = _PARSERS.get(json_field(record, "type", str))
+        return parse(json_field(record, "data", dict, {})) if parse else None
     except orjson.JSONDecodeError as error:
         raise MalformedEvent("data", f"not JSON: {error}") from error
-    if type(record) is not dict:
-        raise MalformedEvent("data", "not a JSON object")
-    data = record.get("data")
-    if (  # Nearly all are these: 0.8 and not 1.0 µs.
-        record.get("type") == "text_message"
-        and len(record) == 2
-        and type(data) is dict
-        and len(data) == 1
-        and type(content := data.get("content")) is str
-    ):
-        return TextMessage(content)
-    if len(payload) > SAFE_LENGTH and too_deep(payload, record, around=0):
-        raise MalformedEvent("data", "nested too deep")
-    parse = _PARSERS.get(_take(record, "type", str))
-    return parse(_take(record, "data", dict, {})) if parse else None
-
-
-_MISSING: Any = object()
-
-
-def _take(data: dict[str, Any], name: str, kind: type[T], default: T = _MISSING) -> T:
-    """Return a field of the given type; where there is a default, absent and null give that."""
-    value = data.get(name)
-    if value is None and default is not _MISSING:
-        return default
-    if type(value) is not kind:
-        raise MalformedEvent(name, f"should be {kind.__name__}, is {type(value).__name__}")
-    return value
+    except BadField as error:
+        raise MalformedEvent(error.field, error.problem) from error
 
 
 def _parse_ui_control(data: dict[str, Any]) -> UiControl | None:
-    match _take(data, "action", str):
+    match json_field(data, "action", str):
         case "change_theme":
-            return ChangeTheme(_take(data, "color", str))
+            return ChangeTheme(json_field(data, "color", str))
         case "add_button":
-            return AddButton(_take(data, "label", str), _take(data, "message", str))
+            return AddButton(json_field(data, "label", str), json_field(data, "message", str))
         case _:
             return None
 
 
 def _parse_start(data: dict[str, Any]) -> Start:
     return Start(
-        _take(data, "agent", str, ""), _take(data, "run_id", str, ""), _take(data, "model", str, "")
+        json_field(data, "agent", str, ""),
+        json_field(data, "run_id", str, ""),
+        json_field(data, "model", str, ""),
     )
 
 
 def _parse_status(data: dict[str, Any]) -> Status:
-    return Status(_take(data, "phase", str), _take(data, "model", str, ""))
+    return Status(json_field(data, "phase", str), json_field(data, "model", str, ""))
 
 
 def _parse_text(data: dict[str, Any]) -> TextMessage:
-    logprobs = _take(data, "logprobs", list, []) if "logprobs" in data else None
-    return TextMessage(_take(data, "content", str), logprobs)
+    return TextMessage(json_field(data, "content", str), _logprobs(data))
+
+
+def _parse_thinking(data: dict[str, Any]) -> Thinking:
+    return Thinking(json_field(data, "content", str), _logprobs(data))
+
+
+def _logprobs(data: dict[str, Any]) -> list[dict[str, Any]] | None:
+    return json_field(data, "logprobs", list, []) if "logprobs" in data else None
 
 
 def _parse_tool_call(data: dict[str, Any]) -> ToolCall:
     return ToolCall(
-        _take(data, "id", str), _take(data, "name", str), _take(data, "arguments", dict, {})
+        json_field(data, "id", str),
+        json_field(data, "name", str),
+        json_field(data, "arguments", dict, {}),
+        json_field(data, "unreadable", str, ""),
     )
 
 
 def _parse_tool_result(data: dict[str, Any]) -> ToolResult:
     return ToolResult(
-        _take(data, "id", str),
-        _take(data, "name", str),
-        _take(data, "content", str),
-        _take(data, "failed", bool, False),
+        json_field(data, "id", str),
+        json_field(data, "name", str),
+        json_field(data, "content", str),
+        json_field(data, "failed", bool, False),
     )
 
 
 def _parse_error(data: dict[str, Any]) -> Error:
     return Error(
-        _take(data, "code", str),
-        _take(data, "message", str, ""),
-        _take(data, "retryable", bool, False),
+        json_field(data, "code", str),
+        json_field(data, "message", str, ""),
+        json_field(data, "retryable", bool, False),
     )
 
 
 def _parse_end(data: dict[str, Any]) -> End:
-    status = _take(data, "status", str)
+    status = json_field(data, "status", str)
     if status not in get_args(EndStatus):
-        raise MalformedEvent("status", f"should be one of {get_args(EndStatus)}, is {status!r}")
+        raise BadField("status", f"should be one of {get_args(EndStatus)}, is {status!r}")
     return End(
         cast("EndStatus", status),
-        _take(data, "reason", str, ""),
-        _parse_usage(_take(data, "usage", dict, {})),
+        json_field(data, "reason", str, ""),
+        _parse_usage(json_field(data, "usage", dict, {})),
     )
 
 
 def _parse_usage(data: dict[str, Any]) -> Usage:
-    """Return the counts and times that are there, whole numbers taken for times too."""
-    known = {name: data[name] for name in Usage.__dataclass_fields__ if data.get(name) is not None}
-    for name, value in known.items():
-        if type(value) is not int and (type(value) is not float or name.endswith("_tokens")):
-            raise MalformedEvent(f"usage.{name}", f"should be a number, is {type(value).__name__}")
-    return Usage(**known)
+    return Usage(
+        prompt_tokens=json_field(data, "prompt_tokens", int, None, where="usage"),
+        completion_tokens=json_field(data, "completion_tokens", int, None, where="usage"),
+        load_time=json_field(data, "load_time", float, None, where="usage"),
+        first_token_time=json_field(data, "first_token_time", float, None, where="usage"),
+        total_time=json_field(data, "total_time", float, None, where="usage"),
+        prompt_cut=json_field(data, "prompt_cut", bool, False, where="usage"),
+    )
 
 
 _TYPES: dict[type, bytes] = {
@@ -354,7 +372,7 @@ _PARSERS: dict[str, Callable[[dict[str, Any]], Event | None]] = {
     "ui_control": _parse_ui_control,
     "start": _parse_start,
     "status": _parse_status,
-    "thinking": lambda data: Thinking(_take(data, "content", str)),
+    "thinking": _parse_thinking,
     "text_message": _parse_text,
     "tool_call": _parse_tool_call,
     "tool_result": _parse_tool_result,

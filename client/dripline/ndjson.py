@@ -20,10 +20,11 @@ class LineSplitter:
     __slots__ = ("_tail", "max_line", "pending", "too_long")
 
     def __init__(self, max_line: int) -> None:
-        self.too_long = False
-        self.max_line = max_line
-        self._tail: list[bytes] = []
-        self.pending = 0
+        self.too_long: bool = False
+        self.max_line: int = max_line
+        # Not a list of what was fed: in reads of two bytes, each would take 40 more.
+        self._tail = bytearray()
+        self.pending: int = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take a chunk and return the lines that it completes, without their LF.
@@ -33,14 +34,22 @@ class LineSplitter:
         lines = chunk.split(b"\n")
         rest = lines.pop()
         size = self.pending + len(chunk)
-        if lines and self._tail:
-            lines[0] = b"".join((*self._tail, lines[0]))
+        if lines and self.pending:
+            self._tail += lines[0]
+            lines[0] = bytes(self._tail)
             self._tail.clear()
             self.pending = 0
         if rest:
-            self._tail.append(rest)
+            self._tail += rest
             self.pending += len(rest)
         return lines if size <= self.max_line else self._before_too_long(lines)
+
+    def take_rest(self) -> bytes:
+        """Return the last line where it has no LF, at the body's end; b"" where there is none."""
+        rest = b"" if self.too_long else bytes(self._tail)
+        self._tail.clear()
+        self.pending = 0
+        return rest
 
     def _before_too_long(self, lines: list[bytes]) -> list[bytes]:
         for at, line in enumerate(lines):

@@ -13,7 +13,7 @@ both with a literal transcription of the standard.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from dripline.errors import EventTooLarge
@@ -61,6 +61,8 @@ class EventDecoder:
         max_event_size: The limit in bytes for the data collected for one event (each data line's
             value and one LF) and the line being read, together.
         last_event_id: What events without an `id` of their own carry, until the stream sets one.
+        on_comment: Called with the text of each comment line, such as a heartbeat, while `feed`
+            reads it: before `feed` returns the events around it.
 
     Attributes:
         last_event_id: The last event ID string: what `Last-Event-ID` says on reconnection. It
@@ -78,6 +80,7 @@ class EventDecoder:
         "_id",
         "_limit",
         "_line",
+        "_on_comment",
         "_open",
         "_room",
         "_skip",
@@ -85,11 +88,18 @@ class EventDecoder:
         "retry",
     )
 
-    def __init__(self, max_event_size: int = 16 * 1024 * 1024, *, last_event_id: str = "") -> None:
+    def __init__(
+        self,
+        max_event_size: int = 16 * 1024 * 1024,
+        *,
+        last_event_id: str = "",
+        on_comment: Callable[[str], object] | None = None,
+    ) -> None:
         if max_event_size < 1:
             raise ValueError(f"max_event_size must be at least 1 byte, not {max_event_size}")
-        self.last_event_id = last_event_id
+        self.last_event_id: str = last_event_id
         self.retry: int | None = None
+        self._on_comment = on_comment
         self._limit = max_event_size
         self._room = max_event_size  # for the next line; negative once the limit was passed
         self._skip = _BOM  # what is dropped if a line begins so: one BOM, or the LF of a cut CRLF
@@ -239,6 +249,7 @@ class EventDecoder:
         if "\0" in text:
             return None
         events = []
+        last_event_id = ""
         for block in text.split("\n\nid: "):
             head, found, data = block.partition("\ndata: ")
             if not found or "\n" in data:
@@ -303,6 +314,8 @@ class EventDecoder:
                 self._open = True
         elif field == b"retry" and value.isdigit():  # ASCII digits alone, since these are bytes
             self.retry = _milliseconds(value)
+        elif not field and self._on_comment:  # the line begins with a colon
+            self._on_comment(value.decode("utf-8", "replace"))
 
     def _too_large(self) -> EventTooLarge:
         self._room = -1

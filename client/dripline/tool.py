@@ -1,163 +1,263 @@
-"""Python functions as tools of the client's: `ChatClient.chat(..., tools=[function])`.
+"""Python functions as tools that models call, on the server and in the client.
 
-A tool is a function with type hints, a coroutine function or not; its docstring tells the model
-what it does. Parameters may be `str`, `int`, `float`, `bool`, `list[...]` and `dict[str, ...]` of
-these, `Literal[...]`, `Any`, and each of them `| None`. What it returns goes to the model: a string
-as it is, anything else as JSON.
+Give them to `create_app(settings, tools=[...])`, to `--tools`, or to
+`ChatClient.chat(..., tools=[...])`. A tool is a function with type hints; its docstring tells the
+model what it does::
+
+    def population(city: str, year: int = 2026) -> int:
+        '''Return how many people live in a city.
+
+Args:
+            city: Its English name.
+            year: Of which year.
+        '''
+        ...
+
+The model is given the function's name, its docstring and its parameters. pydantic checks the
+arguments of a call and converts them to the type hints: "5" becomes 5 for an `int`, and an ISO date
+a `date`; dataclasses, enums, `TypedDict`s and pydantic models work too. What does not fit never
+reaches the function: the model is told what is wrong.
+
+A coroutine function runs in the event loop and must not block it; any other function runs in a
+thread. The model gets a returned string as it is, and any other result as JSON. An exception is
+logged, and the model gets "ValueError: ..."; raise `ToolError` for a mistake that the model can
+fix, and it gets the text alone.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import logging
 import re
-import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Union
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NotRequired
 
-import orjson
+from dripline.events import ToolCall
 
-from dripline.events import ToolCall, ToolResult
+if TYPE_CHECKING:
+    import pydantic
 
-logger = logging.getLogger(__name__)
+# pydantic is imported when the first tool is made: it takes 0.08 s of CPU time, and most programs
+# that import dripline have no tools. msgspec (0.02 s) was tried: it refuses `date | str`, unions of
+# dataclasses, `Path`, and pydantic's own models and `Field`s, which tools of the server's had
+# before. A checker of our own would grow into another pydantic.
 
 ToolFunction = Callable[..., Any]
+# Of arguments that cannot be read, in characters.
+MAX_UNREADABLE_SHOWN = 500
 
-_PLAIN: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+class ToolError(Exception):
+    """Raise it in a tool to tell the model what is wrong: the model gets the text alone."""
 
 
-class ClientTool:
-    """A function that the model may call.
+class BadTool(TypeError, ValueError):
+    """A function cannot be a tool; the message names the function and says why."""
+
+
+class Tool:
+    """A function that models may call.
 
     Args:
-        function: See the module.
+        function: A function with type hints; see the module.
+        timeout: Seconds that a call may take. None: on the server `--tool-timeout`, in the client
+            no limit.
 
     Attributes:
-        name: The function's.
-        schema: What the model is told, as Ollama's `tools` take it.
+        name: The function's name.
+        schema: What the model is given, as an entry of Ollama's `tools`.
 
     Raises:
-        TypeError: The function cannot be a tool; names the parameter and says why.
+        BadTool: The function cannot be a tool.
+        ValueError: `timeout` is not above 0.
     """
 
-    def __init__(self, function: ToolFunction) -> None:
-        self.name = str(getattr(function, "__name__", function))
-        self._function = function
-        self._hints = _hints(function, self.name)
-        about, of_parameters = _described(inspect.getdoc(function) or "")
-        parameters = inspect.signature(function).parameters.values()
-        self._required = [one.name for one in parameters if one.default is one.empty]
-        properties = {
-            name: _schema(hint, f"{self.name}: the parameter {name!r}")
-            | ({"description": of_parameters[name]} if name in of_parameters else {})
-            for name, hint in self._hints.items()
-        }
-        self.schema: dict[str, Any] = {
-            "type": "function",
-            "function": {
-                "name": self.name,
-                "description": about,
-                "parameters": {
-                    "type": "object",
-                    "properties": properties,
-                    "required": self._required,
-                },
-            },
-        }
+    def __init__(self, function: ToolFunction, *, timeout: float | None = None) -> None:
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
+        self.function = function
+        self.timeout = timeout
+        self.name: str = _name_of(function)
+        hints = _typed_parameters(function, self.name)
+        self._arguments = _arguments_checker(hints, self.name)
+        self.schema: dict[str, Any] = _schema(
+            self.name, inspect.getdoc(function) or "", self._arguments
+        )
 
-    async def call(self, call: ToolCall) -> ToolResult:
-        """Return what the function gives, or its error for the model. Raises only if cancelled.
+    def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call, converted to the type hints.
 
-        A function that is no coroutine function is called in a thread; cancelled, that goes on.
+        Raises:
+            ToolError: They do not fit; the text names each argument and says what is wrong.
         """
-        if wrong := self._wrong(call.arguments):
-            return ToolResult(call.id, call.name, wrong, failed=True)
+        from pydantic import ValidationError
+
         try:
-            if inspect.iscoroutinefunction(self._function):
-                given = await self._function(**call.arguments)
-            else:
-                given = await asyncio.to_thread(self._function, **call.arguments)
-            content = given if isinstance(given, str) else orjson.dumps(given).decode()
-            failed = False
-        except Exception as error:
-            logger.exception("the tool %s failed", self.name)
-            content, failed = f"{type(error).__name__}: {error}", True
-        # A lone surrogate, of a file's name perhaps, is not JSON.
-        told = content.encode("utf-8", "replace").decode()
-        return ToolResult(call.id, call.name, told, failed=failed)
+            return self._arguments.validate_python(dict(arguments))
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_input=False)
+            said = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)
+            raise ToolError("; ".join(said)) from error
 
-    def _wrong(self, arguments: Mapping[str, Any]) -> str:
-        """Return what is wrong with the arguments, for the model; "" where nothing is."""
-        missing = [f"{name}: is missing" for name in self._required if name not in arguments]
-        unknown = [f"{name}: there is no such parameter" for name in arguments.keys() - self._hints]
-        wrong = [
-            f"{name}: should be {orjson.dumps(_schema(hint, name)).decode()}"
-            for name, hint in self._hints.items()
-            if name in arguments and not _fits(arguments[name], hint)
-        ]
-        return "; ".join(missing + unknown + wrong)
+    def __repr__(self) -> str:
+        return f"Tool({self.name})"
 
 
-def _hints(function: ToolFunction, name: str) -> dict[str, Any]:
-    """Return the types of the parameters, in their order."""
+def as_tools(functions: Iterable[ToolFunction | Tool]) -> list[Tool]:
+    """Return functions as tools.
+
+    Raises:
+        BadTool: One cannot be a tool, or two have the same name.
+    """
+    tools = [one if isinstance(one, Tool) else Tool(one) for one in functions]
+    names = [tool.name for tool in tools]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise BadTool(f"{twice}: two tools have this name")
+    return tools
+
+
+def split_tools(
+    tools: Iterable[Mapping[str, Any] | ToolFunction | Tool],
+) -> tuple[list[Mapping[str, Any]], dict[str, Tool]]:
+    """Return the tools that are schemas already, and by name those that are functions.
+
+    Raises:
+        BadTool: A function cannot be a tool, or two have the same name.
+    """
+    schemas: list[Mapping[str, Any]] = []
+    functions: list[ToolFunction | Tool] = []
+    for one in tools:
+        if isinstance(one, Mapping):
+            schemas.append(one)
+        else:
+            functions.append(one)
+    return schemas, {tool.name: tool for tool in as_tools(functions)}
+
+
+def why_unreadable(call: ToolCall) -> str:
+    """Return what is wrong with arguments that cannot be read, for the model; "" where they can."""
+    if not call.unreadable:
+        return ""
+    return f"the arguments are not a JSON object: {call.unreadable[:MAX_UNREADABLE_SHOWN]}"
+
+
+def _name_of(function: object) -> str:
+    name = getattr(function, "__name__", "")
+    if not callable(function) or not name:
+        raise BadTool(f"{function!r} cannot be a tool: it is not a function with a name")
+    if not str(name).isidentifier():
+        raise BadTool(f"{name}: a model cannot call it by this name; define it with def")
+    return str(name)
+
+
+def _typed_parameters(function: ToolFunction, name: str) -> dict[str, Any]:
+    """Return the type hint of each parameter, `NotRequired` where there is a default."""
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, include_extras=True)
         parameters = inspect.signature(function).parameters.values()
     except Exception as error:
-        raise TypeError(f"{name} cannot be a tool: {error}") from error
+        raise BadTool(f"{name}: its type hints cannot be read: {error}") from error
+    typed = {}
     for parameter in parameters:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise TypeError(f"{name}: the parameter {parameter} cannot be given by its name")
+            raise BadTool(f"{name}: the parameter {parameter} cannot be passed by its name")
         if parameter.name not in hints:
-            raise TypeError(f"{name}: the parameter {parameter.name!r} has no type hint")
-    return {parameter.name: hints[parameter.name] for parameter in parameters}
+            raise BadTool(f"{name}: the parameter {parameter.name!r} has no type hint")
+        hint = hints[parameter.name]
+        typed[parameter.name] = hint if parameter.default is parameter.empty else NotRequired[hint]
+    return typed
 
 
-def _schema(hint: Any, where: str) -> dict[str, Any]:
-    """Return the JSON schema of a type."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return {}
-    if hint is types.NoneType:
-        return {"type": "null"}
-    if hint in _PLAIN:
-        return {"type": _PLAIN[hint]}
-    if origin in (Union, types.UnionType):
-        return {"anyOf": [_schema(one, where) for one in arguments]}
-    if origin is Literal and all(isinstance(one, str | int) for one in arguments):
-        return {"enum": list(arguments)}
-    if origin is list and arguments:
-        return {"type": "array", "items": _schema(arguments[0], where)}
-    if origin is dict and arguments[:1] == (str,):
-        return {"type": "object", "additionalProperties": _schema(arguments[1], where)}
-    raise TypeError(
-        f"{where} has a type that is not supported, {hint!r}; see dripline.tool, or give its JSON"
-        " schema as a mapping and answer the tool_call yourself"
-    )
+def _arguments_checker(hints: dict[str, Any], name: str) -> pydantic.TypeAdapter[dict[str, Any]]:
+    """Return the checker of a call's arguments.
+
+    A `TypedDict`, not a model: a model's fields may not be called `_x`, `schema` or `copy`.
+    """
+    from pydantic import ConfigDict, TypeAdapter
+    from typing_extensions import TypedDict
+
+    make: Any = TypedDict
+    kind = make("arguments", hints)
+    kind.__pydantic_config__ = ConfigDict(extra="forbid")
+    try:
+        checker: TypeAdapter[dict[str, Any]] = TypeAdapter(kind)
+        checker.json_schema()
+    except Exception as error:
+        raise BadTool(f"{name}: {_unsupported(hints) or error}") from error
+    return checker
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a JSON value is of a type that `_schema` takes."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return True
-    if hint is float:
-        return type(value) in (int, float)
-    if hint in _PLAIN or hint is types.NoneType:
-        return type(value) is hint
-    if origin is Literal:
-        return any(type(value) is type(one) and value == one for one in arguments)
-    if origin is list:
-        return type(value) is list and all(_fits(one, arguments[0]) for one in value)
-    if origin is dict:
-        return type(value) is dict and all(_fits(one, arguments[1]) for one in value.values())
-    return any(_fits(value, one) for one in arguments)
+def _unsupported(hints: dict[str, Any]) -> str:
+    """Return which parameter no JSON value can be passed for; "" if none is found."""
+    from pydantic import TypeAdapter
+
+    for parameter, hint in hints.items():
+        kind = typing.get_args(hint)[0] if typing.get_origin(hint) is NotRequired else hint
+        try:
+            TypeAdapter(kind).json_schema()
+        except Exception:  # noqa: BLE001 (whatever pydantic or the type itself raises)
+            shown = getattr(kind, "__qualname__", kind)
+            return f"the parameter {parameter!r} cannot be passed as JSON: its type is {shown}"
+    return ""
+
+
+def _schema(
+    name: str, docstring: str, arguments: pydantic.TypeAdapter[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return a tool as an entry of Ollama's `tools`."""
+    about, of_parameters = _described(docstring)
+    whole = arguments.json_schema()
+    definitions = whole.pop("$defs", {})
+    properties = {
+        parameter: {"description": of_parameters[parameter], **found}
+        if parameter in of_parameters
+        else found
+        for parameter, found in whole.get("properties", {}).items()
+    }
+    parameters = {
+        "type": "object",
+        "properties": {
+            parameter: _plain(found, definitions) for parameter, found in properties.items()
+        },
+        "required": whole.get("required", []),
+    }
+    told = {"name": name, "description": about, "parameters": parameters}
+    return {"type": "function", "function": told}
+
+
+def _plain(schema: Any, definitions: Mapping[str, Any], within: tuple[str, ...] = ()) -> Any:
+    """Return a schema in the words that Ollama passes on to models.
+
+    Ollama knows no `$ref` and no `const`, and drops them, so the model would see nothing.
+    pydantic's titles repeat names and cost tokens; so does "additionalProperties": false.
+
+    Args:
+        schema: The schema, or a value in one.
+        definitions: What its `$ref`s refer to.
+        within: The definitions around it: where one contains itself, anything is allowed.
+    """
+    if isinstance(schema, list):
+        return [_plain(item, definitions, within) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if reference := schema.get("$ref"):
+        name = reference.removeprefix("#/$defs/")
+        found = {} if name in within else definitions[name]
+        rest = {key: value for key, value in schema.items() if key != "$ref"}
+        return _plain({**found, **rest}, definitions, (*within, name))
+    plain: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "properties":  # the keys are names here, and "title" may be one
+            plain[key] = {name: _plain(inner, definitions, within) for name, inner in value.items()}
+        elif key == "const":
+            plain["enum"] = [value]
+        elif value is not False and not (key == "title" and isinstance(value, str)):
+            plain[key] = _plain(value, definitions, within)
+    return plain
 
 
 _SECTION = re.compile(r"^(?:Args|Arguments|Returns|Yields|Raises|Examples?|Notes?):", re.M)
-_PARAMETER = re.compile(r"^ +(\w+)(?: \([^)]*\))?: +(.*(?:\n {8,}.*)*)", re.M)
+_PARAMETER = re.compile(r"^( +)\*{0,2}(\w+)(?: \([^)]*\))?:(.*(?:\n(?:\1 +\S.*)?)*)", re.M)
 
 
 def _described(docstring: str) -> tuple[str, dict[str, str]]:
@@ -165,25 +265,4 @@ def _described(docstring: str) -> tuple[str, dict[str, str]]:
     about = _SECTION.split(docstring)[0].strip()
     match = re.search(r"^(?:Args|Arguments):\n((?:(?: .*)?\n?)*)", docstring, re.M)
     found = _PARAMETER.findall(match[1]) if match else []
-    return about, {name: " ".join(text.split()) for name, text in found}
-
-
-def split_tools(
-    tools: Sequence[Mapping[str, Any] | ToolFunction],
-) -> tuple[list[Mapping[str, Any]], dict[str, ClientTool]]:
-    """Return the tools that are schemas already, and by name those that are functions.
-
-    Raises:
-        TypeError: A function cannot be a tool, or two have one name.
-    """
-    schemas: list[Mapping[str, Any]] = []
-    functions: dict[str, ClientTool] = {}
-    for one in tools:
-        if isinstance(one, Mapping):
-            schemas.append(one)
-            continue
-        tool = ClientTool(one)
-        if tool.name in functions:
-            raise TypeError(f"{tool.name}: two tools have this name")
-        functions[tool.name] = tool
-    return schemas, functions
+    return about, {name: said for _, name, text in found if (said := " ".join(text.split()))}

@@ -67,7 +67,7 @@ class PieceWriter:
     """
 
     def __init__(self, stream: IO[str]) -> None:
-        self.line_is_open = False
+        self.line_is_open: bool = False
         self._stream = stream
         self._pieces = VisiblePieces()
 

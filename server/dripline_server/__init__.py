@@ -19,15 +19,15 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from dripline.tool import BadTool, Tool, ToolError
     from dripline_server.app import Server, create_app, serve
     from dripline_server.settings import BadSetting, Settings
-    from dripline_server.tools.server_tools import BadTool, Tool, ToolError
 else:  # Seen by type checkers, it would let every name pass.
     __getattr__ = lazy_names(
         __name__,
         {
             "dripline_server.app": "Server create_app serve",
             "dripline_server.settings": "BadSetting Settings",
-            "dripline_server.tools.server_tools": "BadTool Tool ToolError",
+            "dripline.tool": "BadTool Tool ToolError",
         },
     )

@@ -14,7 +14,8 @@ from aiohttp import hdrs, web
 from yarl import URL
 
 from dripline.errors import ErrorCode
-from dripline_server.problems import Handler, Problem
+from dripline_server.problems import Handler, Problem, path_within
+from dripline_server.proxies import REMOTE, Proxies
 from dripline_server.settings import Settings, is_loopback
 
 ALLOWED_METHODS = "GET, POST, DELETE"
@@ -23,7 +24,7 @@ EXPOSED_HEADERS = "X-Run-Id, X-First-Event-Id, Content-Location, Retry-After"
 PREFLIGHT_AGE = 600  # seconds
 
 # The page asks for the token, so it has to be there without one; a load balancer has none.
-OPEN_PATHS = ("/", "/health")
+OPEN_PATHS = ("/", "/health", "/livez", "/readyz")
 OPEN_FOLDER = "/static/"
 
 
@@ -38,6 +39,7 @@ class Access:
         self._hosts = {name.lower() for name in (*settings.allowed_hosts, settings.host)}
         self._origins = frozenset(settings.cors_origins)
         self._token = settings.token.encode()
+        self._proxies = Proxies(settings.trusted_proxies)
 
     def check(self, request: web.Request) -> None:
         """Let the request pass, or not.
@@ -45,8 +47,10 @@ class Access:
         Raises:
             Problem: Its host or origin is not known (403), or it lacks the token (401).
         """
-        self._check_host(request)
-        self._check_origin(request)
+        request[REMOTE] = self._proxies.remote_of(request)
+        hosts = self._proxies.hosts_of(request)
+        self._check_host(hosts)
+        self._check_origin(request, hosts[0])
         if not (_is_open(request) or is_preflight(request) or self.has_token(request)):
             raise Problem(
                 401,
@@ -75,8 +79,7 @@ class Access:
             headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
         return headers
 
-    def _check_host(self, request: web.Request) -> None:
-        sent = request.headers.getall(hdrs.HOST, [])
+    def _check_host(self, sent: list[str]) -> None:
         name = _name_of(sent[0]) if len(sent) == 1 else None
         if name is None or not (_is_address(name) or is_loopback(name) or name in self._hosts):
             shown = (name or ", ".join(sent))[:100]
@@ -87,9 +90,9 @@ class Access:
                 " start it with --allowed-hosts.",
             )
 
-    def _check_origin(self, request: web.Request) -> None:
+    def _check_origin(self, request: web.Request, host: str) -> None:
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None or origin in self._origins or _is_own(origin, request):
+        if origin is None or origin in self._origins or _is_own(origin, host):
             return
         raise Problem(
             403,
@@ -141,7 +144,8 @@ ACCESS = web.AppKey("ACCESS", Access)
 def _is_open(request: web.Request) -> bool:
     if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
         return False
-    return request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
+    path = path_within(request)
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
 
 
 def _name_of(host: str) -> str | None:
@@ -163,7 +167,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_own(origin: str, request: web.Request) -> bool:
+def _is_own(origin: str, host: str) -> bool:
     """Whether a page has come from here; a proxy may have added the `https`."""
     scheme, _, authority = origin.lower().partition("://")
-    return scheme in ("http", "https") and authority == request.headers[hdrs.HOST].lower()
+    return scheme in ("http", "https") and authority == host.lower()

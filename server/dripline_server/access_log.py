@@ -9,9 +9,10 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 
+from dripline_server.proxies import REMOTE
 from dripline_server.run_log import ID_SHOWN
 
-access_logger = logging.getLogger("dripline_server.access")
+access_logger: logging.Logger = logging.getLogger("dripline_server.access")
 
 _PLAIN = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 # Names of models come from requests, and may be as long as those.
@@ -58,7 +59,7 @@ class AccessLog(AbstractAccessLogger):
                 "status": response.status,
                 "bytes": response.body_length,
                 "seconds": round(time, 6),
-                "remote": request.remote,
+                "remote": request.get(REMOTE, request.remote),
             },
         )
 

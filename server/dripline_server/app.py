@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from dripline.testing import FakeOllama
-from dripline.tool import ToolFunction
+from dripline.tool import BadTool, Tool, ToolFunction, as_tools
+from dripline.tool_runner import ToolRunner
 from dripline_server.access import add_access
-from dripline_server.access_log import AccessLog, access_logger
 from dripline_server.event_stream import Pulse
+from dripline_server.listening import listening
 from dripline_server.metrics import Metrics
 from dripline_server.problems import answer_problems
-from dripline_server.routes import agui, chat, info, runs, ui_message
+from dripline_server.routes import agui, chat, info, openai, runs, ui_message
 from dripline_server.routes.page import add_page
 from dripline_server.run_log import RunLogs
 from dripline_server.run_log.memory import Budget, MemoryRunLogs
@@ -24,26 +25,25 @@ from dripline_server.runs.records import RunRecords
 from dripline_server.runs.registry import RunRegistry
 from dripline_server.settings import BadSetting, Settings
 from dripline_server.state import STATE, State
-from dripline_server.tools.runner import ToolRunner
-from dripline_server.tools.server_tools import BadTool, Tool, as_tools, load_tools
-from dripline_server.upstream.failures import UpstreamError
+from dripline_server.tools.server_tools import load_tools
+from dripline_server.upstream.endpoint import Endpoint
 from dripline_server.upstream.ollama import Ollama
+from dripline_server.upstream.upstreams import Upstreams, answers
 
 # Seconds that readers have for the last events once every run has ended.
 CLOSE_TIME = 5.0
-DEMO_MODEL = "demo"
 
 
 def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) -> web.Application:
     """Return the application; what it owns is made at its start-up and closed at its clean-up.
 
-    Where no address of Ollama is given explicitly and none answers at the usual one, the built-in
-    fake stands in.
+    Where no address of Ollama is named and none answers at the usual one, the built-in fake stands
+    in until one does.
 
     Args:
         settings: What it is told.
         tools: Functions that models may call, beside those of `settings.tools`; see
-            `dripline_server.tools.server_tools`.
+            `dripline.tool`.
 
     Raises:
         BadTool: A function cannot be a tool.
@@ -56,6 +56,7 @@ def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) ->
     app.add_routes(runs.routes)
     app.add_routes(agui.routes)
     app.add_routes(ui_message.routes)
+    app.add_routes(openai.routes)
     add_page(app)
     add_access(app, settings)
 
@@ -82,28 +83,28 @@ def _tools_of(settings: Settings) -> list[Tool]:
 
 @asynccontextmanager
 async def _state(settings: Settings, tools: Sequence[Tool]) -> AsyncIterator[State]:
-    async with _upstream(settings) as (upstream, demo):
+    async with _upstreams(settings) as upstreams:
         budget = Budget(settings.total_log_bytes)
         figures = Metrics()
         records = RunRecords(settings.record)
         logs = _run_logs(settings, budget)  # last of what can fail: it has connections to close
         runner = ToolRunner(
-            timeout=settings.tool_timeout, max_result=settings.max_tool_result, metrics=figures
+            timeout=settings.tool_timeout,
+            max_result=settings.max_tool_result,
+            on_call=figures.tool_called,
         )
-        registry = RunRegistry(settings, upstream, runner, logs, budget, figures, records)
+        registry = RunRegistry(settings, upstreams, runner, logs, budget, figures, records)
         pulse = Pulse(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         try:
             yield State(
                 settings=settings,
-                default_model=settings.model or (DEMO_MODEL if demo else ""),
-                upstream=upstream,
+                upstreams=upstreams,
                 tools=tools,
                 runs=registry,
                 logs=logs,
                 pulse=pulse,
                 metrics=figures,
                 records=records,
-                demo=demo,
             )
         finally:
             await pulse.close()
@@ -132,38 +133,35 @@ def _run_logs(settings: Settings, budget: Budget) -> RunLogs:
 
 
 @asynccontextmanager
-async def _upstream(settings: Settings) -> AsyncIterator[tuple[Ollama, str]]:
-    """Give Ollama, or the fake and the sentence that says why."""
-    async with _connected(settings.ollama_url, settings) as upstream:
-        if settings.ollama or await _answers(upstream):
-            yield upstream, ""
+async def _upstreams(settings: Settings) -> AsyncIterator[Upstreams]:
+    """Give the Ollama that was named; where none was and none answers, the fake until one does."""
+    endpoint = Endpoint(settings.ollama_url, settings.ollama_headers, settings.ollama_api_key)
+    async with _connected(endpoint, settings) as ollama:
+        if settings.names_ollama or await answers(ollama):
+            yield Upstreams(ollama)
             return
-    demo = (
-        f"No Ollama answers at {upstream.url}, so the built-in fake answers instead."
-        " Start Ollama with `ollama serve`, then restart dripline."
-    )
-    async with FakeOllama(max_requests=10) as fake, _connected(fake.url, settings) as upstream:
-        yield upstream, demo
+        async with (
+            FakeOllama(max_requests=10) as fake,
+            _connected(Endpoint(fake.url), settings) as stand_in,
+        ):
+            upstreams = Upstreams(ollama, stand_in)
+            watching = asyncio.create_task(upstreams.watch(), name="watch for Ollama")
+            try:
+                yield upstreams
+            finally:
+                watching.cancel()
+                await asyncio.wait({watching})
 
 
 @asynccontextmanager
-async def _connected(url: str, settings: Settings) -> AsyncIterator[Ollama]:
+async def _connected(endpoint: Endpoint, settings: Settings) -> AsyncIterator[Ollama]:
     upstream = Ollama(
-        url, stall_timeout=settings.stall_timeout, max_line=settings.max_upstream_line
+        endpoint, stall_timeout=settings.stall_timeout, max_line=settings.max_upstream_line
     )
     try:
         yield upstream
     finally:
         await upstream.close()
-
-
-async def _answers(upstream: Ollama) -> bool:
-    try:
-        async with asyncio.timeout(info.HEALTH_TIMEOUT):
-            await upstream.version()
-    except (UpstreamError, TimeoutError):
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,23 +188,5 @@ async def serve(
         BadTool, BadSetting: See `create_app`.
     """
     app = create_app(settings, tools)
-    # Without handler_cancellation aiohttp tells nobody that a client has gone, until a write.
-    runner = web.AppRunner(
-        app,
-        handler_cancellation=True,
-        access_log_class=AccessLog,
-        access_log=access_logger,
-        shutdown_timeout=CLOSE_TIME,
-        # Counts from the connection's begin too, so that slow headers do not hold it.
-        keepalive_timeout=settings.idle_time,
-    )
-    await runner.setup()
-    try:
-        # Readers of a server that comes back all come back at once.
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=4096)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        name = f"[{host}]" if ":" in host else host
-        yield Server(f"http://{name}:{port}", app[STATE])
-    finally:
-        await runner.cleanup()
+    async with listening(app, settings, close_time=CLOSE_TIME) as url:
+        yield Server(url, app[STATE])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -16,7 +19,16 @@ from dripline.testing import FakeOllama, demo_models
 from dripline_server import access_log
 from dripline_server import settings as options
 from dripline_server.app import serve
+from dripline_server.service_manager import ServiceManager
 from dripline_server.settings import BadSetting, Settings
+
+logger = logging.getLogger(__name__)
+
+# What a supervisor, a terminal or a person sends; Windows has no SIGHUP.
+_STOPPING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+
+# Seconds that whatever is left has to end, once every chat has.
+LEAVE_TIME = 3.0
 
 _EPILOG = """\
 environment:
@@ -100,8 +112,29 @@ def _add_fake(parser: argparse.ArgumentParser) -> None:
 
 def _run(main: Coroutine[Any, Any, None]) -> int:
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(main)
-    return 0
+        code = 1
+        try:
+            runner.run(main)
+            code = 0
+        finally:
+            # What is left may never end, such as a tool that ignores its cancellation: closing
+            # the runner would wait for that for ever.
+            left = threading.Timer(LEAVE_TIME, _leave, (runner.get_loop(), code))
+            left.daemon = True
+            left.start()
+    left.cancel()
+    return code
+
+
+def _leave(loop: asyncio.AbstractEventLoop, code: int) -> None:
+    """End the process, whatever goes on in it, and say what that is."""
+    with suppress(RuntimeError):  # a task may be made meanwhile
+        names = sorted(task.get_name() for task in asyncio.all_tasks(loop))
+        threads = [one.name for one in threading.enumerate() if not one.daemon]
+        logger.error("the server ends, though these do not: %s", ", ".join([*names, *threads]))
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _allow_files() -> None:
@@ -138,11 +171,13 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(settings: Settings) -> None:
     stop, hurry = _stop_signals()
-    async with serve(settings) as server:
+    manager = ServiceManager(options.service_manager())
+    async with serve(settings) as server, manager.told():
         _say(f"dripline is at {server.url}")
         if server.state.demo:
             _say(server.state.demo)
         await stop.wait()
+        manager.stopping()
         runs, limit = server.state.runs, settings.drain_time
         if runs.active:
             _say(f"letting {runs.active} chats end, for {limit:g} s at most; again to stop at once")
@@ -163,14 +198,16 @@ async def _serve_fake(host: str, port: int) -> None:
 
 
 def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Return the events that the first Ctrl-C or SIGTERM sets, and the second."""
+    """Return the events that the first Ctrl-C, SIGTERM or SIGHUP sets, and the second."""
     first, second = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def caught() -> None:
         (second if first.is_set() else first).set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOPPING:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue  # nohup: it is to outlive its terminal
         try:
             loop.add_signal_handler(number, caught)
         except NotImplementedError:  # Windows

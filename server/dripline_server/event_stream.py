@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -18,6 +19,10 @@ logger = logging.getLogger(__name__)
 
 # A comment line and no blank line: several clients take a comment block for an empty event.
 PING = b": ping\n"
+if sys.platform != "win32":
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
+
 # Bytes that the kernel may hold for one reader (it doubles the figure for its own needs).
 KERNEL_BUFFER = 64 * 1024
 
@@ -35,7 +40,8 @@ class EventStream(web.StreamResponse):
         super().__init__(
             headers={
                 "Content-Type": "text/event-stream",
-                "Cache-Control": "no-cache",
+                # no-transform: compressing proxies would hold the whole answer back.
+                "Cache-Control": "no-cache, no-transform",
                 "X-Accel-Buffering": "no",
                 **(headers or {}),
             }
@@ -43,8 +49,8 @@ class EventStream(web.StreamResponse):
         self._transport = request.transport
         self._time = asyncio.get_running_loop().time
         self._last_sent = self._time()
-        self._unsent = 0
-        self._unsent_since = 0.0
+        self._taken = 0
+        self._taken_at = 0.0
         self._finished = False
         self._record = record
         self._sent_now = 0
@@ -126,14 +132,24 @@ class EventStream(web.StreamResponse):
         if self._transport is None or self._transport.is_closing():
             return False
         unsent = self._transport.get_write_buffer_size()
-        if unsent != self._unsent:
-            self._unsent, self._unsent_since = unsent, now
-        if unsent and reader_timeout and now - self._unsent_since >= reader_timeout:
+        # What the reader took counts, also while the kernel has room for none of ours.
+        taken = self.body_length - unsent - self._in_kernel()
+        if taken != self._taken or not unsent:
+            self._taken, self._taken_at = taken, now
+        if unsent and reader_timeout and now - self._taken_at >= reader_timeout:
             self._transport.abort()
         elif not (unsent or self._finished) and heartbeat and now - self._last_sent >= heartbeat:
             with suppress(ConnectionError):
                 await self.send(PING)
         return bool(unsent) or not self._finished
+
+    def _in_kernel(self) -> int:
+        """Return how many bytes the kernel holds that the other side has not acknowledged."""
+        found = self._transport and self._transport.get_extra_info("socket")
+        if found and sys.platform != "win32":
+            with suppress(OSError, ValueError):
+                return int.from_bytes(ioctl(found.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+        return 0
 
 
 class Pulse:

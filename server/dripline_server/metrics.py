@@ -64,7 +64,7 @@ class Metrics:
         if end.usage.first_token_time is not None:
             self._first_token.observe(end.usage.first_token_time)
 
-    def tool_called(self, name: str, *, failed: bool) -> None:
+    def tool_called(self, name: str, failed: bool) -> None:
         """Count a call of one of the server's tools."""
         self._tool_calls.labels(name, "failed" if failed else "ok").inc()
 

@@ -10,13 +10,17 @@ from aiohttp import web
 
 from dripline.errors import ErrorCode
 from dripline_server.access_log import route_of
-from dripline_server.run_log import RunLogUnavailable
+from dripline_server.dialects.openai import error_object
+from dripline_server.run_log import EndedBefore, RunLogUnavailable
 from dripline_server.state import STATE
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 # Seconds after which a client may ask again where the server was full or cut off.
 RETRY_AFTER = 5
+
+# The name of the route "/": what is before it in a path is not this app's.
+ROOT = "dripline"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -38,7 +42,7 @@ class Problem(Exception):
 
     Attributes:
         status: The HTTP status.
-        code: Which of the ways.
+        code: One of `ErrorCode`, or a newer process's.
         message: What is wrong and what to do; names the field.
         headers: Further headers of the answer.
     """
@@ -46,7 +50,7 @@ class Problem(Exception):
     def __init__(
         self,
         status: int,
-        code: ErrorCode,
+        code: str,
         message: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -54,7 +58,7 @@ class Problem(Exception):
         self.status = status
         self.code = code
         self.message = message
-        self.headers = headers or {}
+        self.headers: Mapping[str, str] = headers or {}
 
 
 _OF_STATUS = {
@@ -70,21 +74,30 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     try:
         return await handler(request)
     except Problem as problem:
-        return _answer(problem)
-    except RunLogUnavailable:
-        message = "The run log, Redis, cannot be reached. Try again later."
+        return _answer(request, problem)
+    except RunLogUnavailable as error:
         retry = {"Retry-After": str(RETRY_AFTER)}
-        return _answer(Problem(503, ErrorCode.RUN_LOG_LOST, message, retry))
+        return _answer(request, Problem(503, ErrorCode.RUN_LOG_LOST, error.message, retry))
+    except EndedBefore as error:
+        return _answer(request, Problem(410, ErrorCode.POSITION_GONE, str(error)))
     except web.HTTPException as error:
         code = _OF_STATUS.get(error.status)
         if code is None:
             raise
-        return _answer(_of_aiohttp(error, code, request))
+        return _answer(request, _of_aiohttp(error, code, request))
     except Exception as error:
         if isinstance(error, ConnectionError) and _has_left(request):
-            raise  # There is nobody to answer.
+            # There is nobody to answer. aiohttp would log what is raised as a fault.
+            return web.Response(status=499, reason="Client Closed Request")
         logger.exception("a fault in dripline: %s %s", request.method, route_of(request))
-        return _answer(Problem(500, ErrorCode.INTERNAL_ERROR, "A fault in dripline; see its log."))
+        fault = Problem(500, ErrorCode.INTERNAL_ERROR, "A fault in dripline; see its log.")
+        return _answer(request, fault)
+
+
+def path_within(request: web.Request) -> str:
+    """Return a request's path as this app has it, also where it is a part of another one."""
+    root = request.app.router.get(ROOT)
+    return request.path.removeprefix(root.canonical.rstrip("/")) if root else request.path
 
 
 def _has_left(request: web.Request) -> bool:
@@ -105,6 +118,26 @@ def _of_aiohttp(error: web.HTTPException, code: ErrorCode, request: web.Request)
             return Problem(error.status, code, f"{error.reason}: {request.path}")
 
 
-def _answer(problem: Problem) -> web.Response:
-    body = {"error": {"code": problem.code, "message": problem.message}}
-    return json_response(body, status=problem.status, headers=problem.headers)
+def _answer(request: web.Request, problem: Problem) -> web.Response:
+    openai = path_within(request).startswith("/v1/")
+    return problem_response(
+        problem.status, problem.code, problem.message, problem.headers, openai=openai
+    )
+
+
+def problem_response(
+    status: int,
+    code: str,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    openai: bool = False,
+) -> web.Response:
+    """Return an error as JSON, in the form of dripline's API or of OpenAI's."""
+    if openai:
+        body = error_object(status, code, message)
+    else:
+        body = {"error": {"code": code, "message": message}}
+    return json_response(
+        body, status=status, headers={"X-Content-Type-Options": "nosniff", **(headers or {})}
+    )

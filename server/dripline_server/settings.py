@@ -11,10 +11,13 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 from yarl import URL
+
+from dripline_server.upstream.endpoint import parse_header
 
 MIB = 1024 * 1024
 DEFAULT_OLLAMA_URL = "http://127.0.0.1:11434"
@@ -80,14 +83,41 @@ def _url(text: str) -> str:
     url = URL(text if "://" in text else f"http://{text}")
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("not an http:// or https:// address")
+    if url.raw_query_string or url.raw_fragment:
+        raise ValueError("an address without ? and #")
     if "://" not in text and url.explicit_port is None:
         url = url.with_port(11434)
     return str(url).rstrip("/")
 
 
+def _headers(text: str) -> tuple[tuple[str, str], ...]:
+    """Take one header a line, or `@` and the path of a file of such lines."""
+    found: list[tuple[str, str]] = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if not line.startswith("@"):
+            found.append(parse_header(line))
+            continue
+        try:
+            lines = Path(line[1:]).read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise ValueError(f"{line[1:]!r} cannot be read: {why}") from None
+        kept = (one for one in map(str.strip, lines) if one and not one.startswith("#"))
+        found.extend(map(parse_header, kept))
+    return tuple(found)
+
+
+def _api_key(text: str) -> str:
+    key = text.strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ValueError("an API key has no blanks and no characters beyond ASCII")
+    return key
+
+
 def _run_log(text: str) -> str:
-    if text != "memory" and not text.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("neither memory nor a redis://, rediss:// or unix:// address")
+    schemes = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
+    if text != "memory" and not text.startswith(schemes):
+        raise ValueError(f"neither memory nor a {', '.join(schemes[:-1])} or {schemes[-1]} address")
     return text
 
 
@@ -101,17 +131,61 @@ def _switch(text: str) -> bool:
     return text.lower() in ("1", "true", "yes", "on")
 
 
+def _think_tags(text: str) -> str:
+    if text.lower() not in ("auto", "off"):
+        raise ValueError("neither auto nor off")
+    return text.lower()
+
+
 def _list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
+# Of pages, browser extensions and desktop shells: https:, chrome-extension:, tauri:, ...
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@\s]+)(.*)")
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+
+
 def _origins(text: str) -> tuple[str, ...]:
-    origins = _list(text)
-    for origin in origins:
-        url = URL(origin)
-        if url.scheme not in ("http", "https") or str(url.origin()) != origin:
-            raise ValueError(f"{origin!r} is no origin such as https://chat.example.com:8443")
-    return origins
+    return tuple(map(_origin, _list(text)))
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers send it: RFC 6454, section 6.2.
+
+    Raises:
+        ValueError: No browser sends such a one; says what is too much.
+    """
+    found = _ORIGIN.fullmatch(text.lower())
+    if not found or found[1] == "file":
+        raise ValueError(f"{text!r} is no origin such as https://chat.example.com:8443")
+    scheme, authority, rest = found.groups()
+    if rest == "/":
+        raise ValueError(f"{text!r} ends with a slash, which an origin does not have")
+    if rest:
+        raise ValueError(f"{text!r} has a path, which an origin does not have")
+    if (port := _USUAL_PORTS.get(scheme)) and authority.endswith(port):
+        raise ValueError(f"{text!r} names the usual port; browsers leave {port} out")
+    if scheme in _USUAL_PORTS:
+        try:
+            return str(URL(text).origin())
+        except ValueError as error:
+            raise ValueError(f"{text!r}: {error}") from None
+    return text
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    networks = _list(text)
+    for network in networks:
+        if network != "unix":
+            ip_network(network)  # it names what is wrong
+    return networks
+
+
+def _host(text: str) -> str:
+    if unix_path(text) == "":
+        raise ValueError("name the socket's file: unix:/run/dripline/socket")
+    return text
 
 
 def _token(text: str) -> str:
@@ -120,8 +194,15 @@ def _token(text: str) -> str:
     return text
 
 
+def unix_path(host: str) -> str | None:
+    """Return the path of the Unix domain socket that `unix:/path` names; None for other hosts."""
+    return host.removeprefix("unix:") if host.startswith("unix:") else None
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a server that listens on this host."""
+    if unix_path(host) is not None:
+        return True
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, section 6.3
         return True
@@ -138,27 +219,41 @@ def option(
     parse: Callable[[str], Any] = str,
     metavar: str = "TEXT",
     variable: str = "",
+    flag: str = "",
     secret: bool = False,
+    in_repr: bool = True,
 ) -> Any:
     """Declare an option; one with its own `variable` is read from there and has no flag.
 
-    A `secret` is shown nowhere. An option that is False by default is a flag without a value.
+    One with its own `flag` may be given several times; its variable has a line for each. A `secret`
+    is shown nowhere; what may hold one is not `in_repr`. An option that is False by default is a
+    flag without a value.
     """
     metadata = {
         "meaning": meaning,
         "parse": parse,
         "metavar": metavar,
         "variable": variable,
+        "flag": flag,
         "secret": secret,
     }
-    return field(default=default, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=in_repr and not secret)
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"[^/]*@", "***@", text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a server is told; the flag of `stall_timeout` is `--stall-timeout`."""
 
-    host: str = option("127.0.0.1", "Address to listen on.", metavar="HOST")
+    host: str = option(
+        "127.0.0.1",
+        "Address to listen on, or unix:/path for a Unix domain socket.",
+        parse=_host,
+        metavar="HOST",
+    )
     port: int = option(
         8000, "Port to listen on; 0 takes a free one.", parse=port_number, metavar="PORT"
     )
@@ -188,19 +283,46 @@ class Settings:
         parse=_origins,
         metavar="ORIGINS",
     )
+    trusted_proxies: tuple[str, ...] = option(
+        (),
+        "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Host count:"
+        " 127.0.0.1,10.0.0.0/8; unix for those on a Unix domain socket.",
+        parse=_networks,
+        metavar="NETWORKS",
+    )
     ollama: str | None = option(
         None,
-        "Where Ollama answers. By default where OLLAMA_HOST says, or at"
-        f" {DEFAULT_OLLAMA_URL}, or else the built-in fake does; with this flag it never does.",
+        "Where Ollama answers. By default where OLLAMA_HOST says, or else at"
+        f" {DEFAULT_OLLAMA_URL}; if neither is set, the built-in fake stands in until an Ollama"
+        " answers there.",
         parse=_url,
         metavar="URL",
+        in_repr=False,  # it may have a password
     )
-    ollama_host: str = option(
-        DEFAULT_OLLAMA_URL,
+    ollama_host: str | None = option(
+        None,
         "Where Ollama answers, as Ollama's own tools read it; `--ollama` goes before it.",
         parse=_url,
         metavar="URL",
+        in_repr=False,  # it may have a password
         variable="OLLAMA_HOST",
+    )
+    ollama_headers: tuple[tuple[str, str], ...] = option(
+        (),
+        "Header to send with every request to Ollama, such as `Authorization: Bearer ...`; can be"
+        " repeated. @PATH reads them from a file, one a line; so no other user sees them.",
+        parse=_headers,
+        metavar="HEADER",
+        flag="--ollama-header",
+        secret=True,
+    )
+    ollama_api_key: str = option(
+        "",
+        "API key for Ollama, sent as `Authorization: Bearer`: for ollama.com, and for proxies that"
+        " ask for one.",
+        parse=_api_key,
+        variable="OLLAMA_API_KEY",
+        secret=True,
     )
     model: str = option("", "Model for requests that name none.", metavar="NAME")
     stall_timeout: float = option(
@@ -208,6 +330,13 @@ class Settings:
         "Seconds that Ollama may be silent; loading a model counts. 0: no limit.",
         parse=_number,
         metavar="SECONDS",
+    )
+    think_tags: str = option(
+        "auto",
+        "What to do with <think> tags at the start of a model's text: auto makes thinking of them"
+        " unless Ollama knows the model as thinking, off leaves them as they are.",
+        parse=_think_tags,
+        metavar="WHEN",
     )
     tools: str = option(
         "",
@@ -275,7 +404,7 @@ class Settings:
     )
     loading_after: float = option(
         1.0,
-        "Seconds of silence before readers are told that the model is loading.",
+        "Seconds of silence before readers are told what the chat waits for.",
         parse=_number,
         metavar="SECONDS",
     )
@@ -336,12 +465,19 @@ class Settings:
     @property
     def ollama_url(self) -> str:
         """Where Ollama should answer."""
-        return self.ollama or self.ollama_host
+        return self.ollama or self.ollama_host or DEFAULT_OLLAMA_URL
+
+    @property
+    def names_ollama(self) -> bool:
+        """Whether somebody has said where Ollama answers, so that nothing else may stand in."""
+        return bool(self.ollama or self.ollama_host)
 
 
 def flag_of(declared: Field[Any]) -> str | None:
     """Return the option's flag, such as `--stall-timeout`, or None where it has none."""
-    return None if declared.metadata["variable"] else "--" + declared.name.replace("_", "-")
+    if declared.metadata["variable"]:
+        return None
+    return declared.metadata["flag"] or "--" + declared.name.replace("_", "-")
 
 
 def variable_of(declared: Field[Any]) -> str:
@@ -359,6 +495,7 @@ def default_of(declared: Field[Any]) -> str:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Give `parser` every flag, in groups; what is not given stays out of its result."""
+    group: argparse._ActionsContainer = parser
     for declared in fields(Settings):
         if declared.name in GROUPS:
             group = parser.add_argument_group(GROUPS[declared.name])
@@ -374,13 +511,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default = f" [{text}]" if (text := default_of(declared)) else ""
         group.add_argument(
             flag,
+            dest=declared.name,
+            action="append" if declared.metadata["flag"] else "store",
             metavar=declared.metadata["metavar"],
             default=argparse.SUPPRESS,
             help=f"{meaning}{default}",
         )
 
 
-def load(flags: Mapping[str, str], environment: Mapping[str, str] = os.environ) -> Settings:
+def load(
+    flags: Mapping[str, str | list[str]], environment: Mapping[str, str] = os.environ
+) -> Settings:
     """Make settings of flags (by field name), then the environment, then the defaults.
 
     An empty environment variable counts as not set.
@@ -392,7 +533,8 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str] = os.environ) 
     for declared in fields(Settings):
         variable = variable_of(declared)
         if declared.name in flags:
-            source, text = flag_of(declared) or declared.name, flags[declared.name]
+            source, given = flag_of(declared) or declared.name, flags[declared.name]
+            text = given if isinstance(given, str) else "\n".join(given)
         elif text := environment.get(variable, ""):
             source = variable
         else:
@@ -400,6 +542,30 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str] = os.environ) 
         try:
             values[declared.name] = declared.metadata["parse"](text)
         except ValueError as error:
-            shown = "" if declared.metadata["secret"] else f" {text!r}:"
+            shown = "" if declared.metadata["secret"] else f" {_without_password(text)!r}:"
             raise BadSetting(f"{source}:{shown} {error}") from None
     return Settings(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceManagerSettings:
+    """What a service manager, such as systemd, says to a process that it starts.
+
+    Attributes:
+        address: The Unix socket on which it listens; "" where there is none.
+        watchdog: Seconds of silence after which it takes the process for stuck; 0 for never.
+    """
+
+    address: str = ""
+    watchdog: float = 0
+
+
+def service_manager(environment: Mapping[str, str] = os.environ) -> ServiceManagerSettings:
+    """Return what `NOTIFY_SOCKET` and `WATCHDOG_USEC` say; see systemd's sd_notify(3)."""
+    address = environment.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return ServiceManagerSettings()
+    microseconds = environment.get("WATCHDOG_USEC", "")
+    meant = environment.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+    watchdog = int(microseconds) / 1e6 if meant and microseconds.isdecimal() else 0
+    return ServiceManagerSettings(address, watchdog)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from dripline.tool import Tool
 from dripline_server.event_stream import Pulse
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import RunLogs
 from dripline_server.runs.records import RunRecords
 from dripline_server.runs.registry import RunRegistry
 from dripline_server.settings import Settings
-from dripline_server.tools.server_tools import Tool
 from dripline_server.upstream.ollama import Ollama
+from dripline_server.upstream.upstreams import Upstreams
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +24,38 @@ class State:
 
     Attributes:
         settings: What it was told.
-        default_model: The model for requests that name none; "" where there is no default.
-        upstream: Ollama, or the fake that stands in for it.
+        upstreams: Ollama, or the fake that stands in for it.
         tools: The server's tools that every chat may use.
         runs: Every run.
         logs: What the runs write to.
         pulse: What looks after the open streams.
         metrics: What has been counted.
         records: The recordings of its runs.
-        demo: Why the fake stands in for Ollama: a sentence; "" where it does not.
     """
 
     settings: Settings
-    default_model: str
-    upstream: Ollama
+    upstreams: Upstreams
     tools: Sequence[Tool]
     runs: RunRegistry
     logs: RunLogs
     pulse: Pulse
     metrics: Metrics
     records: RunRecords
-    demo: str
+
+    @property
+    def upstream(self) -> Ollama:
+        """Who answers now."""
+        return self.upstreams.current
+
+    @property
+    def demo(self) -> str:
+        """Why the fake stands in for Ollama: a sentence; "" where it does not."""
+        return self.upstreams.demo
+
+    @property
+    def default_model(self) -> str:
+        """The model for requests that name none; "" where there is no default."""
+        return self.upstreams.default_model(self.settings.model)
 
 
 STATE = web.AppKey("STATE", State)

@@ -310,6 +310,19 @@ export class App {
   }
 
   /**
+   * Add conversations from files.
+   *
+   * @param {import("./conversation.js").Whole[]} wholes
+   */
+  async addAll(wholes) {
+    const imported = await this.#chats.addAll(wholes);
+    if (imported.grown.some(({ conversation }) => conversation.id === this.#conversation.id)) {
+      this.#showPath();
+    }
+    return imported;
+  }
+
+  /**
    * Change fields of the open conversation.
    *
    * @param {Partial<Conversation>} changes

@@ -56,6 +56,28 @@ export function titleOf(text) {
   return `${(blank > LONGEST_TITLE / 2 ? cut.slice(0, blank) : cut).replace(/[\uD800-\uDBFF]$/, "")}…`;
 }
 
+/**
+ * Return a conversation under ids that nobody has.
+ *
+ * @param {Whole} whole
+ * @returns {Whole}
+ */
+export function withNewIds({ conversation, messages }) {
+  const id = newId();
+  const ids = new Map(messages.map((message) => [message.id, newId()]));
+  /** @param {string | null} old */
+  const renamed = (old) => (old === null ? null : (ids.get(old) ?? null));
+  return {
+    conversation: { ...conversation, id, leaf: renamed(conversation.leaf) },
+    messages: messages.map((message) => ({
+      ...message,
+      id: ids.get(message.id) ?? "",
+      parent: renamed(message.parent),
+      conversation: id,
+    })),
+  };
+}
+
 /** The messages of one conversation, and the alternatives among them. */
 export class Tree {
   /** @type {Map<string, Message>} */

@@ -6,7 +6,7 @@
  */
 
 import { newConversation, requestMessages, titleOf, Tree } from "./conversation.js";
-import { newId } from "./ids.js";
+import { idOf } from "./ids.js";
 import { BadJson, checkList, checkObject, checkText, checkWord, parseJson } from "./json-check.js";
 import { newMessage } from "./message.js";
 
@@ -57,7 +57,7 @@ export function allToJson(wholes) {
 
 /** @param {Whole} whole */
 function fileOf({ conversation, messages }) {
-  const { id: _, title, system, leaf, look, createdAt, updatedAt } = conversation;
+  const { id, title, system, leaf, look, createdAt, updatedAt } = conversation;
   const path = new Tree(messages).path(leaf);
   return {
     format: ONE,
@@ -68,7 +68,7 @@ function fileOf({ conversation, messages }) {
     system: system ?? "",
     options: {},
     messages: requestMessages(path, { system: "", images: true }),
-    tree: { leaf, look, system, createdAt, updatedAt, messages: messages.map(recordOf) },
+    tree: { id, leaf, look, system, createdAt, updatedAt, messages: messages.map(recordOf) },
   };
 }
 
@@ -82,7 +82,7 @@ function recordOf({ conversation: _c, runId: _r, lastEventId: _l, attempt: _a, .
 }
 
 /**
- * Return the conversations of a file, with new ids: reading a file twice gives two of each.
+ * Return the conversations of a file. Reading it again gives the same ids, so that doubles are known.
  *
  * @param {string} text
  * @returns {Whole[]}
@@ -108,8 +108,13 @@ export function fromJson(text) {
  */
 function read(file, at) {
   checkVersion(checkObject(file, at, FILE));
-  const conversation = newConversation();
+  const conversation = newConversation({ id: idOf(JSON.stringify([file.title, file.system, file.messages])) });
   const tree = file.tree === undefined ? null : checkObject(file.tree, within(at, "tree"));
+  if (tree) {
+    conversation.id = isId(tree.id) ? tree.id : idOf(JSON.stringify(tree));
+    conversation.createdAt = numberOf(tree.createdAt) || conversation.createdAt;
+    conversation.updatedAt = numberOf(tree.updatedAt) || conversation.createdAt;
+  }
   const messages = tree
     ? readTree(tree, conversation.id, within(at, "tree"))
     : readPath(checkList(file.messages, within(at, "messages")), conversation.id, within(at, "messages"));
@@ -153,6 +158,7 @@ function readPath(records, conversation, at) {
       return []; // what a tool of another program gave
     }
     const message = readMessage(given, conversation, where, ["user", "assistant", "system"]);
+    message.id = `${conversation}-${place}`;
     message.createdAt = now + place; // their order
     if (message.role !== "system") {
       message.parent = parent;
@@ -179,6 +185,7 @@ function readTree(tree, conversation, at) {
       throw new BadJson(`${where}.id: another message has the id ${JSON.stringify(id)}.`);
     }
     const message = readMessage(given, conversation, where, ["user", "assistant"]);
+    message.id = isId(tree.id) && isId(id) ? id : `${conversation}-${place}`;
     found.set(id, { ...message, oldId: id });
     return { id, parent: given.parent ?? null, where };
   });
@@ -225,7 +232,6 @@ function readMessage(given, conversation, where, roles) {
   const listOf = (name, read) =>
     /** @type {unknown[]} */ (given[name] ?? []).map((one) => read(one, `${where}.${name}`));
   const message = newMessage({
-    id: newId(),
     conversation,
     parent: null,
     role: /** @type {Message["role"]} */ (role),
@@ -312,6 +318,16 @@ function base64(value, where) {
     throw new BadJson(`${where}: should be base64, without a "data:" address around it.`);
   }
   return data;
+}
+
+/**
+ * Whether something may be an id here: a file may have any.
+ *
+ * @param {unknown} id
+ * @returns {id is string}
+ */
+function isId(id) {
+  return typeof id === "string" && /^[\w-]{8,80}$/.test(id);
 }
 
 /** @param {unknown} field A text that has been checked, or was left out. */

@@ -4,6 +4,7 @@
  */
 
 import { newConversation, titleOf, Tree } from "./conversation.js";
+import { idOf } from "./ids.js";
 import { newMessage } from "./message.js";
 
 /** @typedef {import("./conversation.js").Whole} Whole */
@@ -51,7 +52,7 @@ function escape(text) {
  * @throws {BadMarkdown}
  */
 export function fromMarkdown(text) {
-  const conversation = newConversation();
+  const conversation = newConversation({ id: idOf(text) });
   const { title, sections } = read(text);
   /** @type {import("./message.js").Message[]} */
   const messages = [];
@@ -61,7 +62,10 @@ export function fromMarkdown(text) {
     } else {
       const parent = messages.at(-1)?.id ?? null;
       const createdAt = conversation.createdAt + messages.length; // their order
-      messages.push(newMessage({ conversation: conversation.id, parent, role, content, images, createdAt }));
+      const id = `${conversation.id}-${messages.length}`;
+      messages.push(
+        newMessage({ id, conversation: conversation.id, parent, role, content, images, createdAt }),
+      );
     }
   }
   if (messages.length === 0) {

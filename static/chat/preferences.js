@@ -90,6 +90,7 @@ export const KEEP_ALIVE = {
 export const CHOICES = {
   think: ["", "off", "on", "low", "medium", "high"],
   ui_control: ["", "off"],
+  enter: ["", "send", "line"],
   appearance: ["", "light", "dark"],
   sidebar: ["", "hidden"],
 };
@@ -168,7 +169,8 @@ export class Preferences {
       ...(names.length > 0 && { options }),
       ...(keepAlive && { keep_alive: duration(keepAlive) }),
       ...(think !== undefined && { think }),
-      ...(this.get("ui_control") && { ui_control: this.get("ui_control") }),
+      // Said each time: only who says that it can obey is offered the page's tools.
+      ui_control: this.get("ui_control") || "auto",
     };
   }
 

@@ -14,6 +14,9 @@ const NOT_DRIPLINE =
   "Whatever answers at this address is not dripline's server, or is another version. Restart dripline" +
   " and reload the page.";
 
+// Where the page is: a proxy may serve it below a path of its own.
+const ROOT = new URL("../..", import.meta.url);
+
 /** @type {import("../chat/json-check.js").Shape} */
 const MODEL_FIELDS = {
   name: "string",
@@ -105,14 +108,14 @@ async function getJson(path, shape) {
 }
 
 /**
- * @param {string} path
+ * @param {string} path From the page's own address on.
  * @param {RequestInit & {headers?: Record<string, string>}} options
  * @throws {TransportError} There is no server, or it refuses.
  */
 export async function request(path, options) {
   let response;
   try {
-    response = await fetch(path, { ...options, headers: { ...options.headers, ...credentials() } });
+    response = await fetch(new URL(`.${path}`, ROOT), { ...options, headers: { ...options.headers, ...credentials() } });
   } catch (error) {
     throw new TransportError("server_away", NO_SERVER, { cause: error });
   }

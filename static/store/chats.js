@@ -3,9 +3,12 @@
  */
 
 import { newConversation, Tree } from "../chat/conversation.js";
+import { isEmpty } from "../chat/draft-keeper.js";
 import { isFurther, isRunning } from "../chat/message.js";
 import { openDatabase, StoreError } from "./database.js";
+import { Drafts } from "./drafts.js";
 import { Tabs } from "./tabs.js";
+import { forgetUnsaved, keepUnsaved, takeUnsaved } from "./unsaved.js";
 
 /**
  * @typedef {import("../chat/conversation.js").Conversation} Conversation
@@ -37,8 +40,10 @@ export class Chats {
   #conversations = new Map();
   /** @type {Map<string, Tree>} The messages of those that were opened. */
   #trees = new Map();
-  /** @type {Map<string, ReturnType<typeof setTimeout>>} Of the messages that will be kept soon. */
-  #timers = new Map();
+  /** @type {Map<string, {message: Message, timer: ReturnType<typeof setTimeout>}>} Kept soon. */
+  #waiting = new Map();
+  #drafts = new Drafts((work) => this.#keep(work));
+  #asked = false;
   /** @type {Promise<unknown>} Settled when all that was to be kept is: the database keeps in order. */
   #kept = Promise.resolve();
   /** How many times a conversation's own fields were changed here. */
@@ -54,6 +59,7 @@ export class Chats {
   /** Read what is kept. */
   async open() {
     this.#database = this.#openDatabase();
+    await this.#keep((database) => takeOver(database));
     for (const conversation of (await this.#keep((database) => database.conversations())) ?? []) {
       this.#conversations.set(conversation.id, conversation);
     }
@@ -70,6 +76,31 @@ export class Chats {
       this.#say(sentenceOf(error));
       return null;
     }
+  }
+
+  /** What is written and not sent. */
+  get drafts() {
+    return this.#drafts;
+  }
+
+  /**
+   * Keep at once what is to be kept soon: the page may be closed now. Where it is not,
+   * `continueAfterFlush` says so.
+   */
+  flush() {
+    const messages = [...this.#waiting.values()].map(({ message: { images: _, ...record } }) => record);
+    const drafts = this.#drafts.unsaved.map(({ pictures, ...draft }) => {
+      return { ...draft, isEmpty: isEmpty({ ...draft, pictures }) };
+    });
+    if (messages.length > 0 || drafts.length > 0) {
+      keepUnsaved({ messages, drafts });
+    }
+    void this.#drafts.save();
+  }
+
+  /** Take that the page goes on. */
+  continueAfterFlush() {
+    forgetUnsaved();
   }
 
   /** All conversations, the last used first. */
@@ -156,6 +187,7 @@ export class Chats {
     if (!this.#conversations.has(message.conversation)) {
       return; // it was removed while its answer came
     }
+    this.#askToPersist();
     this.#trees.get(message.conversation)?.put(message);
     await this.#write((database) => database.put(message));
     this.#tabs.tell({ kind: "message", conversation: message.conversation, id: message.id });
@@ -167,12 +199,12 @@ export class Chats {
    * @param {Message} message
    */
   putSoon(message) {
-    if (!this.#timers.has(message.id) && this.#conversations.has(message.conversation)) {
+    if (!this.#waiting.has(message.id) && this.#conversations.has(message.conversation)) {
       const save = () => {
         this.#forgetTimer(message.id);
         void this.#write((database) => database.put(message));
       };
-      this.#timers.set(message.id, setTimeout(save, SAVE_EVERY));
+      this.#waiting.set(message.id, { message, timer: setTimeout(save, SAVE_EVERY) });
     }
   }
 
@@ -218,6 +250,34 @@ export class Chats {
     this.#handlers.onList();
     await this.#write((database) => database.write(whole));
     this.#tabs.tell({ kind: "conversation", conversation: id, id });
+  }
+
+  /**
+   * Add conversations that come from elsewhere; one that is here already gets what it does not have.
+   *
+   * @param {Whole[]} wholes
+   * @returns {Promise<import("./database.js").Imported>}
+   */
+  async addAll(wholes) {
+    const imported = (await this.#write((database) => database.merge(wholes))) ?? {
+      added: wholes, // nothing is kept here
+      grown: [],
+      known: 0,
+    };
+    for (const { conversation, messages } of imported.added) {
+      this.#conversations.set(conversation.id, conversation);
+      this.#trees.set(conversation.id, new Tree(messages));
+    }
+    for (const { conversation, messages } of imported.grown) {
+      messages.forEach((message) => this.#trees.get(conversation.id)?.put(message));
+    }
+    this.#handlers.onList();
+    const [first] = [...imported.added, ...imported.grown];
+    if (first) {
+      const { id } = first.conversation;
+      this.#tabs.tell({ kind: "imported", conversation: id, id });
+    }
+    return imported;
   }
 
   /**
@@ -279,6 +339,9 @@ export class Chats {
       case "conversation-removed":
         this.#forget(conversation);
         break;
+      case "imported":
+        await this.#hearImport();
+        break;
     }
     this.#handlers.onList();
     this.#handlers.onConversation(conversation);
@@ -297,6 +360,26 @@ export class Chats {
     if (tree && message && !comes && (!known || isFurther(message, known))) {
       tree.put(message);
       this.#handlers.onMessage(message);
+    }
+  }
+
+  async #hearImport() {
+    for (const conversation of (await this.#keep((database) => database.conversations())) ?? []) {
+      if (!this.#conversations.has(conversation.id)) {
+        this.#conversations.set(conversation.id, conversation);
+      }
+    }
+    for (const id of this.#trees.keys()) {
+      await this.#readAgain(id);
+    }
+  }
+
+  /** Ask the browser not to clear what is kept when it runs short of room. */
+  #askToPersist() {
+    if (!this.#asked) {
+      this.#asked = true;
+      // Missing where the page comes over plain HTTP from another machine.
+      navigator.storage?.persist?.().catch(() => {});
     }
   }
 
@@ -343,8 +426,8 @@ export class Chats {
 
   /** @param {string} id A message's. */
   #forgetTimer(id) {
-    clearTimeout(this.#timers.get(id));
-    this.#timers.delete(id);
+    clearTimeout(this.#waiting.get(id)?.timer);
+    this.#waiting.delete(id);
   }
 
   /**
@@ -385,6 +468,25 @@ export class Chats {
     }
     this.#troubled = true;
   }
+}
+
+/**
+ * Write what other tabs could not write when they were closed, unless it is older than what there is.
+ *
+ * @param {Database} database
+ */
+async function takeOver(database) {
+  for (const { messages, drafts } of takeUnsaved()) {
+    for (const message of messages) {
+      if (await database.message(message.id)) {
+        await database.put({ ...message, images: [] });
+      }
+    }
+    for (const { isEmpty: isGone, ...text } of drafts) {
+      await database.putDraft(isGone ? { ...text, pictures: [] } : text);
+    }
+  }
+  await database.removeLostDrafts();
 }
 
 /** @param {unknown} error */

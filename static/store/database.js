@@ -5,16 +5,27 @@
  * Pictures are apart: whoever searches texts need not read megabytes of them.
  */
 
+import { withNewIds } from "../chat/conversation.js";
+import { isEmpty } from "../chat/draft-keeper.js";
 import { isFurther } from "../chat/message.js";
 
 /**
  * @typedef {import("../chat/conversation.js").Conversation} Conversation
  * @typedef {import("../chat/message.js").Message} Message
  * @typedef {import("../chat/conversation.js").Whole} Whole
+ * @typedef {import("../chat/draft-keeper.js").Draft} Draft
+ *
+ * @typedef {object} Imported What came of adding conversations.
+ * @property {Whole[]} added
+ * @property {Whole[]} grown Were there, and have further messages now: those that are told here.
+ * @property {number} known How many were there as they are.
  */
 
 const NAME = "dripline";
-const STORES = ["conversations", "messages", "images"];
+const STORES = ["conversations", "messages", "images", "drafts"];
+
+/** Milliseconds. Some browsers never say that they do not open a database. */
+const LONGEST_OPENING = 10_000;
 
 /**
  * The steps from each version of the database to the next; a step that was released never changes.
@@ -30,6 +41,7 @@ const STEPS = [
     }
   },
   (_, transaction) => transaction.objectStore("messages").createIndex("status", "status"),
+  (database) => database.createObjectStore("drafts", { keyPath: "id" }),
 ];
 
 /** The browser does not keep what it should; the message is a sentence. */
@@ -47,6 +59,10 @@ export function openDatabase(onReplaced) {
   return new Promise((resolve, reject) => {
     /** @param {unknown} cause */
     const refuse = (cause) => reject(new StoreError(reasonOf(cause), { cause }));
+    const timer = setTimeout(
+      () => refuse("the browser's database does not open; restart the browser"),
+      LONGEST_OPENING,
+    );
     try {
       const opening = indexedDB.open(NAME, STEPS.length);
       opening.onupgradeneeded = ({ oldVersion }) => {
@@ -57,6 +73,7 @@ export function openDatabase(onReplaced) {
       opening.onerror = () => refuse(opening.error);
       opening.onblocked = () => refuse("another tab has an older version of this page open; close it");
       opening.onsuccess = () => {
+        clearTimeout(timer);
         const database = opening.result;
         database.onversionchange = () => {
           database.close();
@@ -180,14 +197,100 @@ export class Database {
   /** @param {Whole} whole */
   async write({ conversation, messages }) {
     await this.#do("readwrite", (stores) => {
-      for (const { images, ...record } of messages) {
-        stores.messages.put(record);
-        if (images.length > 0) {
-          stores.images.put({ id: record.id, conversation: record.conversation, images });
-        }
-      }
+      putMessages(stores, messages);
       return stores.conversations.put(conversation);
     });
+  }
+
+  /**
+   * Add conversations that come from elsewhere, in one go. What is kept stays as it is: of one that is
+   * there already, only messages that are not there are added.
+   *
+   * @param {Whole[]} wholes Whose ids were given where they were written.
+   * @returns {Promise<Imported>}
+   */
+  async merge(wholes) {
+    /** @type {Imported} */
+    const imported = { added: [], grown: [], known: 0 };
+    await this.#do("readwrite", (stores) => {
+      /** @type {Set<IDBValidKey>} */
+      let conversations = new Set();
+      listen(stores.conversations.getAllKeys(), (keys) => (conversations = new Set(keys)));
+      return listen(stores.messages.getAllKeys(), (keys) => {
+        const messages = new Set(keys);
+        for (const whole of wholes) {
+          const { id } = whole.conversation;
+          const isKnown = conversations.has(id);
+          const further = whole.messages.filter((message) => !messages.has(message.id));
+          if (isKnown && further.length === 0) {
+            imported.known += 1;
+            continue;
+          }
+          // Somebody else's message has such an id: a file must not reach into another conversation.
+          const isForeign = !isKnown && further.length < whole.messages.length;
+          const next = isForeign ? withNewIds(whole) : { ...whole, messages: further };
+          putMessages(stores, next.messages);
+          if (isKnown) {
+            imported.grown.push(next);
+          } else {
+            stores.conversations.put(next.conversation);
+            conversations.add(next.conversation.id);
+            imported.added.push(next);
+          }
+          next.messages.forEach((message) => messages.add(message.id));
+        }
+      });
+    });
+    return imported;
+  }
+
+  /**
+   * Return the draft of a conversation.
+   *
+   * @param {string} id "" is the one that is not kept yet.
+   * @returns {Promise<Draft | undefined>}
+   */
+  async draft(id) {
+    /** @type {Draft | undefined} */
+    let draft;
+    /** @type {Pick<Draft, "pictures"> | undefined} */
+    let pictures;
+    await this.#do("readonly", ({ drafts }) => {
+      listen(drafts.get(picturesOf(id)), (found) => (pictures = found));
+      return listen(drafts.get(id), (found) => (draft = found));
+    });
+    return draft && { ...draft, pictures: pictures?.pictures ?? [] };
+  }
+
+  /**
+   * Keep a draft; an empty one is removed.
+   *
+   * @param {Omit<Draft, "pictures"> & Partial<Draft>} draft Without pictures those that are kept stay:
+   *   whoever writes a text does not write megabytes again with each word.
+   */
+  async putDraft({ pictures, ...text }) {
+    await this.#do("readwrite", ({ drafts }) => {
+      const { id } = text;
+      if (pictures?.length) {
+        drafts.put({ id: picturesOf(id), pictures });
+      } else if (pictures) {
+        drafts.delete(picturesOf(id));
+      }
+      const isGone = pictures?.length === 0 && isEmpty({ ...text, pictures });
+      return isGone ? /** @type {IDBRequest<any>} */ (drafts.delete(id)) : drafts.put(text);
+    });
+  }
+
+  /** Remove the drafts of conversations that there are no more. */
+  async removeLostDrafts() {
+    await this.#do("readwrite", ({ conversations, drafts }) =>
+      listen(conversations.getAllKeys(), (ids) => {
+        listen(drafts.getAllKeys(), (keys) => {
+          const there = new Set(["", ...ids].flatMap((id) => [id, picturesOf(String(id))]));
+          keys.filter((key) => !there.has(key)).forEach((key) => drafts.delete(key));
+        });
+      }),
+    );
   }
 
   /** @param {string} id A conversation's. */
@@ -246,6 +349,28 @@ export class Database {
         refuse(error);
       }
     });
+  }
+}
+
+/**
+ * Return the key of a draft's pictures.
+ *
+ * @param {string} id The draft's.
+ */
+function picturesOf(id) {
+  return `${id} pictures`;
+}
+
+/**
+ * @param {Record<string, IDBObjectStore>} stores
+ * @param {Message[]} messages
+ */
+function putMessages(stores, messages) {
+  for (const { images, ...record } of messages) {
+    stores.messages?.put(record);
+    if (images.length > 0) {
+      stores.images?.put({ id: record.id, conversation: record.conversation, images });
+    }
   }
 }
 

@@ -3,9 +3,9 @@
  * again.
  *
  * @typedef {object} News
- * @property {"conversation" | "message" | "conversation-removed" | "message-removed"} kind
+ * @property {"conversation" | "message" | "conversation-removed" | "message-removed" | "imported"} kind
  * @property {string} conversation
- * @property {string} id Of what it is about.
+ * @property {string} id Of what it is about; after an import, one of several.
  */
 
 /** The other tabs of this browser. Where it has no way to them, nothing is said or heard. */

@@ -1,6 +1,6 @@
 /** Draws the list of conversations, and hears what is to be done with them. */
 
-import { fromTemplate, part } from "./dom.js";
+import { fromTemplate, isComposing, part } from "./dom.js";
 
 /** @typedef {import("../chat/conversation.js").Conversation} Conversation */
 
@@ -127,7 +127,7 @@ export class ConversationList {
     };
     field.addEventListener("blur", () => end(true));
     field.addEventListener("keydown", (event) => {
-      if (event.isComposing || (event.key !== "Enter" && event.key !== "Escape")) {
+      if (isComposing(event) || (event.key !== "Enter" && event.key !== "Escape")) {
         return;
       }
       event.preventDefault();

@@ -21,6 +21,36 @@ export function copyOnClick(button, text) {
 }
 
 /**
+ * Put a text on the clipboard, and beside it the same as a document for whatever takes one; returns
+ * whether the browser allowed it.
+ *
+ * @param {string} text
+ * @param {string} html
+ */
+export async function copyRich(text, html) {
+  try {
+    const blobs = Object.entries({ "text/plain": text, "text/html": html }).map(([type, content]) => [
+      type,
+      new Blob([content], { type }),
+    ]);
+    await navigator.clipboard.write([new ClipboardItem(Object.fromEntries(blobs))]);
+    return true;
+  } catch {
+    return copy(text);
+  }
+}
+
+/**
+ * Show for a while that a button has done what it does.
+ *
+ * @param {HTMLElement} button
+ */
+export function showDone(button) {
+  button.classList.add("done");
+  setTimeout(() => button.classList.remove("done"), SAID_FOR);
+}
+
+/**
  * Put a text on the clipboard; returns whether the browser allowed it.
  *
  * @param {string} text

@@ -1,5 +1,8 @@
 /** What the drawing modules share. Text goes into the page as text, never as markup. */
 
+/** `keyCode` of a key that an input method has taken (UI Events, 7.3.1). */
+const INPUT_METHOD = 229;
+
 /**
  * Return the element that a selector finds.
  *
@@ -24,6 +27,17 @@ export function part(parent, selector) {
 export function fromTemplate(id) {
   const template = /** @type {HTMLTemplateElement} */ (part(document, `#${id}`));
   return part(/** @type {DocumentFragment} */ (template.content.cloneNode(true)), "*");
+}
+
+/**
+ * Whether a key belongs to an input method that composes a word: Enter takes its suggestion then. Only
+ * this asks, as Safari ends the composition before it tells of the Enter that ended it; that press has
+ * the code of an input method instead.
+ *
+ * @param {KeyboardEvent} event
+ */
+export function isComposing(event) {
+  return event.isComposing || event.keyCode === INPUT_METHOD;
 }
 
 /**

@@ -30,14 +30,13 @@ export function importAndExport(app, open) {
  */
 async function importFiles(app, files, open) {
   const said = [];
-  for (const file of files) {
+  /** @type {import("../chat/conversation.js").Whole[]} */
+  const wholes = [];
+  for (const [place, file] of files.entries()) {
+    tell(`Reading ${file.name}, ${place + 1} of ${files.length}.`);
     try {
       const text = await file.text();
-      const wholes = /\.(md|markdown)$/i.test(file.name) ? fromMarkdown(text) : fromJson(text);
-      for (const whole of [wholes].flat()) {
-        await app.chats.add(whole);
-        open(whole.conversation.id);
-      }
+      wholes.push(...[/\.(md|markdown)$/i.test(file.name) ? fromMarkdown(text) : fromJson(text)].flat());
     } catch (error) {
       if (!(error instanceof BadJson || error instanceof BadMarkdown)) {
         reportError(error);
@@ -45,9 +44,27 @@ async function importFiles(app, files, open) {
       said.push(`${file.name} was not imported. ${error instanceof Error ? error.message : error}`);
     }
   }
-  if (said.length > 0) {
-    tell(said.join(" "));
+  if (wholes.length > 0) {
+    tell(`Importing ${counted(wholes.length)}.`);
+    const { added, grown, known } = await app.addAll(wholes);
+    said.unshift(
+      [
+        added.length > 0 && `${counted(added.length)} imported.`,
+        grown.length > 0 && `${counted(grown.length)} brought up to date.`,
+        known > 0 && `${counted(known)} already here.`,
+      ]
+        .filter(Boolean)
+        .join(" "),
+    );
+    const first = added[0] ?? grown[0];
+    open(first?.conversation.id ?? wholes[0]?.conversation.id ?? "");
   }
+  tell(said.join(" "));
+}
+
+/** @param {number} chats */
+function counted(chats) {
+  return chats === 1 ? "1 chat" : `${chats} chats`;
 }
 
 /**

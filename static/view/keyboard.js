@@ -1,6 +1,6 @@
 /** Hears the page's shortcuts, and shows the sheet that lists them. */
 
-import { fromTemplate, part } from "./dom.js";
+import { fromTemplate, isComposing, part } from "./dom.js";
 import { keyNames, SHORTCUTS, shortcutOf } from "./shortcuts.js";
 
 /** @typedef {import("./shortcuts.js").ShortcutId} ShortcutId */
@@ -18,7 +18,7 @@ const sheet = /** @type {HTMLDialogElement} */ (part(document, "#help"));
  */
 export function listenToKeys(handlers) {
   document.addEventListener("keydown", (event) => {
-    if (event.isComposing || event.defaultPrevented) {
+    if (isComposing(event) || event.defaultPrevented) {
       return; // an input method's, or somebody's who was nearer
     }
     const id = shortcutOf(event, MAC, isTyping(event.target));

@@ -12,6 +12,7 @@ const NEAR = 16;
 export class ScrollView {
   #atEnd = true;
   #place = 0;
+  #height = 0;
 
   constructor() {
     scroller.addEventListener("scroll", () => this.#look());
@@ -34,12 +35,14 @@ export class ScrollView {
     const { scrollHeight, scrollTop, clientHeight } = scroller;
     if (scrollHeight - scrollTop - clientHeight < NEAR) {
       this.#atEnd = true;
-    } else if (scrollTop < this.#place) {
+    } else if (scrollTop < this.#place && scrollHeight >= this.#height) {
       // Only going up leaves the end. To be away from it is not enough: the event comes a frame
-      // after the scrolling, and the answer may have grown in between.
+      // after the scrolling, and the answer may have grown in between. Nor is it what the browser does
+      // where something has become lower, such as a formula that takes the place of its source.
       this.#atEnd = false;
     }
     this.#place = scrollTop;
+    this.#height = scrollHeight;
     this.#offer();
   }
 
@@ -48,6 +51,7 @@ export class ScrollView {
       scroller.scrollTop = scroller.scrollHeight;
       this.#place = scroller.scrollTop;
     }
+    this.#height = scroller.scrollHeight;
     this.#offer();
   }
 

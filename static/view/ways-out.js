@@ -35,6 +35,7 @@ export const WAYS_OUT = {
   // Without a prototype: a code may be "constructor".
   // @ts-expect-error TypeScript takes this for a property.
   __proto__: null,
+  bad_http: RELOAD,
   bad_json: RELOAD,
   bad_field: { actions: ["settings", "retry"] },
   unauthorized: { actions: ["token"] },
@@ -52,6 +53,7 @@ export const WAYS_OUT = {
     actions: ["retry"],
     advice: "Some of the answer came while this page was away, and is gone.",
   },
+  run_id_in_use: AGAIN,
   server_full: { actions: ["retry"], advice: "Other chats are being answered; one will end soon." },
   too_many_readers: { actions: ["retry"], advice: "Close other tabs that show this chat." },
   answer_too_large: AGAIN,
@@ -66,12 +68,15 @@ export const WAYS_OUT = {
   upstream_cut: GO_ON,
   upstream_reset: GO_ON,
   upstream_truncated: GO_ON,
+  model_repeats: { actions: ["settings", "model", "retry"] },
   upstream_garbage: AGAIN,
   upstream_stalled: GO_ON,
   upstream_line_too_long: AGAIN,
   server_shutdown: GO_ON,
+  run_cancelled: AGAIN,
   owner_lost: GO_ON,
   run_log_lost: GO_ON,
+  outcome_unknown: GO_ON,
   internal_error: AGAIN,
 
   // The page's own.

@@ -11,6 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from dripline import ChatClient, TextMessage
 
@@ -85,7 +86,8 @@ async def _openai(server: str) -> list[str]:
     from openai import AsyncOpenAI
 
     async with AsyncOpenAI(base_url=f"{server}/v1", api_key="none") as client:
-        stream = await client.chat.completions.create(stream=True, **BODY)
+        create: Any = client.chat.completions.create
+        stream = await create(stream=True, **BODY)
         pieces = [chunk.choices[0].delta.content async for chunk in stream]
     return pieces[:-1]  # the last only says why it ends
 

@@ -135,9 +135,13 @@ async def test_export_and_import(opener: Opener) -> None:
             {"role": "user", "content": "Say: it"},
             {"role": "assistant", "content": answer},
         ]
-        for count, (name, content) in enumerate(
-            (("a.json", one), ("b.md", markdown), ("c.json", every)), start=2
-        ):
+        for name, content in (("a.json", one), ("c.json", every)):
+            await import_file(chat, name, content)
+            await expect(chat.page.locator("#undo")).to_contain_text("1 chat already here.")
+            await expect(titles(chat)).to_have_count(1)
+        await chat.do_with_chat("Delete", "Say: it")
+        await expect(titles(chat)).to_have_count(0)
+        for count, (name, content) in enumerate((("a.json", one), ("b.md", markdown)), start=1):
             await import_file(chat, name, content)
             await expect(titles(chat)).to_have_text(["Say: it"] * count)
             await chat.wait_answered()
@@ -145,6 +149,9 @@ async def test_export_and_import(opener: Opener) -> None:
             assert [message["content"] for message in stored] == ["Say: it", answer], name
             steps = chat.answers.locator(".steps")
             await expect(steps).to_have_text("" if name == "b.md" else "2 / 2")
+        await import_file(chat, "b.md", markdown)
+        await expect(chat.page.locator("#undo")).to_contain_text("1 chat already here.")
+        await expect(titles(chat)).to_have_count(2)
 
 
 MESSAGE = {"id": "a", "parent": None, "role": "user", "content": "Hi"}

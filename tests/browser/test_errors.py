@@ -10,7 +10,7 @@ from playwright.async_api import expect
 from dripline.testing import Fault, Script
 from tests.browser.conftest import Opener
 from tests.support.browser import Relay, body_of, chat_server
-from tests.support.free_port import free_port
+from tests.support.usual_ollama import move_usual_ollama
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -129,10 +129,12 @@ async def test_try_again_forgets_the_failed_answer(opener: Opener) -> None:
     assert body_of(ollama.chats[1])["messages"] == [{"role": "user", "content": "Hello"}]
 
 
-async def test_says_that_the_fake_stands_in(opener: Opener) -> None:
+async def test_says_that_the_fake_stands_in(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without an Ollama the page says who answers instead, and the demo model answers."""
-    nowhere = f"http://127.0.0.1:{free_port()}"
-    async with chat_server({}, ollama=None, ollama_host=nowhere) as (_, server):
+    move_usual_ollama(monkeypatch)
+    async with chat_server({}, ollama=None) as (_, server):
         chat = await opener(server.url)
         notice = chat.page.get_by_role("note")
         await expect(notice).to_have_text(server.state.demo.replace("`", ""))

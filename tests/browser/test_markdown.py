@@ -81,7 +81,9 @@ LINES = st.sampled_from(
         *("| a | b |", "|---|:-:|", "| 1 |", "a|b", "-|-", "|", "| `|` \\| |", "--|"),
         *("[l](https://a.b/c)", "![i](https://a.b/i.png)", "[r]: https://a.b", "[r]"),
         *("[x](javascript:x)", "<https://a.b>", "https://a.b", "*a **b* c**", "`a", "``b` c``"),
-        *("a  ", "**", "[", "- [ ] t"),
+        *("a  ", "**", "[", "- [ ] t", "- [x] t", "[^1]: note", "a[^1] <br> H<sub>2</sub>O"),
+        *("$$", "$$ x $$", "\\[", "\\]", "\\[ x", "x \\]", "\\(a^2\\) $b$ $5 or $6", "- $$"),
+        *("$$ x $$.", "<kbd>a", "</kbd>", "これは**「強調」**です。", "<sup>*a</sup>*"),
         *("\u2028```", "\u2029- a", "\u0085", "\u202e- x", "👩‍🔬", "\x0c", "\u00a0- x", "\0"),
     ]
 )
@@ -108,9 +110,14 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
 # What may be in an answer, and the only attributes.
 ELEMENTS = (
     "div.section p h3 h4 h5 h6 em strong s code a a.image span br hr blockquote ul ol li pre "
-    "div.table table thead tbody tr th td div.code div.code-head span.language button"
+    "div.table table thead tbody tr th td div.code div.code-head span.language button.wrap "
+    "button.fold button.copy sub sup kbd mark ins del u b i li.task input span.maths "
+    "div.maths-source"
 )
-ATTRIBUTES = "class dir start href title rel target tabindex type"
+ATTRIBUTES = (
+    "class dir start href title rel target tabindex type role aria-label aria-pressed disabled "
+    "checked data-language"
+)
 HOSTILE = st.sampled_from(
     [
         *("<script>window.hacked=1</script>", "<img src=x onerror=window.hacked=1>", "</div><!--"),
@@ -121,6 +128,13 @@ HOSTILE = st.sampled_from(
         *("![a](data:image/svg+xml,x)", "![a](https://x/y.png)", "![a](x)", "javascript:x"),
         *("[a]: javascript:x", "[a]", "[![a](https://x)](javascript:x)", "<https://x>", "&lt;"),
         *("```<b>", "```js onclick=x", '``` " onload=x', "```", "> ", "- ", "1. ", "#", "|"),
+        *(
+            "$\\href{javascript:x}{a}$",
+            "\\[\\label{message}\\]",
+            "$$\\def\\a{\\a}\\a$$",
+            "<kbd onclick=x>",
+        ),
+        *("- [x] <input>", "[^<b>]", "<sub><script>x</script></sub>", "<BR onload=x>"),
         *("99999999999. x", "*_*_*_", "~~~~", "**" * 50, "[" * 50, "> " * 300, "- " * 300),
         *("<" * 50, "![", "](", "|-|-|", "\u202e\u2066", "\0", "\u2028", "a@b.c", "mailto:a@b.c"),
     ]

@@ -63,7 +63,7 @@ MODELS = {
 DIALECTS = {
     # Where each is asked, and what ends its streams.
     "agui": ("/agui", ("RUN_FINISHED", "RUN_ERROR")),
-    "ui-message": ("/api/chat", ("[DONE]",)),
+    "ui-message": ("/ai-sdk/chat", ("[DONE]",)),
 }
 FATES = ["read", "read", "two readers", "stop", "leave", "leave at once", *DIALECTS]
 

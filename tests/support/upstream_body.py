@@ -19,5 +19,7 @@ def read_body(
         reader.feed(piece)
         events += answer.events(reader.chunks, 1.0)
         if reader.done or reader.failure:
-            break
+            return events, answer, reader
+    reader.end()
+    events += answer.events(reader.chunks, 1.0)
     return events, answer, reader

@@ -44,7 +44,7 @@ ONLY = {
 PUBLIC = ("dripline", "dripline.testing", "dripline_server")
 # Its fixture `chat_server` is the one thing in the library that needs the server.
 PLUGIN = "dripline.testing.pytest_plugin"
-MOST_FILES = 24
+MOST_FILES = 26
 CODE = (".py", ".js", ".css", ".html")
 
 
@@ -169,6 +169,7 @@ def test_a_folder_can_be_read(folder: str) -> None:
 NAMESAKES = {
     "cli": "each package's command",
     "agui": "the dialect, and the endpoint that speaks it",
+    "openai": "the dialect, and the endpoint that speaks it",
     "ui_message": "the dialect, and the endpoint that speaks it",
     "chat": "the library's chats, and the endpoint that starts one",
     "runs": "the server's runs, and the endpoints that lead to one",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import pytest
 import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser
 
+from dripline_server.routes.page import IMPORT_MAP_HASH
 from tests.support.programs import ROOT
 
 STATIC = ROOT / "static"
@@ -130,6 +133,16 @@ def test_trespass_is_found(module: str, source: str, found: list[str]) -> None:
     assert trespasses(module, source.encode()) == found
 
 
+def test_one_guard_knows_input_methods() -> None:
+    """One module alone asks whether a word is being composed."""
+    asking = [
+        module
+        for module, source in modules().items()
+        if re.search(rb"\.isComposing|\.keyCode", source)
+    ]
+    assert asking == ["view/dom.js"]
+
+
 def test_no_module_imports_in_a_circle() -> None:
     """Every module can be read without those that use it."""
     graph = {module: imports(module, source) for module, source in modules().items()}
@@ -138,6 +151,16 @@ def test_no_module_imports_in_a_circle() -> None:
         tuple(TopologicalSorter(graph).static_order())
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_import_map_is_what_the_policy_allows() -> None:
+    """The page runs no other script that stands in it."""
+    page = (STATIC / "index.html").read_text()
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", page, flags=re.DOTALL)
+    ((kind, text),) = [(kind, text) for kind, text in scripts if "src=" not in kind]
+    assert "importmap" in kind
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    assert f"sha256-{digest}" == IMPORT_MAP_HASH
 
 
 def test_folders_can_be_read_at_a_glance() -> None:

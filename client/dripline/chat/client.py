@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,7 +12,8 @@ import aiohttp
 import orjson
 
 from dripline.answer import Answer
-from dripline.chat.chat_stream import ChatStream, OnLeave, position_after, run_path
+from dripline.chat.chat_stream import ChatStream, OnLeave
+from dripline.chat.run_stream import RunStream, position_after, run_path
 from dripline.chat.structured import M, check_schema, model_of, value_of
 from dripline.chat.tool_rounds import DEFAULT_TOOL_ROUNDS, ToolChatStream
 from dripline.errors import ErrorCode, RequestError, RequestRefused, RunGone, TransportError
@@ -19,7 +21,7 @@ from dripline.http.backoff import Backoff
 from dripline.http.event_reader import MAX_EVENT_SIZE
 from dripline.http.json_encoding import json_body
 from dripline.http.sending import authorization, open_session, send
-from dripline.tool import ToolFunction, split_tools
+from dripline.tool import Tool, ToolFunction, split_tools
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_BACKOFF: Final = Backoff()
@@ -41,9 +43,11 @@ class AskFields(TypedDict, total=False):
     options: Mapping[str, Any]
     keep_alive: str | float
     think: bool | Literal["low", "medium", "high", "max"]
-    tools: Sequence[Mapping[str, Any] | ToolFunction]
+    tools: Sequence[Mapping[str, Any] | ToolFunction | Tool]
     logprobs: bool
     top_logprobs: int
+    truncate: bool
+    shift: bool
     ui_control: Literal["auto", "rules", "tools", "off"]
     on_disconnect: Literal["stop", "continue"]
 
@@ -77,6 +81,8 @@ class ModelInfo:
 class ChatClient:
     """Talks to one dripline server; use it as an async context manager, or `close()` it.
 
+    It belongs to the event loop in which it is first used.
+
     Args:
         url: The server's address.
         token: The bearer token that the server asks for, its DRIPLINE_TOKEN; it goes with every
@@ -107,15 +113,16 @@ class ChatClient:
         on_drop: Callable[[TransportError], None] = lambda _: None,
         middlewares: Sequence[aiohttp.ClientMiddlewareType] = (),
     ) -> None:
-        self.url = url.rstrip("/")
+        self.url: str = url.rstrip("/")
         self.silence_timeout = silence_timeout
         self.max_event_size = max_event_size
         self.backoff = backoff
         self.on_drop = on_drop
-        self.middlewares = tuple(middlewares)
-        self.closed = False
+        self.middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = tuple(middlewares)
+        self.closed: bool = False
         self._authorization = authorization(token)
         self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,7 +164,8 @@ class ChatClient:
             fields: See `ChatFields`.
 
         Raises:
-            TypeError: A function cannot be a tool, or `messages` is one message; says why.
+            BadTool: A function cannot be a tool; a `TypeError`, which says why.
+            TypeError: `messages` is one message.
             ValueError: `max_tool_rounds` is less than 1.
         """
         if max_tool_rounds < 1:
@@ -169,7 +177,7 @@ class ChatClient:
         sent = [dict(message) for message in messages]
         schemas, functions = split_tools(fields.get("tools") or ())
         if not functions:
-            return ChatStream(self, messages=sent, fields=dict(fields), on_leave=on_leave)
+            return RunStream(self, messages=sent, fields=dict(fields), on_leave=on_leave)
         return ToolChatStream(
             self,
             messages=sent,
@@ -197,7 +205,7 @@ class ChatClient:
             ValueError: `after` is not a last event ID of dripline's, or `run_id` is empty.
         """
         run_path(run_id)
-        return ChatStream(self, run_id=run_id, after=position_after(after), on_leave=on_leave)
+        return RunStream(self, run_id=run_id, after=position_after(after), on_leave=on_leave)
 
     async def stop(self, run_id: str) -> None:
         """Stop a run; does nothing if it has ended. Its readers get `End("cancelled")`.
@@ -251,11 +259,13 @@ class ChatClient:
             RequestError: The server does not take the request.
             RunFailed: The run ended in an error.
             TransportError: The server cannot be reached, or the stream broke for good.
-            TypeError: A function cannot be a tool; the message says why.
+            BadTool: A function cannot be a tool; a `TypeError`, which says why.
             ValueError: `format` is no JSON schema.
         """
         if isinstance(format, str):
-            return await self._ask(messages, {**fields, "format": format} if format else fields)
+            if not format:
+                return await self._ask(messages, fields)
+            return await self._ask(messages, {**fields, "format": format})
         if isinstance(format, Mapping):
             check_schema(format)
             return value_of(await self._ask(messages, {**fields, "format": format}), format)
@@ -303,6 +313,7 @@ class ChatClient:
 
         Raises:
             RequestError: The client is closed, its address cannot be, or the body cannot be JSON.
+            RuntimeError: The client was used in another event loop before.
             RequestRefused: The status is not 2xx.
             ServerUnreachable: No connection could be made, or it broke before the answer.
             ServerTimeout: No answer came within the silence time-out.
@@ -311,6 +322,12 @@ class ChatClient:
             raise RequestError("the client is closed")
         if self._session is None:
             self._session = open_session(self.middlewares)
+            self._loop = asyncio.get_running_loop()
+        elif self._loop is not asyncio.get_running_loop():
+            raise RuntimeError(
+                "this ChatClient is bound to another event loop, where it has its connections; make"
+                " one in each event loop, such as in each asyncio.run"
+            )
         content_type = {"Content-Type": "application/json"}
         try:
             return await send(

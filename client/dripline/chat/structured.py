@@ -36,10 +36,12 @@ class FormatModel(Protocol):
     @classmethod
     def model_json_schema(cls) -> dict[str, Any]:
         """Return the JSON schema."""
+        ...
 
     @classmethod
     def model_validate_json(cls, json_data: str) -> Self:
         """Return the object that JSON is; raises `ValueError` where it is none."""
+        ...
 
 
 M = TypeVar("M", bound=FormatModel)

@@ -7,20 +7,15 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from dripline.chat.chat_stream import (
-    LEAVE_TIMEOUT,
-    ChatStream,
-    OnLeave,
-    Requester,
-    despite_cancellation,
-)
+from dripline.answer import Answer
+from dripline.chat.chat_stream import ChatStream, OnLeave, ending_of
+from dripline.chat.run_stream import LEAVE_TIMEOUT, Requester, RunStream, despite_cancellation
 from dripline.chat.transcript import Transcript
 from dripline.events import End, Event, Start, ToolCall, ToolResult, Usage
-from dripline.http.backoff import Attempts
-from dripline.sse import ServerSentEvent
-from dripline.tool import ClientTool
+from dripline.tool import Tool
+from dripline.tool_runner import ToolRunner
 
 T = TypeVar("T")
 
@@ -54,20 +49,25 @@ class ToolChatStream(ChatStream):
         messages: Sequence[Mapping[str, Any]],
         fields: Mapping[str, Any],
         schemas: Sequence[Mapping[str, Any]],
-        functions: Mapping[str, ClientTool],
+        functions: Mapping[str, Tool],
         max_rounds: int,
         on_leave: OnLeave,
     ) -> None:
+        self.messages: Sequence[Mapping[str, Any]] = messages
+        self.answer: Answer = Answer()
+        self._client = client
         offered = [*schemas, *(function.schema for function in functions.values())]
-        super().__init__(
-            client, messages=messages, fields={**fields, "tools": offered}, on_leave=on_leave
-        )
+        self._fields = {**fields, "tools": offered}
         self._last_fields = {**fields, "tools": list(schemas)}
         self._functions = functions
-        self._rounds_left = max_rounds - 1
-        self._run = 1
+        self._on_leave: OnLeave = on_leave
+        self._runner = ToolRunner()
+        self._rounds_left = max_rounds
+        self._is_later_run = False
         self._transcript = Transcript()
         self._usage = Usage()
+        self._reconnects = 0  # of the runs before
+        self._run = self._next_run()
         # Of the run: the calls without a result. Once it has ended: what is to be done, then.
         self._open_calls: dict[str, ToolCall] = {}
         self._to_call: deque[ToolCall] = deque()
@@ -77,12 +77,25 @@ class ToolChatStream(ChatStream):
         self._stopped = False
         self._failure: Exception | None = None
 
-    async def stop(self) -> None:
-        """Stop whatever goes on: the run, or the function; see `ChatStream.stop`."""
-        self._stopped = True
-        if self._work and not self._sending:
-            self._work.cancel()
-        await super().stop()
+    @property
+    def run_id(self) -> str:
+        """See `ChatStream`."""
+        return self._run.run_id
+
+    @property
+    def reconnects(self) -> int:
+        """See `ChatStream`."""
+        return self._reconnects + self._run.reconnects
+
+    @property
+    def last_event_id(self) -> str:
+        """See `ChatStream`."""
+        return self._run.last_event_id
+
+    async def __aenter__(self) -> Self:
+        """See `ChatStream`."""
+        await self._run.__aenter__()
+        return self
 
     async def __aexit__(
         self,
@@ -90,59 +103,76 @@ class ToolChatStream(ChatStream):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """See `ChatStream`."""
         try:
             await despite_cancellation(self._settle())
         finally:
-            await super().__aexit__(kind, error, traceback)
+            await self._run.__aexit__(kind, error, traceback)
 
     async def _settle(self) -> None:
         """End the function that goes on; a request that goes on gets its run's name, to stop it."""
-        if self._work is None:
-            return
-        if self._sending:
+        if self._work:
+            if self._sending:
+                await asyncio.wait({self._work}, timeout=LEAVE_TIMEOUT)
+            self._work.cancel()
             await asyncio.wait({self._work}, timeout=LEAVE_TIMEOUT)
-        self._work.cancel()
-        await asyncio.wait({self._work}, timeout=LEAVE_TIMEOUT)
+        await self._runner.close()
+        self._failure = self._failure or RuntimeError("the stream has been left")
 
-    async def _step(self) -> Event | None:
-        if self._failure:
-            raise self._failure
-        return await self._go_on(self._ended) if self._ended else await super()._step()
+    async def stop(self) -> None:
+        """Stop whatever goes on: the run, or the function; see `ChatStream.stop`."""
+        self._stopped = True
+        if self._work and not self._sending:
+            self._work.cancel()
+        await self._run.stop()
 
-    def _take(self, message: ServerSentEvent) -> Event | None:
-        event = super()._take(message)
-        if event:
-            self._transcript.add(event)
+    async def __anext__(self) -> Event:
+        """See `ChatStream`."""
+        while not self.answer.end:
+            if self._failure:
+                raise self._failure
+            if self._ended:
+                event = await self._go_on(self._ended)
+            else:
+                event = self._heard(await anext(self._run))
+            if event:
+                self.answer.add(event)
+                return event
+        raise ending_of(self.answer)
+
+    def _heard(self, event: Event) -> Event | None:
+        """Return an event of the run for the loop; None where the loop is not to see it."""
+        self._transcript.add(event)
         match event:
-            case Start() if self._run > 1:
+            case Start() if self._is_later_run:
+                self.answer.add(event)
                 return None
             case ToolCall(call_id):
                 self._open_calls[call_id] = event
             case ToolResult(call_id):
                 self._open_calls.pop(call_id, None)
             case End():
-                return self._take_end(event)
+                return self._heard_end(event)
         return event
 
-    def _take_end(self, end: End) -> Event | None:
+    def _heard_end(self, end: End) -> Event | None:
         """Return the end, unless functions are to be called first."""
         self._usage += end.usage
         calls = [one for one in self._open_calls.values() if one.name in self._functions]
         if end.status != "completed" or not calls or self._is_last_round:
-            return self._finish(end)
+            return self._last(end)
         self._to_call.extend(calls)
-        self._received = iter(())  # Nothing of a run comes after its end.
-        self._ended, self._over, self.answer.end = end, False, None
+        self._ended = end
         return None
 
     async def _go_on(self, ended: End) -> Event | None:
         """Call the next function, or start the next run."""
         if self._stopped:
-            return self._finish(End("cancelled"))
+            return self._last(End("cancelled"))
         if self._to_call:
             return await self._call_next(self._to_call[0])
         if self._open_calls:
-            return self._finish(ended)
+            return self._last(ended)
         self._sending = True
         try:
             await self._keep_at(self._start_next_run)
@@ -152,31 +182,33 @@ class ToolChatStream(ChatStream):
         finally:
             self._sending = self._work is not None
         if self._stopped:
-            await super().stop()
+            await self._run.stop()
         return None
 
     async def _call_next(self, call: ToolCall) -> ToolResult | None:
-        result = await self._keep_at(lambda: self._functions[call.name].call(call))
+        result = await self._keep_at(lambda: self._runner.call(self._functions[call.name], call))
         if result is None:
-            if not self._stopped:
-                self._failure = RuntimeError(f"the tool {call.name} was cancelled")
             return None
         self._to_call.popleft()
         del self._open_calls[call.id]
-        self.answer.add(result)
         self._transcript.add(result)
         return result
 
     async def _start_next_run(self) -> None:
+        await self._run.__aexit__(None, None, None)
         self.messages = [*self.messages, *self._transcript.messages]
         self._transcript = Transcript()
-        self._run += 1
+        run = self._next_run()
+        await run.__aenter__()
+        self._reconnects += self._run.reconnects
+        self._run, self._is_later_run, self._ended = run, True, None
+
+    def _next_run(self) -> RunStream:
         self._rounds_left -= 1
-        self._disconnect()
-        self._seq = 0
-        self._attempts = Attempts(self._client.backoff)
-        await self._send(self._last_fields if self._is_last_round else self._fields)
-        self._ended = None
+        fields = self._last_fields if self._is_last_round else self._fields
+        return RunStream(
+            self._client, messages=self.messages, fields=fields, on_leave=self._on_leave
+        )
 
     async def _keep_at(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
         """Do some work, or go on waiting for it; None where it was cancelled."""
@@ -190,9 +222,9 @@ class ToolChatStream(ChatStream):
     def _is_last_round(self) -> bool:
         return self._rounds_left < 0
 
-    def _finish(self, end: End) -> End:
-        if self._is_last_round and end.reason in ("", "stop"):
-            end = replace(end, reason="tool_rounds")
-        end = replace(end, usage=self._usage)
-        self._over, self.answer.end = True, end
-        return end
+    def _last(self, end: End) -> End:
+        """Return the end that the loop sees: that of all runs together."""
+        reason = end.reason
+        if self._is_last_round and reason in ("", "stop"):
+            reason = "tool_rounds"
+        return replace(end, reason=reason, usage=self._usage)

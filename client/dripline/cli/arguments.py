@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dripline.recordings.replay import check_speed
-from dripline.recordings.splits import plan_named
+from dripline.recordings.splits import SplitPlan, plan_named
 
 T = TypeVar("T")
 
@@ -73,4 +73,4 @@ def unicode_text(text: str) -> str:
     return text.encode().decode()  # raises where a byte of it was no UTF-8
 
 
-split = _argument(plan_named)
+split: Callable[[str], SplitPlan] = _argument(plan_named)

@@ -22,12 +22,13 @@ examples:
 """
 ASK = """\
 Ask once and print the answer as it comes. What is piped in goes after the
-prompt. Ctrl-C stops the model too.
+prompt; --no-stdin leaves it alone. Ctrl-C stops the model too.
 """
 ASK_EXAMPLES = """\
 examples:
   dripline ask "Why is the sky blue?" --model mistral
   cat notes.txt | dripline ask "Summarise"
+  while read -r line; do dripline ask --no-stdin "$line"; done < questions.txt
   dripline ask --json "Hi" | jq -r '.data.content // empty'
 """
 CHAT = """\
@@ -59,10 +60,15 @@ examples:
   dripline record ollama.jsonl --data @chat.json \\
       --url http://127.0.0.1:11434/api/chat
 """
-REPLAY = "Answer every request as the recorded server did, until Ctrl-C."
+REPLAY = """\
+Answer requests as the recorded server did, until Ctrl-C. The same request again
+gets its next recorded answer. A request that was not recorded gets a 404 that
+says what is different from the nearest one.
+"""
 REPLAY_EXAMPLES = """\
 examples:
   dripline replay sky.jsonl --port 8001 --speed 10 --split every_byte
+  dripline replay sky.jsonl --match body --repeat
 """
 SHOW = """\
 Print what came and when, where each read ended, and figures. With two files,

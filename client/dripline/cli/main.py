@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
@@ -27,11 +28,13 @@ from dripline.errors import (
     ServerUnreachable,
     TransportError,
 )
-from dripline.events import Event, Status, TextMessage, Thinking, to_json
+from dripline.events import End, Event, Status, TextMessage, Thinking, to_json
 from dripline.visible import PieceWriter, visible, visible_on
 
 # Of what is piped in; servers take 32 MiB, unless they are told otherwise.
 MAX_PIPED = 64 * MIB
+# Seconds of waiting for what is piped in before that is said.
+WAIT_NOTICE = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,6 +138,9 @@ def _add_ask(commands: Subparsers) -> None:
     ask.add_argument("--system", metavar="TEXT", help="instructions that go before the prompt")
     ask.add_argument("--thinking", action="store_true", help="print the reasoning too, to stderr")
     ask.add_argument("--json", action="store_true", help="print one event a line, as JSON")
+    ask.add_argument(
+        "-n", "--no-stdin", action="store_true", help="leave standard input alone, as in a loop"
+    )
     _add_server(ask, argparse.SUPPRESS)
     ask.set_defaults(run=_ask)
 
@@ -176,7 +182,7 @@ def _run_recorded(arguments: list[str], recorder: aiohttp.ClientMiddlewareType) 
 
 
 def _ask(options: argparse.Namespace) -> int:
-    prompt = _with_piped(options.prompt)
+    prompt = options.prompt if options.no_stdin else _with_piped(options.prompt)
     if not prompt:
         print("dripline ask: say what to ask, or pipe it in", file=sys.stderr)
         return 2
@@ -195,12 +201,25 @@ def _with_piped(prompt: str) -> str:
     """
     if sys.stdin.isatty():
         return prompt
+    notice = threading.Timer(WAIT_NOTICE, _say_waiting)
+    notice.daemon = True
+    notice.start()
     try:
         content = read_rest(sys.stdin.buffer, MAX_PIPED)
     except OSError as error:
         raise RequestError(f"what is piped in cannot be taken: {error.strerror}") from error
+    finally:
+        notice.cancel()
     piped = content.decode("utf-8", "replace").strip()
     return "\n\n".join(part for part in (prompt, piped) if part)
+
+
+def _say_waiting() -> None:
+    print(
+        "dripline: waiting for standard input to end, to add it to the prompt (--no-stdin: don't)",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 async def _print_answer(options: argparse.Namespace, messages: Messages, fields: ChatFields) -> int:
@@ -219,7 +238,19 @@ async def _print_answer(options: argparse.Namespace, messages: Messages, fields:
                 printer.show(event)
         finally:
             printer.close()
+    if stream.answer.end:
+        _say_what_was_cut(stream.answer.end)
     return 0
+
+
+def _say_what_was_cut(end: End) -> None:
+    """Say what no text shows: that the answer, or what the model was asked, is not whole."""
+    if end.reason == "length":
+        cut = "the answer was cut off at its length limit (num_predict, or the context num_ctx)"
+        print(f"dripline: {cut}", file=sys.stderr)
+    if end.usage.prompt_cut:
+        cut = "the prompt is longer than the model's context (num_ctx): Ollama dropped a part of it"
+        print(f"dripline: {cut}", file=sys.stderr)
 
 
 def _say_reconnecting(_lost: TransportError) -> None:
@@ -253,6 +284,8 @@ class _TextPrinter:
                 self._thinking.write(content)
             case Status("loading", model) if sys.stderr.isatty():
                 print(f"loading {visible(model)} ...", file=sys.stderr, flush=True)
+            case Status("waiting", model) if sys.stderr.isatty():
+                print(f"waiting for {visible(model)} ...", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._thinking:

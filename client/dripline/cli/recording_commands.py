@@ -18,9 +18,11 @@ from dripline.cli.arguments import header, host, port, seconds, speed, split, un
 from dripline.cli.signals import run_loop
 from dripline.http.response_body import Body, BodyBroken
 from dripline.http.sending import why_not_sent
+from dripline.recordings.exchange import Exchange
+from dripline.recordings.matching import MATCHES, UnexpectedRequest
 from dripline.recordings.plot import PlotUnavailable, plot
 from dripline.recordings.recorder import Recorder
-from dripline.recordings.recording import BadRecording, Recording, load_parts
+from dripline.recordings.recording import BadRecording, Recording
 from dripline.recordings.replay_server import ReplayServer
 from dripline.recordings.view import comparison, report
 from dripline.visible import visible, visible_on
@@ -44,7 +46,7 @@ class CommandParser(argparse.ArgumentParser):
         """Take what `ArgumentParser` takes; descriptions and examples keep their lines."""
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
-    def parse_known_args(
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] (it has overloads)
         self, args: Iterable[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
         """Parse the arguments before `--`."""
@@ -115,7 +117,21 @@ def _add_replay(commands: Subparsers) -> None:
         epilog=help_texts.REPLAY_EXAMPLES,
     )
     replay.add_argument("file", metavar="FILE", help="the recording")
-    replay.add_argument("--part", metavar="NAME", help="which exchange, where the file has several")
+    replay.add_argument(
+        "--part", metavar="NAME", help="play this exchange alone, where the file has several"
+    )
+    replay.add_argument(
+        "--match",
+        choices=MATCHES,
+        default="path",
+        help="how a request finds its answer: by method and path, by the body too, or in the"
+        " recorded order [path]",
+    )
+    replay.add_argument(
+        "--repeat",
+        action="store_true",
+        help="when all answers to a request have been played, play them again",
+    )
     replay.add_argument(
         "--speed",
         metavar="TIMES",
@@ -224,40 +240,51 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 async def _serve(options: argparse.Namespace, recording: Recording) -> None:
+    def say_unexpected(unexpected: UnexpectedRequest) -> None:
+        _fail("replay", str(unexpected))
+
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with ReplayServer(
-        recording, split=options.split, speed=options.speed, host=options.host, port=options.port
+        recording,
+        split=options.split,
+        speed=options.speed,
+        match=options.match,
+        repeat=options.repeat,
+        host=options.host,
+        port=options.port,
+        on_unexpected=say_unexpected,
     ) as server:
         _say(f"{options.file} is at {server.url}")
         await stop.wait()
 
 
 def _show(options: argparse.Namespace) -> int:
-    shown = _parts(options.file, options.part)
+    recordings = {path: Recording.load(path, part=options.part) for path in _paths(options)}
+    shown = {
+        _label(path, exchange, recording): (exchange, recording)
+        for path, recording in recordings.items()
+        for exchange in recording.exchanges
+    }
     if options.other:
-        shown |= _parts(options.other, options.part)
-        if len(shown) != 2:
+        if len(shown) != 2 or len(recordings) != 2:
             raise BadRecording(options.file, 0, "name one --part of each to compare")
-        _say(comparison(shown))
+        _say(comparison({name: exchange for name, (exchange, _) in shown.items()}))
     else:
-        _say("\n\n".join(f"{name}\n{report(recording)}" for name, recording in shown.items()))
+        _say("\n\n".join(f"{name}\n{report(*found)}" for name, found in shown.items()))
     if options.plot:
         try:
-            plot(shown, options.plot)
+            plot({name: exchange for name, (exchange, _) in shown.items()}, options.plot)
         except ValueError as error:
             return _fail("show", str(error))
     return 0
 
 
-def _parts(path: str, part: str | None) -> dict[str, Recording]:
-    """Return the exchanges to show, by a name that tells them apart."""
-    if part is not None:
-        return {path: Recording.load(path, part=part)}
-    found = load_parts(path)
-    if not found:
-        raise BadRecording(path, 0, "it has no request yet")
-    if len(found) == 1:
-        return {path: next(iter(found.values()))}
-    return {f"{path} {name}": recording for name, recording in found.items()}
+def _paths(options: argparse.Namespace) -> list[str]:
+    return [options.file, *([options.other] if options.other else [])]
+
+
+def _label(path: str, exchange: Exchange, recording: Recording) -> str:
+    """Return a name that tells an exchange from the others that are shown."""
+    return path if len(recording.exchanges) == 1 else f"{path} {exchange.part}"

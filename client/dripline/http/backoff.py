@@ -58,7 +58,7 @@ class Attempts:
     """The attempts that have been made in a row, and the wait for the next."""
 
     def __init__(self, backoff: Backoff) -> None:
-        self.made = 0
+        self.made: int = 0
         self._backoff = backoff
         self._clock = backoff.clock
         self._since: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import aiohttp
 
@@ -21,6 +21,7 @@ class EventReader:
         last_event_id: The last event ID of the connection before.
         max_event_size: See `EventDecoder`.
         silence_timeout: Seconds for which nothing may come; None: for ever.
+        on_comment: See `EventDecoder`.
     """
 
     def __init__(
@@ -30,10 +31,13 @@ class EventReader:
         last_event_id: str,
         max_event_size: int,
         silence_timeout: float | None,
+        on_comment: Callable[[str], object] | None = None,
     ) -> None:
         self._response = response
         self._body = Body(response, silence_timeout)
-        self._decoder = EventDecoder(max_event_size, last_event_id=last_event_id)
+        self._decoder = EventDecoder(
+            max_event_size, last_event_id=last_event_id, on_comment=on_comment
+        )
         self._silence_timeout = silence_timeout
 
     @property

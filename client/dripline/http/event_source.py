@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -16,6 +16,8 @@ from dripline.http.event_reader import MAX_EVENT_SIZE, EventReader
 from dripline.http.json_encoding import json_body
 from dripline.http.sending import check_event_stream, open_session, refusal, retry_after, send
 from dripline.sse import ServerSentEvent
+
+HeadersFunction = Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]]]
 
 DEFAULT_BACKOFF: Final = Backoff(seconds=math.inf)
 
@@ -42,7 +44,8 @@ class EventSource:
     Args:
         url: Where the events are.
         method: "GET", or "POST" where there is a body, if not said otherwise.
-        headers: Sent with each request; they go before this class's own.
+        headers: Sent with each request; they go before this class's own. A function, or a coroutine
+            function, is called for them at each connection, since a token may have expired.
         body: Bytes as they are, or what becomes JSON.
         session: An aiohttp session to use; it stays the caller's to close.
         last_event_id: Where to start.
@@ -56,6 +59,11 @@ class EventSource:
             lost; None: for ever, as servers need not send heartbeats.
         max_event_size: The largest event that is taken, in bytes.
         backoff: What comes on top of the reconnection time, and when to give up.
+        on_open: Called each time that there is a connection.
+        on_drop: Called with what happened each time that the connection was lost, or could not be
+            made, whether or not there is to be another attempt.
+        on_comment: Called with each comment, such as a heartbeat, before the events that came in
+            the same piece are handed out.
 
     Attributes:
         last_event_id: The id of the last event that was handed out, and what the next connection
@@ -72,7 +80,7 @@ class EventSource:
         url: str,
         *,
         method: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | HeadersFunction | None = None,
         body: bytes | Mapping[str, Any] | None = None,
         session: aiohttp.ClientSession | None = None,
         last_event_id: str = "",
@@ -81,18 +89,21 @@ class EventSource:
         silence_timeout: float | None = None,
         max_event_size: int = MAX_EVENT_SIZE,
         backoff: Backoff = DEFAULT_BACKOFF,
+        on_open: Callable[[], object] = lambda: None,
+        on_drop: Callable[[DriplineError], object] = lambda _: None,
+        on_comment: Callable[[str], object] | None = None,
     ) -> None:
         if set(last_event_id) & set("\r\n\0"):
             raise ValueError(f"last_event_id must not contain CR, LF or NUL: {last_event_id!r}")
         self.url = url
-        self.reconnection_time = reconnection_time
-        self.last_event_id = last_event_id
+        self.reconnection_time: float = reconnection_time
+        self.last_event_id: str = last_event_id
         self._method = method or ("GET" if body is None else "POST")
-        self._headers = CIMultiDict({"Accept": "text/event-stream", "Cache-Control": "no-store"})
+        self._headers = CIMultiDict({"Accept": "text/event-stream", "Cache-Control": "no-cache"})
         if isinstance(body, Mapping):
             self._headers["Content-Type"] = "application/json"
             body = json_body(body)
-        self._headers.update(headers or {})
+        self._given_headers = headers or {}
         self._body = body
         self._session = session
         self._owns_session = session is None
@@ -100,6 +111,9 @@ class EventSource:
         self._silence_timeout = silence_timeout
         self._max_event_size = max_event_size
         self._attempts = Attempts(backoff)
+        self._on_open = on_open
+        self._on_drop = on_drop
+        self._on_comment = on_comment
         self._reader: EventReader | None = None
         self._events: Iterator[ServerSentEvent] = iter(())
         self._lost: DriplineError | None = None
@@ -177,7 +191,7 @@ class EventSource:
                 self._session,
                 self._method,
                 self.url,
-                headers=self._request_headers(),
+                headers=await self._request_headers(),
                 body=self._body,
                 silence_timeout=self._silence_timeout,
             )
@@ -198,7 +212,9 @@ class EventSource:
             last_event_id=self.last_event_id,
             max_event_size=self._max_event_size,
             silence_timeout=self._silence_timeout,
+            on_comment=self._on_comment,
         )
+        self._on_open()
 
     def _lose(self, error: DriplineError) -> None:
         """Note why there is no connection, and whether there can be another."""
@@ -209,6 +225,7 @@ class EventSource:
             if reader.retry is not None:
                 self.reconnection_time = reader.retry / 1000
         self._disconnect()
+        self._on_drop(error)
 
     def _disconnect(self) -> None:
         reader, self._reader = self._reader, None
@@ -221,8 +238,13 @@ class EventSource:
             return max(self.reconnection_time, retry_after(self._lost.headers))
         return self.reconnection_time
 
-    def _request_headers(self) -> Mapping[str, str]:
+    async def _request_headers(self) -> Mapping[str, str]:
+        given = self._given_headers
+        if callable(given):
+            returned = given()
+            given = await returned if isinstance(returned, Awaitable) else returned
         headers = self._headers.copy()
+        headers.update(given)
         if self.last_event_id:
             # aiohttp writes header values as UTF-8, as the standard wants it for this one.
             headers["Last-Event-ID"] = self.last_event_id

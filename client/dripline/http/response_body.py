@@ -23,7 +23,7 @@ class BodyBroken(Exception):
 
     def __init__(self, how: Break) -> None:
         super().__init__(how)
-        self.how = how
+        self.how: Break = how
 
     def __str__(self) -> str:
         return {

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 import orjson
@@ -25,6 +26,11 @@ CONNECT_TIMEOUT = 10.0
 # Of an error body, as much as a message can be in.
 _MAX_ERROR_BODY = 64 * 1024
 
+
+# The methods whose redirects aiohttp follows as they should be; it makes a GET of a POST.
+_FOLLOWED = ("GET", "HEAD")
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_REDIRECTS = 10
 
 # What a header can hold: printable ASCII, without a blank at either end.
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
@@ -64,9 +70,13 @@ async def send(
 ) -> aiohttp.ClientResponse:
     """Send a request and return its response, which the caller closes.
 
-    Redirects are followed. Where the connection breaks before the answer, aiohttp asks again, once,
-    if the method is idempotent (RFC 9112, section 9.3.1): GET and DELETE are, POST is not. Safe to
-    cancel: the connection is closed then.
+    Redirects are followed, and the method stays: a POST never becomes a GET, which would ask for
+    something else. What is no GET is repeated at the same host alone, or there by https, and not
+    after 302 and 303, which lead to another page such as a log-in; the error says where to.
+
+    Where the connection breaks before the answer, aiohttp asks again, once, if the method is
+    idempotent (RFC 9112, section 9.3.1): GET and DELETE are, POST is not. Safe to cancel: the
+    connection is closed then.
 
     Args:
         session: Where the connection comes from; the time-outs here go before its own.
@@ -77,7 +87,8 @@ async def send(
         silence_timeout: Seconds for which the server may send nothing, now and later in the body.
 
     Raises:
-        RequestError: The address or a header cannot be, or it redirects too often.
+        RequestError: The address or a header cannot be, it redirects too often, or it has moved to
+            where it is not repeated.
         RequestRefused: The status is not 2xx.
         ServerUnreachable: No connection could be made, it broke before the answer, or what came
             is not HTTP.
@@ -88,7 +99,14 @@ async def send(
     )
     failure: DriplineError
     try:
-        response = await session.request(method, url, data=body, headers=headers, timeout=timeout)
+        if method in _FOLLOWED:
+            response = await session.request(
+                method, url, data=body, headers=headers, timeout=timeout
+            )
+        else:
+            response = await _repeat(
+                session, method, url, data=body, headers=headers, timeout=timeout
+            )
     except aiohttp.TooManyRedirects:
         failure = RequestError(f"{method} {url} redirects too often")
     except aiohttp.ClientResponseError as error:
@@ -108,6 +126,34 @@ async def send(
         return response
     # Without a cause: aiohttp's error has the request's headers, and so the token.
     raise failure
+
+
+async def _repeat(
+    session: aiohttp.ClientSession, method: str, url: str, **request: Any
+) -> aiohttp.ClientResponse:
+    """Send a request, and send it again where it has moved to; see `send`."""
+    target = URL(url)
+    for _ in range(_MAX_REDIRECTS):
+        response = await session.request(method, target, allow_redirects=False, **request)
+        location = response.headers.get("Location", "")
+        if response.status not in _REDIRECTS or not location:
+            return response
+        response.close()
+        moved = target.join(URL(location))
+        if response.status in (302, 303) or not _is_same_place(target, moved):
+            shown, place = Redaction().url(url), Redaction().url(str(moved))
+            raise RequestError(
+                f"{method} {shown}: moved to {place} (HTTP {response.status}), where it was not"
+                " sent; use that address if it is the right one"
+            )
+        target = moved
+    raise RequestError(f"{method} {Redaction().url(url)} redirects too often")
+
+
+def _is_same_place(target: URL, moved: URL) -> bool:
+    """Whether credentials and a body may go where a redirect leads."""
+    upgraded = (target.scheme, moved.scheme) == ("http", "https")
+    return moved.host == target.host and (upgraded or moved.origin() == target.origin())
 
 
 def why_not_sent(error: Exception) -> str:

@@ -6,18 +6,17 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any
 
 import orjson
 
 from dripline.http.redaction import Headers
+from dripline.json_fields import BadField, json_field, load_object
 from dripline.recordings.exchange import ExchangeEnding, Piece, Request, Response, check_time
 
 FORMAT = "dripline recording"
 VERSION = 1
 FIRST_PART = "1"
-
-T = TypeVar("T")
 
 
 class NotAnObject(ValueError):
@@ -35,7 +34,7 @@ class Head:
 
 def first_line(head: Head) -> bytes:
     """Return the line that says what the file is."""
-    marks: dict[str, object] = {"by_hand": True} if head.by_hand else {}
+    marks: dict[str, Any] = {"by_hand": True} if head.by_hand else {}
     marks |= {name: text for name, text in (("date", head.date), ("about", head.about)) if text}
     return _line({"format": FORMAT, "version": VERSION, **marks})
 
@@ -124,15 +123,15 @@ class LineReader:
         if self.head is None:
             self.head = _head(record)
             return
-        name = _take(record, "part", str, FIRST_PART)
-        at = _time(record)
+        name = json_field(record, "part", str, FIRST_PART)
+        at = float(json_field(record, "at", float))
         check_time(self._last_time, at)
         part = self.parts.get(name)
         match [kind for kind in ("request", "response", "text", "base64", "end") if kind in record]:
             case ["request"]:
                 if part:
                     raise ValueError(f"request: part {name!r} has one already")
-                self.parts[name] = Part(at, _request(_take(record, "request", dict)))
+                self.parts[name] = Part(at, _request(json_field(record, "request", dict)))
             case [kind]:
                 if not part:
                     raise ValueError(f"{kind}: part {name!r} has no request yet")
@@ -148,13 +147,13 @@ class LineReader:
         self._last_time = at
 
 
-def _add(part: Part, at: float, kind: str, record: dict[str, object]) -> None:
+def _add(part: Part, at: float, kind: str, record: dict[str, Any]) -> None:
     if kind == "response":
         if part.response:
             raise ValueError("response: there is one already")
-        part.response = _response(at, _take(record, "response", dict))
+        part.response = _response(at, json_field(record, "response", dict))
     elif kind == "end":
-        ending = _take(record, "end", str)
+        ending = json_field(record, "end", str)
         if ending not in set(ExchangeEnding) - {ExchangeEnding.UNFINISHED}:
             raise ValueError(f"end: {ending!r} is not one of {', '.join(_ENDINGS)}")
         part.ending, part.ended = ExchangeEnding(ending), at
@@ -167,38 +166,38 @@ def _add(part: Part, at: float, kind: str, record: dict[str, object]) -> None:
 _ENDINGS = [ending.value for ending in ExchangeEnding if ending is not ExchangeEnding.UNFINISHED]
 
 
-def _head(record: dict[str, object]) -> Head:
+def _head(record: dict[str, Any]) -> Head:
     if record.get("format") != FORMAT:
         raise ValueError(f'not a recording: "format" is not "{FORMAT}"')
-    version = _take(record, "version", int)
+    version = json_field(record, "version", int)
     if version != VERSION:
         raise ValueError(f"version {version} is not known here, only {VERSION}; update dripline")
     _only(record, "format", "version", "by_hand", "date", "about")
     return Head(
-        about=_take(record, "about", str, ""),
-        by_hand=_take(record, "by_hand", bool, False),
-        date=_take(record, "date", str, ""),
+        about=json_field(record, "about", str, ""),
+        by_hand=json_field(record, "by_hand", bool, False),
+        date=json_field(record, "date", str, ""),
     )
 
 
-def _request(record: dict[str, object]) -> Request:
+def _request(record: dict[str, Any]) -> Request:
     _only(record, "method", "url", "headers", "text", "base64")
     return Request(
-        method=_take(record, "method", str),
-        url=_take(record, "url", str),
+        method=json_field(record, "method", str),
+        url=json_field(record, "url", str),
         headers=_headers(record),
         body=_decoded(record),
     )
 
 
-def _response(at: float, record: dict[str, object]) -> Response:
+def _response(at: float, record: dict[str, Any]) -> Response:
     _only(record, "status", "headers")
-    return Response(_take(record, "status", int), _headers(record), at)
+    return Response(json_field(record, "status", int), _headers(record), at)
 
 
-def _headers(record: dict[str, object]) -> Headers:
+def _headers(record: dict[str, Any]) -> Headers:
     headers = []
-    for pair in _take(record, "headers", list):
+    for pair in json_field(record, "headers", list):
         match pair:
             case [str(name), str(value)]:
                 headers.append((name, value))
@@ -207,45 +206,24 @@ def _headers(record: dict[str, object]) -> Headers:
     return tuple(headers)
 
 
-def _decoded(record: dict[str, object]) -> bytes:
+def _decoded(record: dict[str, Any]) -> bytes:
     if ("text" in record) == ("base64" in record):
         raise ValueError('either "text" or "base64" must be there')
     if "text" in record:
-        return _take(record, "text", str).encode()
+        return json_field(record, "text", str).encode()
     try:
-        return base64.b64decode(_take(record, "base64", str), validate=True)
+        return base64.b64decode(json_field(record, "base64", str), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"base64: {error}") from error
 
 
-def _time(record: dict[str, object]) -> float:
-    at = record.get("at")
-    if type(at) is not float and type(at) is not int:
-        raise ValueError("at: should be a number of seconds")
-    return float(at)
-
-
-def _object(line: bytes) -> dict[str, object]:
+def _object(line: bytes) -> dict[str, Any]:
     try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise NotAnObject(f"not JSON: {error}") from error
-    if type(record) is not dict:
-        raise NotAnObject("not a JSON object")
-    return record
+        return load_object(line)
+    except BadField as error:
+        raise NotAnObject(str(error)) from error
 
 
-_MISSING: object = object()
-
-
-def _take(record: dict[str, object], name: str, kind: type[T], default: object = _MISSING) -> T:
-    value = record.get(name, default)
-    if type(value) is not kind:
-        problem = "is missing" if value is _MISSING else f"should be {kind.__name__}"
-        raise ValueError(f"{name}: {problem}")
-    return value
-
-
-def _only(record: dict[str, object], *known: str) -> None:
+def _only(record: dict[str, Any], *known: str) -> None:
     if unknown := [name for name in record if name not in known]:
         raise ValueError(f"unknown: {', '.join(unknown)}")

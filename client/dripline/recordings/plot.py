@@ -1,11 +1,11 @@
-"""A picture of how tokens came: recordings as lines over time. Needs matplotlib."""
+"""A picture of how tokens came: streams as lines over time. Needs matplotlib."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from dripline.recordings.recording import Recording
+from dripline.recordings.exchange import Exchange
 from dripline.recordings.view import units
 from dripline.visible import visible
 
@@ -17,11 +17,11 @@ class PlotUnavailable(ImportError):
         return "drawing needs matplotlib: pip install 'dripline[plot]'"
 
 
-def plot(recordings: Mapping[str, Recording], path: str | Path) -> None:
+def plot(exchanges: Mapping[str, Exchange], path: str | Path) -> None:
     """Draw how many tokens, or units where there are none, had come at each time.
 
     Args:
-        recordings: By the name to show.
+        exchanges: By the name to show.
         path: The picture to make; its suffix says which kind: ".png", ".svg", ".pdf".
 
     Raises:
@@ -38,10 +38,10 @@ def plot(recordings: Mapping[str, Recording], path: str | Path) -> None:
         raise ValueError(f"{path}: a picture's name ends with its kind, such as .png")
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for name, recording in recordings.items():
-        found = units(recording)
+    for name, exchange in exchanges.items():
+        found = units(exchange)
         times = [unit.at for unit in found if unit.token] or [unit.at for unit in found]
-        x = [0.0, *(at - recording.started for at in times), recording.duration]
+        x = [0.0, *(at - exchange.started for at in times), exchange.duration]
         axes.step(x, [0, *range(1, len(times) + 1), len(times)], where="post", label=_label(name))
         axes.plot(x[-1], len(times), marker="|", markersize=12, color=axes.lines[-1].get_color())
     axes.set_xlabel("seconds since the request")

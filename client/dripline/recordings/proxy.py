@@ -1,47 +1,71 @@
-"""A proxy that records what passes: how a missing recording is made by the test that wants it."""
+"""What passes to a real server and back is recorded: how a test makes its own recording."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import aiohttp
 from aiohttp import web
 
 from dripline.http.response_body import Body, BodyBroken
+from dripline.recordings.differences import same_address, same_body
 from dripline.recordings.recorder import Recorder
+from dripline.recordings.recording import Recording
+from dripline.recordings.replayed_request import ReplayedRequest, ReplayEnding
 from dripline.recordings.serving import PiecewiseResponse
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 # They are about one connection, RFC 9110, section 7.6.1, or made anew by the client.
 _NOT_FORWARDED = frozenset(
     ("host", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 )
+# A compressed body could be neither read in the file nor cut inside a character.
+_NOT_ASKED = frozenset((*_NOT_FORWARDED, "accept-encoding"))
+
+Keep = Literal["first", "last", "both"]
 
 
 class RecordingProxy:
     """Passes requests on to a server, and what comes back to the client, piece by piece.
 
-    The file takes its name when the proxy is closed, and only if the server answered.
+    `pass_on` is what a `ReplayServer` does with requests that are not in its recording. It writes a
+    file of its own, which takes the recording's name when the proxy is closed, and only if the
+    server answered. So the recording is whole whenever it is there, and tests in several processes
+    that make the same one do not disturb each other.
 
     Args:
         server: The server's address; a request's path is put behind it.
-        path: The file to make; one that is there is replaced.
+        path: The file to make.
+        keep: What is kept where the file is there when the proxy is closed: the "first" one, the
+            "last" one, or "both": what it has, and then what has been recorded.
     """
 
-    def __init__(self, server: str, path: Path) -> None:
-        self.url = ""
+    def __init__(self, server: str, path: Path, *, keep: Keep = "first") -> None:
         self._server = server.rstrip("/")
         self._path = path
-        self._unfinished = path.with_name(f"{path.name}.new")
+        self._keep = keep
+        self._unfinished = _beside(path)
         self._answered = False
+        self._held_before = 0
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._keep == "both" and self._path.exists():
+            self._held_before = len(Recording.load(self._path).exchanges)
         async with AsyncExitStack() as opened:
-            recorder = await opened.enter_async_context(Recorder(self._unfinished, overwrite=True))
+            recorder = await opened.enter_async_context(Recorder(self._unfinished))
             self._http = await opened.enter_async_context(
                 aiohttp.ClientSession(
                     middlewares=[recorder],
@@ -49,12 +73,6 @@ class RecordingProxy:
                     timeout=aiohttp.ClientTimeout(total=None),
                 )
             )
-            server = web.Server(self._pass_on, handler_cancellation=True, access_log=None)
-            runner = web.ServerRunner(server, shutdown_timeout=1.0)
-            await runner.setup()
-            opened.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             self._open = opened.pop_all()
         return self
 
@@ -64,25 +82,61 @@ class RecordingProxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._open.aclose()
-        if self._answered:
-            self._unfinished.replace(self._path)
-        else:
-            self._unfinished.unlink()
+        try:
+            await self._open.aclose()
+            if self._answered:
+                self._save()
+        finally:
+            self._unfinished.unlink(missing_ok=True)
 
-    async def _pass_on(self, http: web.BaseRequest) -> web.StreamResponse:
-        headers = [(k, v) for k, v in http.headers.items() if k.lower() not in _NOT_FORWARDED]
-        body = await http.read()
+    def _save(self) -> None:
+        match self._keep:
+            case "last":
+                self._unfinished.replace(self._path)
+            case "first":
+                _name_if_new(self._unfinished, self._path)
+            case "both":
+                with _one_at_a_time(self._path.parent):
+                    self._add()
+
+    def _add(self) -> None:
+        """Put what was recorded behind what the file has by now."""
+        made = Recording.load(self._unfinished)
+        if not self._path.exists():
+            self._unfinished.replace(self._path)
+            return
+        now = Recording.load(self._path)
+        # Another process may have recorded the same meanwhile: the first one wins.
+        others = list(now.exchanges[self._held_before :])
+        new = []
+        for exchange in made.exchanges:
+            asked = exchange.request
+            for other in others:
+                if same_address(other.request, asked) and same_body(other.request, asked):
+                    others.remove(other)
+                    break
+            else:
+                new.append(exchange)
+        if new:
+            both = _beside(self._path)
+            now.followed_by(Recording(new)).save(both)
+            both.replace(self._path)
+
+    async def pass_on(self, http: web.BaseRequest, replayed: ReplayedRequest) -> web.StreamResponse:
+        """Answer a request as the server does, and note in `replayed` how that ended."""
+        headers = [(k, v) for k, v in http.headers.items() if k.lower() not in _NOT_ASKED]
         try:
             response = await self._http.request(
                 http.method,
                 f"{self._server}{http.path_qs}",
-                data=body or None,
+                data=BytesIO(body) if (body := replayed.request.body) else None,
                 headers=headers,
                 allow_redirects=False,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             )
         except aiohttp.ClientError as error:
+            replayed.status = 502
+            replayed.end(ReplayEnding.FINISHED)
             return web.Response(
                 status=502, text=f"nothing to record: {self._server} does not answer: {error}"
             )
@@ -92,10 +146,14 @@ class RecordingProxy:
             passed = PiecewiseResponse(http, response.status, kept)
             try:
                 await passed.start()
+                replayed.status = response.status
                 async for piece in Body(response):
                     await passed.send(piece)
+                    replayed.pieces_sent += 1
+                replayed.end(ReplayEnding.FINISHED)
                 await passed.finish()
             except BodyBroken as broken:
+                replayed.end(ReplayEnding.BROKEN)
                 if broken.how == "reset":
                     await passed.reset()
                 else:
@@ -103,3 +161,35 @@ class RecordingProxy:
             except ConnectionError:
                 pass  # The client has left; leaving the response tells the server.
             return passed.response
+
+
+def _beside(path: Path) -> Path:
+    """Return a name beside a file that no other process uses, for what is not finished."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+
+
+def _name_if_new(unfinished: Path, path: Path) -> None:
+    """Give a finished file its name, unless there is such a file."""
+    try:
+        os.link(unfinished, path)  # unlike a rename, it never replaces one
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            unfinished.replace(path)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep other processes that do the same in this folder waiting; not on Windows."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)
+        os.close(handle)

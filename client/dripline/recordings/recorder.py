@@ -58,7 +58,7 @@ class Recorder:
     ) -> None:
         self._owned: RecordingWriter | None = None
         if isinstance(to, RecordingWriter):
-            self.writer = to
+            self.writer: RecordingWriter = to
         else:
             self.writer = self._owned = RecordingWriter(
                 to, overwrite=overwrite, about=about, redaction=redaction, clock=clock
@@ -185,7 +185,9 @@ class _Relayed(aiohttp.StreamReader):
         super().__init__(flow, limit, loop=asyncio.get_running_loop())
         self.on_close: Callable[[BaseException], object] = lambda _: None
 
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+    def set_exception(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, exc: BaseException, *cause: BaseException
+    ) -> None:
         super().set_exception(exc, *cause)
         self.on_close(exc)
 

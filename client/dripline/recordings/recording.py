@@ -14,23 +14,24 @@ while the stream goes on::
 for example where it ends inside a character, `base64`. Characters that do not print are escaped.
 A file without its `end` line is the recording of a stream whose recorder died: it is unfinished.
 
-One file may hold several exchanges, as when a client comes back after a lost connection. Then their
-lines are mixed as they came, and all but those of the first carry its name: `"part":"2"`.
+One file holds any number of exchanges, such as the rounds of an agent, or a client that comes back
+after a lost connection. Their lines are mixed as they came, and all but those of the first carry a
+name: `"part":"2"`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import accumulate, pairwise
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Self
 
 from dripline.bounded_read import MIB, read_file
 from dripline.errors import DriplineError
 from dripline.http.redaction import Redaction
-from dripline.recordings.exchange import ExchangeEnding, Piece, Request, Response, check_time
+from dripline.recordings.exchange import Exchange, ExchangeEnding, Piece, Request, Response
 from dripline.recordings.lines import (
     FIRST_PART,
     FORMAT,
@@ -48,6 +49,7 @@ from dripline.recordings.writer import open_private
 
 __all__ = [
     "BadRecording",
+    "Exchange",
     "ExchangeEnding",
     "Piece",
     "Recording",
@@ -82,90 +84,84 @@ class BadRecording(DriplineError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One request, and what came of it. All times are in seconds since the file was begun.
+    """Exchanges over HTTP, in the order in which they began; most often there is one.
 
-    The pieces are the body as a program reads it: HTTP's own chunk framing has been taken off, and
-    compression too where the recorded client undoes it; then the headers tell of none.
+    `request`, `response`, `pieces`, `chunks`, `body`, `ending` and `duration` are those of the only
+    exchange; where there are several, they raise `ValueError`.
 
     Attributes:
-        request: What was asked.
-        response: How the answer began; None where none came.
-        pieces: The body, as it was read.
-        ending: How it ended.
-        started: When the request was sent.
-        ended: When it ended; None where it is unfinished.
+        exchanges: What was asked, and what came of it.
         about: What it shows and where it comes from, in words.
         by_hand: Whether a person wrote it, rather than a recorder.
         date: The time of day when it was begun, as ISO 8601; "" where that does not matter.
-
-    Raises:
-        ValueError: The times go back, or there are pieces without a response.
     """
 
-    request: Request = field(default_factory=Request)
-    response: Response | None = None
-    pieces: Sequence[Piece] = ()
-    ending: ExchangeEnding = ExchangeEnding.UNFINISHED
-    started: float = 0.0
-    ended: float | None = None
+    exchanges: Sequence[Exchange] = ()
     about: str = ""
     by_hand: bool = False
     date: str = ""
 
-    def __post_init__(self) -> None:
-        if self.pieces and not self.response:
-            raise ValueError("there are pieces without a response")
-        if (self.ended is None) != (self.ending is ExchangeEnding.UNFINISHED):
-            raise ValueError("a recording has a time of its end unless it is unfinished")
-        times = [self.started, *([self.response.at] if self.response else [])]
-        times += [piece.at for piece in self.pieces]
-        times += [] if self.ended is None else [self.ended]
-        for before, after in pairwise((0.0, *times)):
-            check_time(before, after)
+    @property
+    def exchange(self) -> Exchange:
+        """The only exchange.
+
+        Raises:
+            ValueError: There are several, or none.
+        """
+        if len(self.exchanges) != 1:
+            held = f"{len(self.exchanges)} exchanges" if self.exchanges else "no exchange"
+            raise ValueError(f"the recording holds {held}: choose one of `recording.exchanges`")
+        return self.exchanges[0]
 
     @property
-    def body(self) -> bytes:
-        """All that came of the body."""
-        return b"".join(self.chunks)
+    def request(self) -> Request:
+        """What was asked."""
+        return self.exchange.request
+
+    @property
+    def response(self) -> Response | None:
+        """How the answer began; None where none came."""
+        return self.exchange.response
+
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """The body, as it was read."""
+        return self.exchange.pieces
 
     @property
     def chunks(self) -> list[bytes]:
         """The pieces without their times."""
-        return [piece.data for piece in self.pieces]
+        return self.exchange.chunks
+
+    @property
+    def body(self) -> bytes:
+        """All that came of the body."""
+        return self.exchange.body
+
+    @property
+    def ending(self) -> ExchangeEnding:
+        """How it ended."""
+        return self.exchange.ending
 
     @property
     def duration(self) -> float:
         """Seconds from the request to the end, or to the last thing that came."""
-        return self._last_time - self.started
-
-    @property
-    def _last_time(self) -> float:
-        if self.ended is not None:
-            return self.ended
-        if self.pieces:
-            return self.pieces[-1].at
-        return self.response.at if self.response else self.started
+        return self.exchange.duration
 
     def split(self, plan: SplitPlan) -> Self:
-        """Return a recording of the same stream, cut in another way.
+        """Return the same recording with its bodies cut in another way; see `Exchange.split`."""
+        return replace(self, exchanges=tuple(exchange.split(plan) for exchange in self.exchanges))
 
-        A new piece comes when its last byte came: none comes before its time.
-        """
-        ends = list(accumulate(len(piece.data) for piece in self.pieces))
-        pieces, offset, index = [], 0, 0
-        for data in plan(self.chunks):
-            offset += len(data)
-            while ends[index] < offset:
-                index += 1
-            pieces.append(Piece(self.pieces[index].at, data))
-        return replace(self, pieces=tuple(pieces))
+    def followed_by(self, other: Recording) -> Self:
+        """Return a recording of these exchanges and then, after them, the other's."""
+        last = max((exchange.last_time for exchange in self.exchanges), default=0.0)
+        added = (replace(exchange.later(last), part="") for exchange in other.exchanges)
+        return replace(self, exchanges=(*self.exchanges, *added))
 
     def redacted(self, redaction: Redaction) -> Self:
         """Return the recording as a file with this redaction has it."""
         return replace(
-            self,
-            request=self.request.redacted(redaction),
-            response=self.response and self.response.redacted(redaction),
+            self, exchanges=tuple(exchange.redacted(redaction) for exchange in self.exchanges)
         )
 
     def save(
@@ -183,13 +179,26 @@ class Recording:
 
     def _lines(self) -> Iterator[bytes]:
         yield first_line(Head(self.about, self.by_hand, self.date))
-        yield request_line(FIRST_PART, self.started, self.request)
-        if self.response:
-            yield response_line(FIRST_PART, self.response)
-        for piece in self.pieces:
-            yield piece_line(FIRST_PART, piece)
-        if self.ended is not None:
-            yield end_line(FIRST_PART, self.ended, self.ending)
+        timed = []
+        for name, exchange in zip(self._names(), self.exchanges, strict=True):
+            timed.append((exchange.started, request_line(name, exchange.started, exchange.request)))
+            if exchange.response:
+                timed.append((exchange.response.at, response_line(name, exchange.response)))
+            timed += [(piece.at, piece_line(name, piece)) for piece in exchange.pieces]
+            if exchange.ended is not None:
+                timed.append((exchange.ended, end_line(name, exchange.ended, exchange.ending)))
+        # The sort is stable: lines of one time keep their order within an exchange.
+        yield from (line for _, line in sorted(timed, key=lambda item: item[0]))
+
+    def _names(self) -> Iterator[str]:
+        """Give each exchange the name that it has, or a number that no other has."""
+        taken = {exchange.part for exchange in self.exchanges}
+        numbers = (name for name in map(str, count(int(FIRST_PART))) if name not in taken)
+        used: set[str] = set()
+        for exchange in self.exchanges:
+            name = exchange.part if exchange.part not in {"", *used} else next(numbers)
+            used.add(name)
+            yield name
 
     @classmethod
     def load(cls, path: str | Path, *, part: str | None = None) -> Recording:
@@ -197,38 +206,49 @@ class Recording:
 
         Args:
             path: The file.
-            part: Which of its exchanges; not needed where it holds one.
+            part: Which of its exchanges, by name; None takes all.
 
         Raises:
-            BadRecording: It is no recording; or it holds other exchanges than the one asked for,
-                or several and none is asked for. Names the file, and the line that is wrong.
+            BadRecording: It is not a recording, or has no such exchange, or none at all. Names the
+                file, and the line that is wrong.
             OSError: It cannot be read.
         """
-        parts = load_parts(path)
-        if part is None and len(parts) == 1:
-            return next(iter(parts.values()))
-        if part in parts:
-            return parts[part]
-        held = ", ".join(parts) or "none"
-        asked = "name the part" if part is None else f"there is no part {part!r}"
-        raise BadRecording(str(path), 0, f"{asked}; the parts are: {held}")
+        found = parse(read_file(path, MAX_SIZE), name=str(path))
+        if not found.exchanges:
+            raise BadRecording(str(path), 0, "it has no request yet")
+        if part is None:
+            return found
+        if chosen := [exchange for exchange in found.exchanges if exchange.part == part]:
+            return replace(found, exchanges=tuple(chosen))
+        held = ", ".join(exchange.part for exchange in found.exchanges)
+        raise BadRecording(str(path), 0, f"there is no part {part!r}; the parts are: {held}")
 
 
-def load_parts(path: str | Path) -> dict[str, Recording]:
+def load_parts(path: str | Path) -> dict[str, Exchange]:
     """Read every exchange of a file, by name, in the order in which they began.
 
     Raises:
-        BadRecording: It is no recording; names the line that is wrong.
+        BadRecording: It is not a recording; names the line that is wrong.
         OSError: It cannot be read.
     """
-    return parse(read_file(path, MAX_SIZE), name=str(path))
+    found = parse(read_file(path, MAX_SIZE), name=str(path))
+    return {exchange.part: exchange for exchange in found.exchanges}
 
 
-def parse(data: bytes, *, name: str = "the recording") -> dict[str, Recording]:
-    """Return what `load_parts` returns, of a file's bytes.
+def exchange_in(recording: Recording | Exchange) -> Exchange:
+    """Return an exchange, or a recording's only one.
 
     Raises:
-        BadRecording: They are no recording; names the line that is wrong.
+        ValueError: The recording has several, or none.
+    """
+    return recording if isinstance(recording, Exchange) else recording.exchange
+
+
+def parse(data: bytes, *, name: str = "the recording") -> Recording:
+    """Return the recording in a file's bytes; it may have no exchange yet.
+
+    Raises:
+        BadRecording: They are not a recording; names the line that is wrong.
     """
     reader = LineReader()
     lines = data.split(b"\n")  # on LF bytes alone: other line ends may stand in a line
@@ -242,17 +262,16 @@ def parse(data: bytes, *, name: str = "the recording") -> dict[str, Recording]:
     if reader.head is None:
         raise BadRecording(name, 1, f'not a recording: it begins with {{"format":"{FORMAT}", ...}}')
     head = reader.head
-    return {
-        part_name: Recording(
+    exchanges = tuple(
+        Exchange(
             part.request,
             part.response,
             tuple(part.pieces),
             part.ending,
             part.started,
             part.ended,
-            about=head.about,
-            by_hand=head.by_hand,
-            date=head.date,
+            part_name,
         )
         for part_name, part in reader.parts.items()
-    }
+    )
+    return Recording(exchanges, about=head.about, by_hand=head.by_hand, date=head.date)

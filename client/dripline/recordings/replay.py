@@ -9,11 +9,11 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Literal
 
-import orjson
-
 from dripline.clock import Clock, SystemClock
 from dripline.http.response_body import BodyBroken, Break
-from dripline.recordings.recording import ExchangeEnding, Piece, Recording
+from dripline.recordings.exchange import Exchange, ExchangeEnding, Piece
+from dripline.recordings.last_word import says_its_end
+from dripline.recordings.recording import Recording, exchange_in
 from dripline.recordings.splits import SplitPlan, as_recorded
 from dripline.sse import EventDecoder
 
@@ -32,10 +32,10 @@ def check_speed(speed: float) -> None:
 
 
 class Timing:
-    """Waits for the times of a recording.
+    """Waits for the times of an exchange.
 
     Args:
-        recording: The recording; its request is sent when this is made.
+        exchange: The exchange; its request is sent when this is made.
         speed: 1 as recorded, 10 ten times as fast, `math.inf` without waiting.
         clock: What to wait with.
 
@@ -43,11 +43,11 @@ class Timing:
         ValueError: `speed` is not above 0.
     """
 
-    def __init__(self, recording: Recording, speed: float, clock: Clock | None = None) -> None:
+    def __init__(self, exchange: Exchange, speed: float, clock: Clock | None = None) -> None:
         check_speed(speed)
         self._speed = speed
         self._clock = clock or SystemClock()
-        self._zero = recording.started
+        self._zero = exchange.started
         self._began = self._clock.monotonic()
 
     async def wait(self, at: float) -> None:
@@ -61,7 +61,7 @@ class Timing:
 
 
 async def replay(
-    recording: Recording,
+    recording: Recording | Exchange,
     *,
     split: SplitPlan = as_recorded,
     speed: float = 1.0,
@@ -72,7 +72,7 @@ async def replay(
     Safe to cancel and to close early.
 
     Args:
-        recording: What to replay.
+        recording: What to replay: a recording of one exchange, or one of its exchanges.
         split: How to cut it; a piece comes when its last byte came.
         speed: 1 as recorded, 10 ten times as fast, `math.inf` without waiting.
         clock: What to wait with; with a `VirtualClock` a minute takes no time.
@@ -80,72 +80,62 @@ async def replay(
     Raises:
         BodyBroken: The recorded body did not come to its end, see `ending_to_replay`. A recorded
             time-out is raised after its recorded time.
-        ValueError: `speed` is not above 0.
+        ValueError: `speed` is not above 0, or the recording has several exchanges.
     """
-    timing = Timing(recording, speed, clock)
-    for piece in recording.split(split).pieces:
+    exchange = exchange_in(recording)
+    timing = Timing(exchange, speed, clock)
+    for piece in exchange.split(split).pieces:
         await timing.wait(piece.at)
         yield piece.data
-    if recording.ended is not None:
-        await timing.wait(recording.ended)
-    match ending_to_replay(recording):
+    if exchange.ended is not None:
+        await timing.wait(exchange.ended)
+    match ending_to_replay(exchange):
         case "eof":
             return
         case broken:
             raise BodyBroken(broken)
 
 
-def ending_to_replay(recording: Recording) -> Literal["eof"] | Break:
+def ending_to_replay(exchange: Exchange) -> Literal["eof"] | Break:
     """Return how a replay ends: as recorded, where that is known.
 
     Many clients leave as soon as the stream has said that it is over; then that was its end. What
     would have come after anything else that they left is not known: a cut says so.
     """
-    match recording.ending:
+    match exchange.ending:
         case ExchangeEnding.EOF:
             return "eof"
         case ExchangeEnding.RESET:
             return "reset"
         case ExchangeEnding.TIMEOUT:
             return "timeout"
-        case ExchangeEnding.CANCELLED if _says_its_end(recording.body):
+        case ExchangeEnding.CANCELLED if says_its_end(exchange.body):
             return "eof"
         case _:
             return "cut"
 
 
-def _says_its_end(body: bytes) -> bool:
-    """Return whether the last thing in a stream is dripline's, Ollama's or OpenAI's last word."""
-    events = EventDecoder(max_event_size=len(body) + 1).feed(body)
-    last = events[-1].data if events else body.rstrip(b"\n").rpartition(b"\n")[2]
-    if last == "[DONE]":
-        return True
-    try:
-        record = orjson.loads(last)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(record, dict) and (record.get("type") == "end" or record.get("done") is True)
-
-
-def resumed(recording: Recording, last_event_id: str) -> Recording:
+def resumed(exchange: Exchange, last_event_id: str) -> Exchange | None:
     """Return what is left of a recorded event stream after an event, as if it were asked for then.
 
     Args:
-        recording: The recording.
-        last_event_id: The id of the last event that came; where the stream never had it, all is
-            left.
+        exchange: The exchange.
+        last_event_id: The id of the last event that came.
+
+    Returns:
+        None where the stream has no such event.
     """
-    offset = _offset_after(recording.body, last_event_id)
-    if offset is None or recording.response is None:
-        return recording
-    pieces, now = [], recording.response.at
-    for piece, end in zip(recording.pieces, accumulate(map(len, recording.chunks)), strict=True):
+    offset = _offset_after(exchange.body, last_event_id)
+    if offset is None or exchange.response is None:
+        return None
+    pieces, now = [], exchange.response.at
+    for piece, end in zip(exchange.pieces, accumulate(map(len, exchange.chunks)), strict=True):
         if end > offset:
             pieces.append(Piece(piece.at, piece.data[max(0, offset - end + len(piece.data)) :]))
         else:
             now = piece.at
-    response = replace(recording.response, at=now)
-    return replace(recording, started=now, response=response, pieces=tuple(pieces))
+    response = replace(exchange.response, at=now)
+    return replace(exchange, started=now, response=response, pieces=tuple(pieces))
 
 
 def _offset_after(body: bytes, last_event_id: str) -> int | None:

@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 CLOSE_SECONDS = 1.0  # for a request that comes in at the very moment of closing
+MAX_BODY = 64 * 1024 * 1024  # bytes; images come in the body, as base64
 # SO_LINGER on, with no time to linger: closing sends RST instead of FIN.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -92,7 +93,9 @@ class PiecewiseResponse:
     def __init__(
         self, http: web.BaseRequest, status: int, headers: Iterable[tuple[str, str]]
     ) -> None:
-        self.response = web.StreamResponse(status=status, headers=CIMultiDict(headers))
+        self.response: web.StreamResponse = web.StreamResponse(
+            status=status, headers=CIMultiDict(headers)
+        )
         self._http = http
 
     @property
@@ -107,7 +110,7 @@ class PiecewiseResponse:
             raise ConnectionResetError("the response has ended already")
         return writer
 
-    async def send(self, piece: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         """Send a piece; returns when the network has taken it.
 
         It is an HTTP chunk of its own where the body is chunked, and a write of its own always:
@@ -115,7 +118,7 @@ class PiecewiseResponse:
         """
         writer = await self.start()
         await _let_the_client_read()
-        await writer.write(piece)
+        await writer.write(data)
         await writer.drain()
 
     async def finish(self) -> None:
@@ -146,3 +149,17 @@ async def _let_the_client_read() -> None:
     """
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+
+
+async def read_body(http: web.BaseRequest) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        web.HTTPRequestEntityTooLarge: It is larger than `MAX_BODY`.
+    """
+    body = bytearray()
+    async for data in http.content.iter_any():
+        body += data
+        if len(body) > MAX_BODY:
+            raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(body))
+    return bytes(body)

@@ -36,9 +36,9 @@ class SplitPlan:
         return self.name
 
 
-as_recorded = SplitPlan("as_recorded", lambda pieces: accumulate(map(len, pieces)))
-whole = SplitPlan("whole", lambda _: ())
-every_byte = SplitPlan("every_byte", lambda pieces: range(sum(map(len, pieces))))
+as_recorded: SplitPlan = SplitPlan("as_recorded", lambda pieces: accumulate(map(len, pieces)))
+whole: SplitPlan = SplitPlan("whole", lambda _: ())
+every_byte: SplitPlan = SplitPlan("every_byte", lambda pieces: range(sum(map(len, pieces))))
 
 
 def cut_at(*offsets: int) -> SplitPlan:
@@ -87,7 +87,7 @@ def _offsets_inside(pieces: Sequence[bytes]) -> list[int]:
 
 
 # Where naive readers break: between the bytes of one character, and between CR and LF.
-inside_characters = SplitPlan("inside_characters", _offsets_inside)
+inside_characters: SplitPlan = SplitPlan("inside_characters", _offsets_inside)
 
 
 def two_way_splits(size: int) -> Iterator[SplitPlan]:
@@ -96,7 +96,15 @@ def two_way_splits(size: int) -> Iterator[SplitPlan]:
 
 
 # One of each kind: what finds nearly all faults, in a few runs.
-usual_splits = (as_recorded, whole, every_byte, inside_characters, fixed(7), seeded(1), seeded(2))
+usual_splits: tuple[SplitPlan, ...] = (
+    as_recorded,
+    whole,
+    every_byte,
+    inside_characters,
+    fixed(7),
+    seeded(1),
+    seeded(2),
+)
 
 _PLAIN = {plan.name: plan for plan in (as_recorded, whole, every_byte, inside_characters)}
 _MAKERS: dict[str, Callable[..., SplitPlan]] = {"cut_at": cut_at, "fixed": fixed, "seeded": seeded}

@@ -12,8 +12,10 @@ from itertools import accumulate, pairwise
 
 import orjson
 
-from dripline.recordings.recording import ExchangeEnding, Recording
-from dripline.recordings.replay import BLANK_LINE
+from dripline.recordings.exchange import Exchange, ExchangeEnding
+from dripline.recordings.last_word import says_its_end
+from dripline.recordings.recording import Recording
+from dripline.recordings.replay import BLANK_LINE, ending_to_replay
 from dripline.recordings.splits import inside_characters
 from dripline.sse import EventDecoder, ServerSentEvent
 
@@ -52,10 +54,10 @@ class Unit:
         return "¦".join(_printable(part) for part in parts)
 
 
-def units(recording: Recording) -> list[Unit]:
+def units(exchange: Exchange) -> list[Unit]:
     """Return the units of the body; bytes after the last whole one are one too."""
-    body, ends = recording.body, list(accumulate(map(len, recording.chunks)))
-    kind = recording.response.header("Content-Type") if recording.response else ""
+    body, ends = exchange.body, list(accumulate(map(len, exchange.chunks)))
+    kind = exchange.response.header("Content-Type") if exchange.response else ""
     is_sse = "event-stream" in kind
     decoder = EventDecoder(max_event_size=len(body) + 1)
     found, index = [], 0
@@ -67,8 +69,27 @@ def units(recording: Recording) -> list[Unit]:
         raw = body[start:end]
         events = decoder.feed(raw) if is_sse else []
         event = events[0] if events else None
-        found.append(Unit(recording.pieces[index].at, raw, reads, event))
+        found.append(Unit(exchange.pieces[index].at, raw, reads, event))
     return found
+
+
+def is_whole(exchange: Exchange) -> bool:
+    """Return whether an answer is a success that came to its end, as far as anybody can know.
+
+    A stream without its protocol's last word is half an answer, although HTTP calls it complete.
+    """
+    if exchange.response is None or exchange.response.status >= 400:
+        return False
+    if ending_to_replay(exchange) != "eof":
+        return False
+    return says_its_end(exchange.body) or not _needs_a_last_word(exchange)
+
+
+def _needs_a_last_word(exchange: Exchange) -> bool:
+    """Return whether it is a stream of tokens in a protocol that is known to have a last word."""
+    kind = exchange.response.header("Content-Type") if exchange.response else ""
+    is_stream = any(name in kind for name in ("event-stream", "ndjson", "jsonl"))
+    return is_stream and any(unit.token for unit in units(exchange))
 
 
 def _unit_ends(body: bytes, kind: str, ends: Sequence[int]) -> Iterator[int]:
@@ -153,67 +174,67 @@ class Figures:
     text: str
 
 
-def figures(recording: Recording) -> Figures:
+def figures(exchange: Exchange) -> Figures:
     """Count."""
-    said = [unit for unit in units(recording) if unit.token]
-    ends = list(accumulate(map(len, recording.chunks)))
-    inside = set(inside_characters.offsets(recording.chunks))
-    times = [recording.started, *_times(recording)]
-    gaps = [(after - before, after - recording.started) for before, after in pairwise(times)]
+    said = [unit for unit in units(exchange) if unit.token]
+    ends = list(accumulate(map(len, exchange.chunks)))
+    inside = set(inside_characters.offsets(exchange.chunks))
+    times = [exchange.started, *_times(exchange)]
+    gaps = [(after - before, after - exchange.started) for before, after in pairwise(times)]
     longest, before = max(gaps, key=lambda gap: gap[0], default=(0.0, 0.0))
     span = said[-1].at - said[0].at if said else 0.0
-    response = recording.response
+    response = exchange.response
     return Figures(
-        ending=recording.ending,
-        duration=recording.duration,
-        headers=response.at - recording.started if response else None,
-        first_token=said[0].at - recording.started if said else None,
+        ending=exchange.ending,
+        duration=exchange.duration,
+        headers=response.at - exchange.started if response else None,
+        first_token=said[0].at - exchange.started if said else None,
         tokens=len(said),
         tokens_per_second=(len(said) - 1) / span if span > 0 else None,
         longest_gap=longest,
         gap_before=before,
-        size=len(recording.body),
-        pieces=len(recording.pieces),
+        size=len(exchange.body),
+        pieces=len(exchange.pieces),
         cut_characters=len(inside.intersection(ends)),
-        cut_units=sum(read < len(unit.raw) for unit in units(recording) for read in unit.reads),
+        cut_units=sum(read < len(unit.raw) for unit in units(exchange) for read in unit.reads),
         text="".join(unit.token for unit in said),
     )
 
 
-def _times(recording: Recording) -> Iterator[float]:
-    if recording.response:
-        yield recording.response.at
-    yield from (piece.at for piece in recording.pieces)
-    if recording.ended is not None:
-        yield recording.ended
+def _times(exchange: Exchange) -> Iterator[float]:
+    if exchange.response:
+        yield exchange.response.at
+    yield from (piece.at for piece in exchange.pieces)
+    if exchange.ended is not None:
+        yield exchange.ended
 
 
-def report(recording: Recording) -> str:
-    """Return the stream as a person reads it."""
-    lines = [_printable(f"{recording.request.method} {recording.request.url}".encode())]
+def report(exchange: Exchange, recording: Recording) -> str:
+    """Return a stream of a recording as a person reads it."""
+    lines = [_printable(f"{exchange.request.method} {exchange.request.url}".encode())]
     lines += [f"({_printable(recording.about.encode())})"] * bool(recording.about)
     lines += ["(written by hand)"] * recording.by_hand
     lines += ["", "    time      gap   ¦ is where a read ended"]
-    before = recording.started
+    before = exchange.started
 
     def row(at: float, text: str) -> str:
         nonlocal before
-        line = f"{at - recording.started:8.3f} {at - before:8.3f}   {text}"
+        line = f"{at - exchange.started:8.3f} {at - before:8.3f}   {text}"
         before = at
         return line
 
-    if response := recording.response:
+    if response := exchange.response:
         kind = _printable(response.header("Content-Type").encode())
         lines.append(row(response.at, f"{response.status} {kind}"))
-    lines += [row(unit.at, unit.marked()) for unit in units(recording)]
-    if recording.ended is not None:
-        lines.append(row(recording.ended, recording.ending))
-    return "\n".join([*lines, "", *figures_table({"": recording})])
+    lines += [row(unit.at, unit.marked()) for unit in units(exchange)]
+    if exchange.ended is not None:
+        lines.append(row(exchange.ended, exchange.ending))
+    return "\n".join([*lines, "", *figures_table({"": exchange})])
 
 
-def figures_table(recordings: dict[str, Recording]) -> list[str]:
-    """Return the figures of recordings as the lines of a table, a column for each."""
-    columns = {name: _shown(figures(recording)) for name, recording in recordings.items()}
+def figures_table(exchanges: dict[str, Exchange]) -> list[str]:
+    """Return the figures of exchanges as the lines of a table, a column for each."""
+    columns = {name: _shown(figures(exchange)) for name, exchange in exchanges.items()}
     width = max(24, *(len(name) + 2 for name in columns))
     header = f"{'':<20}" + "".join(f"{name:<{width}}" for name in columns)
     rows = [header.rstrip()] if len(columns) > 1 else []
@@ -243,11 +264,11 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f} s"
 
 
-def comparison(recordings: dict[str, Recording]) -> str:
-    """Return two recordings' figures side by side, and where their texts part."""
-    (one, a), (other, b) = recordings.items()
+def comparison(exchanges: dict[str, Exchange]) -> str:
+    """Return two exchanges' figures side by side, and where their texts part."""
+    (one, a), (other, b) = exchanges.items()
     first, second = figures(a).text, figures(b).text
-    lines = figures_table(recordings)
+    lines = figures_table(exchanges)
     if first == second:
         return "\n".join([*lines, "", f"The texts are the same, {len(first)} characters."])
     same = next(

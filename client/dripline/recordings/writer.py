@@ -13,6 +13,7 @@ from typing import Self
 from dripline.clock import Clock, SystemClock
 from dripline.http.redaction import Headers, Redaction
 from dripline.recordings.exchange import ExchangeEnding, Piece, Request, Response
+from dripline.recordings.last_word import TAIL, says_its_end
 from dripline.recordings.lines import (
     FIRST_PART,
     Head,
@@ -56,7 +57,7 @@ class RecordingWriter:
         clock: Clock | None = None,
         on_error: Callable[[OSError], None] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._on_error = on_error
         self._redaction = redaction or Redaction()
         self._clock = clock or SystemClock()
@@ -133,6 +134,7 @@ class PartWriter:
     def __init__(self, writer: RecordingWriter, name: str) -> None:
         self._writer = writer
         self._name = name
+        self._tail = bytearray()
 
     def response(self, status: int, headers: Headers) -> None:
         """Write how the answer began, now."""
@@ -144,10 +146,19 @@ class PartWriter:
         """Write bytes that were read now."""
         writer = self._writer
         writer._write(piece_line(self._name, Piece(writer._now(), data)))
+        self._tail += data
+        if len(self._tail) > 2 * TAIL:
+            del self._tail[:-TAIL]
 
     def end(self, ending: ExchangeEnding) -> None:
-        """Write how it ended, now; only the first call counts, and none once the file is closed."""
+        """Write how it ended, now; only the first call counts, and none once the file is closed.
+
+        Many clients leave as soon as a stream has said its last word, such as `[DONE]`. Whether
+        they or the server close first is chance: both are written as "eof".
+        """
         if self._writer._open.pop(self._name, None):
+            if ending is ExchangeEnding.CANCELLED and says_its_end(bytes(self._tail)):
+                ending = ExchangeEnding.EOF
             self._writer._write(end_line(self._name, self._writer._now(), ending))
 
 

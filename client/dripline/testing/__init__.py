@@ -19,6 +19,7 @@ __all__ = [
     "Call",
     "Clock",
     "Ending",
+    "Exchange",
     "FakeOllama",
     "Fault",
     "FaultKind",
@@ -31,13 +32,21 @@ __all__ = [
     "Recorder",
     "Recording",
     "Replay",
+    "ReplayEnding",
     "ReplayServer",
+    "ReplayedRequest",
     "Reply",
     "Script",
     "SplitPlan",
     "SystemClock",
+    "UnexpectedRequest",
     "VirtualClock",
     "as_recorded",
+    "assert_gave_up",
+    "assert_no_half_answer",
+    "assert_read_to_end",
+    "assert_resilient",
+    "assert_retried",
     "assert_same_events",
     "cut_at",
     "demo_models",
@@ -56,10 +65,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from dripline.clock import Clock, SystemClock, VirtualClock
+    from dripline.recordings.exchange import Exchange
+    from dripline.recordings.matching import UnexpectedRequest
     from dripline.recordings.recorder import Recorder
     from dripline.recordings.recording import BadRecording, Recording
     from dripline.recordings.replay import replay
     from dripline.recordings.replay_server import ReplayServer
+    from dripline.recordings.replayed_request import ReplayedRequest, ReplayEnding
     from dripline.recordings.splits import (
         SplitPlan,
         as_recorded,
@@ -89,15 +101,25 @@ if TYPE_CHECKING:
     )
     from dripline.testing.fake_ollama.server import DEFAULT_PORT, FakeOllama
     from dripline.testing.fake_ollama.stop_sequences import Call
+    from dripline.testing.verdicts import (
+        assert_gave_up,
+        assert_no_half_answer,
+        assert_read_to_end,
+        assert_resilient,
+        assert_retried,
+    )
 else:  # Seen by type checkers, it would let every name pass.
     __getattr__ = lazy_names(
         __name__,
         {
             "dripline.clock": "Clock SystemClock VirtualClock",
+            "dripline.recordings.exchange": "Exchange",
+            "dripline.recordings.matching": "UnexpectedRequest",
             "dripline.recordings.recorder": "Recorder",
             "dripline.recordings.recording": "BadRecording Recording",
             "dripline.recordings.replay": "replay",
             "dripline.recordings.replay_server": "ReplayServer",
+            "dripline.recordings.replayed_request": "ReplayedRequest ReplayEnding",
             "dripline.recordings.splits": (
                 "SplitPlan as_recorded cut_at every_byte fixed inside_characters plan_named "
                 "seeded two_way_splits usual_splits whole"
@@ -111,5 +133,9 @@ else:  # Seen by type checkers, it would let every name pass.
             "dripline.testing.fake_ollama.script": "Pace Replay Reply Script in_rounds when",
             "dripline.testing.fake_ollama.server": "DEFAULT_PORT FakeOllama",
             "dripline.testing.fake_ollama.stop_sequences": "Call",
+            "dripline.testing.verdicts": (
+                "assert_gave_up assert_no_half_answer assert_read_to_end assert_resilient"
+                " assert_retried"
+            ),
         },
     )

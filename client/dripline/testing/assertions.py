@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
+from dripline.recordings.exchange import Exchange
 from dripline.recordings.recording import Recording
 from dripline.recordings.view import units
 
@@ -17,7 +18,8 @@ def assert_same_events(actual: object, expected: object) -> None:
 
     Args:
         actual: A sequence of anything that can be compared, such as `ServerSentEvent` or
-            `TextMessage`; or a `Recording`, which stands for its events, or else for its lines.
+            `TextMessage`; or a `Recording` or one of its exchanges, which stand for their events,
+            or else for their lines.
         expected: The same.
 
     Raises:
@@ -38,8 +40,10 @@ def assert_same_events(actual: object, expected: object) -> None:
 
 
 def _events(stream: object) -> Sequence[object]:
-    if isinstance(stream, Recording):
+    if isinstance(stream, Exchange):
         return [unit.event or unit.raw for unit in units(stream)]
+    if isinstance(stream, Recording):
+        return [event for exchange in stream.exchanges for event in _events(exchange)]
     if isinstance(stream, Iterable):
         return list(stream)
     raise TypeError(f"a recording or a sequence of events is needed, not {type(stream).__name__}")

@@ -1,7 +1,7 @@
 """pytest fixtures for anyone's tests of streaming code, whatever library it uses.
 
 The servers run in a thread of their own. So they serve blocking code, such as `ollama.Client`, as
-well as code in any event loop, and need no other plugin; only `chat_client` needs pytest-asyncio.
+well as code in any event loop, and need no other plugin.
 
 pytest imports this module wherever dripline is installed: what it needs is imported when it is
 used, so that tests that do not use it pay nothing and need nothing.
@@ -12,36 +12,63 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
+    import aiohttp
+
     from dripline import ChatClient
+    from dripline.recordings.matching import Match, UnexpectedRequest
+    from dripline.recordings.proxy import Keep
     from dripline.recordings.recording import Recording
+    from dripline.recordings.replay_server import ReplayServer
+    from dripline.recordings.replayed_request import ReplayedRequest
     from dripline.recordings.splits import SplitPlan
     from dripline.testing import FakeOllama, ReceivedRequest, Script
+    from dripline.testing.environment import ClientEnvironment
+    from dripline.testing.fixed_port import FixedPort
     from dripline_server.app import Server
 
 T = TypeVar("T")
 
 OLLAMA_URL = "http://127.0.0.1:11434"
+# Which recording stays where another process has made one meanwhile.
+_KEEP: dict[str, Keep] = {"once": "first", "all": "last", "new": "both"}
 _START_SECONDS = 30.0
+_SETTLE_SECONDS = 1.0  # for a connection to close whose client has left
+_RECORD = "--dripline-record"
+_HINT = f"To record it, run with {_RECORD}=new; to make the recording anew, with {_RECORD}=all."
+
+# What has unexpected requests, of each test.
+_SERVERS: pytest.StashKey[list[_Unexpected]] = pytest.StashKey()
+_PORT: pytest.StashKey[FixedPort] = pytest.StashKey()
+_ENVIRONMENT: pytest.StashKey[ClientEnvironment] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--dripline-record` and the setting that says where recordings are."""
-    parser.getgroup("dripline").addoption(
-        "--dripline-record",
-        choices=["none", "missing", "all"],
+    """Add the options and settings."""
+    group = parser.getgroup("dripline")
+    group.addoption(
+        _RECORD,
+        choices=["once", "none", "all", "new"],
         nargs="?",
-        const="missing",
-        help="whether `replay` may record against a real server: missing recordings, all, or none"
-        " (the default where the variable CI is set, else: missing)",
+        const="once",
+        help="what `replay` records against a real server: once: recordings that are missing; none:"
+        " nothing; new: also what an existing recording lacks; all: every recording anew"
+        " (default: none where the variable CI is set, else once)",
     )
+    group.addoption(
+        "--dripline-env",
+        action="store_true",
+        help="set OLLAMA_HOST, OPENAI_BASE_URL and ANTHROPIC_BASE_URL, and API keys where none are"
+        " set, so that clients that are made on import reach `fake_ollama` and `replay`",
+    )
+    parser.addini("dripline_env", "the same as --dripline-env", type="bool", default=False)
     parser.addini(
         "dripline_recordings",
         "folder of recordings, from the root; default: recordings/ beside the test's file",
@@ -49,17 +76,95 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Set the clients' variables, before anything of the tests is imported."""
+    _set_environment(early_config)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Describe the markers."""
+    _set_environment(config)  # where another plugin has loaded this one, too late for the above
     config.addinivalue_line(
         "markers",
         "dripline_splits(*plans, two_way=None): run the test once for each split plan that `replay`"
-        " is to use; without plans those of `dripline.recordings.splits.usual_splits`; with"
+        " is to use; without plans those of `dripline.testing.usual_splits`; with"
         " two_way='name.jsonl' every way to cut that recording in two",
     )
     config.addinivalue_line(
         "markers", "dripline_settings(**settings): settings of the `chat_server`, as `Settings` has"
     )
+
+
+def _set_environment(config: pytest.Config) -> None:
+    if _ENVIRONMENT in config.stash:
+        return
+    if not (config.getini("dripline_env") or config.known_args_namespace.dripline_env):
+        return
+    from dripline.testing.environment import ClientEnvironment
+    from dripline.testing.fixed_port import FixedPort
+
+    config.stash[_PORT] = port = FixedPort()
+    config.stash[_ENVIRONMENT] = ClientEnvironment(port.url)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Restore the variables."""
+    if _ENVIRONMENT in config.stash:
+        config.stash[_ENVIRONMENT].restore()
+        config.stash[_PORT].close()
+
+
+@contextmanager
+def _port(config: pytest.Config) -> Iterator[int]:
+    """Give the port for a server: the one that the clients' variables name, if it is free."""
+    if _PORT not in config.stash:
+        yield 0
+        return
+    with config.stash[_PORT].port() as port:
+        yield port
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that made a request which its recording has no answer for."""
+    try:
+        result = yield
+    except Exception as error:
+        if unexpected := _first_unexpected(item):
+            error.add_note(f"{unexpected}\n{_HINT}")
+        raise
+    _fail_if_unexpected(item)
+    return result
+
+
+class _Unexpected:
+    """The unexpected requests to one server; each is told once."""
+
+    def __init__(self, requests: Sequence[UnexpectedRequest]) -> None:
+        self._requests = requests
+        self._told = 0
+
+    def next(self) -> UnexpectedRequest | None:
+        """Return the first that has not been told, and count all as told."""
+        new = list(self._requests)[self._told :]
+        self._told += len(new)
+        return new[0] if new else None
+
+
+def _watch(item: pytest.Item, server: FakeOllama | ReplayServer) -> None:
+    item.stash.setdefault(_SERVERS, []).append(_Unexpected(server.unexpected))
+
+
+def _first_unexpected(item: pytest.Item) -> UnexpectedRequest | None:
+    found = [server.next() for server in item.stash.get(_SERVERS, [])]
+    return next(filter(None, found), None)
+
+
+def _fail_if_unexpected(item: pytest.Item) -> None:
+    __tracebackhide__ = True
+    if unexpected := _first_unexpected(item):
+        pytest.fail(f"{unexpected}\n{_HINT}", pytrace=False)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -84,7 +189,8 @@ def _plans(folder: Path, *plans: SplitPlan, two_way: str | None = None) -> list[
     path = folder / two_way
     if not path.exists():  # the first run records it
         return [*plans, as_recorded]
-    return [*plans, *two_way_splits(len(Recording.load(path).body))]
+    longest = max(len(exchange.body) for exchange in Recording.load(path).exchanges)
+    return [*plans, *two_way_splits(longest)]
 
 
 def _folder(config: pytest.Config, test_file: Path) -> Path:
@@ -158,7 +264,7 @@ class OllamaFixture:
     """
 
     def __init__(self, fake: FakeOllama, background: Background) -> None:
-        self.url = fake.url
+        self.url: str = fake.url
         self.models: dict[str, Script] = fake.models
         self._fake = fake
         self._background = background
@@ -183,30 +289,89 @@ class OllamaFixture:
             timeout: Seconds.
 
         Raises:
-            TimeoutError: It did not end, or never came.
+            TimeoutError: It did not end, or never came; names what came instead.
         """
-        return self._background.run(self._ended(nth), timeout)
+        try:
+            return self._background.run(self._ended(nth), timeout)
+        except TimeoutError:
+            hint = ""
+            with suppress(RuntimeError):
+                asyncio.get_running_loop()
+                hint = "; in a coroutine use `await fake_ollama.ended()`, which lets others run"
+            raise TimeoutError(f"{self._what_came(nth, timeout)}{hint}") from None
 
     async def ended(self, nth: int | None = None, *, timeout: float = 5.0) -> ReceivedRequest:  # noqa: ASYNC109 (as above)
-        """Do the same in a test that is a coroutine."""
-        async with asyncio.timeout(timeout):
-            return await self._background.run_async(self._ended(nth))
+        """Do the same in a test that is a coroutine.
+
+        Raises:
+            TimeoutError: It did not end, or never came; names what came instead.
+            RuntimeError: The coroutine does not run in asyncio, but in trio.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "`await fake_ollama.ended()` needs asyncio; under trio use"
+                " `await trio.to_thread.run_sync(fake_ollama.wait_ended)`"
+            ) from None
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._background.run_async(self._ended(nth))
+        except TimeoutError:
+            raise TimeoutError(self._what_came(nth, timeout)) from None
+
+    def settle(self) -> None:
+        """Wait a moment for requests whose client has left."""
+        _settle(self.requests, self._background)
 
     async def _ended(self, nth: int | None) -> ReceivedRequest:
         chat = await self._fake.wait_for_request(nth or max(1, len(self._fake.chats)))
         await chat.wait_ended()
         return chat
 
+    def _what_came(self, nth: int | None, timeout: float) -> str:
+        chats = self._fake.chats
+        number = nth or max(1, len(chats))
+        what = f"chat {number} did not end" if len(chats) >= number else f"chat {number} never came"
+        came = ", ".join(
+            f"{request.method} {request.path} {_state(request)}" for request in self.requests
+        )
+        return f"{what} within {timeout:g} s; what came: {came or 'nothing'}"
+
+
+def _state(request: ReceivedRequest) -> str:
+    """Return the status that was sent; and of what goes on, that it does."""
+    if request.ended is None:
+        return f"({request.verdict})"
+    return str(request.status or f"({request.verdict})")
+
+
+def _settle(requests: Sequence[ReceivedRequest | ReplayedRequest], background: Background) -> None:
+    async def ended() -> None:
+        for request in requests:
+            await request.wait_ended()
+
+    with suppress(TimeoutError):
+        background.run(ended(), _SETTLE_SECONDS)
+
 
 class ReplayFixture:
-    """A recording, cut as asked: as chunks, and as a server.
+    """A recording, cut as asked: as chunks, and as a server; and what the server saw.
 
     Attributes:
-        url: Where it is served; any path will do.
+        url: Where it is served, with the paths that were recorded.
     """
 
-    def __init__(self, url: str, load: Callable[[], Recording], split: SplitPlan) -> None:
-        self.url = url
+    def __init__(
+        self,
+        server: ReplayServer,
+        background: Background,
+        load: Callable[[], Recording],
+        split: SplitPlan,
+    ) -> None:
+        self.url = server.url
+        self._server = server
+        self._background = background
         self._load = load
         self._split = split
 
@@ -217,8 +382,17 @@ class ReplayFixture:
 
     @property
     def chunks(self) -> list[bytes]:
-        """The body, cut by the split plan."""
+        """The body, cut by the split plan; of a recording of one exchange."""
         return self._split(self.recording.chunks)
+
+    @property
+    def requests(self) -> list[ReplayedRequest]:
+        """What came so far, oldest first; `ended` is None while it goes on."""
+        return list(self._server.requests)
+
+    def settle(self) -> None:
+        """Wait a moment for requests whose client has left."""
+        _settle(self.requests, self._background)
 
 
 @pytest.fixture(scope="session")
@@ -230,12 +404,18 @@ def dripline_background() -> Iterator[Background]:
 
 
 @pytest.fixture
-def fake_ollama(dripline_background: Background) -> Iterator[OllamaFixture]:
+def fake_ollama(
+    dripline_background: Background, request: pytest.FixtureRequest
+) -> Iterator[OllamaFixture]:
     """A fake Ollama: see `OllamaFixture`."""
     from dripline.testing import FakeOllama
 
-    with dripline_background.running(FakeOllama()) as fake:
-        yield OllamaFixture(fake, dripline_background)
+    with _port(request.config) as port:
+        fake = FakeOllama(port=port)
+        with dripline_background.running(fake):
+            _watch(request.node, fake)
+            yield OllamaFixture(fake, dripline_background)
+    _fail_if_unexpected(request.node)
 
 
 @pytest.fixture
@@ -254,25 +434,47 @@ def chat_server(
         yield server
 
 
-async def _chat_client(chat_server: Server) -> AsyncIterator[ChatClient]:
-    """A client of the chat server."""
+@pytest.fixture
+def chat_client(chat_server: Server, request: pytest.FixtureRequest) -> Iterator[ChatClient]:
+    """A client of the chat server, for whatever event loop of asyncio the test runs in."""
     from dripline import ChatClient
 
-    async with ChatClient(chat_server.url, chat_server.state.settings.token) as client:
-        yield client
+    if _runs_in_trio(request):
+        pytest.fail(
+            "chat_client needs asyncio. Under trio, give chat_server.url to a client that knows"
+            " trio, such as httpx.",
+            pytrace=False,
+        )
+    loops = []
+
+    async def note_loop(
+        sent: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        # No connection waits for another request: the loop may have ended when the test has.
+        sent.headers["Connection"] = "close"
+        loops.append(asyncio.get_running_loop())
+        return await handler(sent)
+
+    token = chat_server.state.settings.token
+    client = ChatClient(chat_server.url, token, middlewares=[note_loop])
+    yield client
+    loop = loops[-1] if loops and not loops[-1].is_closed() else None
+    if loop is None or loop.is_running():
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(client.close())
+        loop.close()
+    else:
+        loop.run_until_complete(client.close())
 
 
-def _without_asyncio() -> None:
-    """Cannot be had."""
-    pytest.fail("chat_client needs pytest-asyncio: pip install pytest-asyncio")
-
-
-try:
-    import pytest_asyncio
-except ImportError:
-    chat_client: object = pytest.fixture(_without_asyncio)
-else:
-    chat_client = pytest_asyncio.fixture(_chat_client)
+def _runs_in_trio(request: pytest.FixtureRequest) -> bool:
+    """Return whether a test runs in trio, by pytest-trio or by anyio."""
+    if request.node.get_closest_marker("trio"):
+        return True
+    if "anyio_backend" not in request.fixturenames:
+        return False
+    backend = request.getfixturevalue("anyio_backend")
+    return "trio" in (backend if isinstance(backend, tuple) else (backend,))
 
 
 @pytest.fixture
@@ -288,11 +490,15 @@ def dripline_split(request: pytest.FixtureRequest) -> SplitPlan:
 def replay(
     dripline_split: SplitPlan, dripline_background: Background, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., ReplayFixture]]:
-    """Give `replay(name, *, split=None, speed=math.inf, server=...)`, which serves a recording.
+    """Give `replay(name, *, match="path", split=None, speed=math.inf, server=...)`.
 
-    `split` is by default the one of the marker `dripline_splits`, and else as recorded. Where the
-    recording is missing, `url` leads to `server`, by default the real Ollama, and what passes is
-    recorded; `--dripline-record=none` refuses that.
+    It serves a recording of any number of exchanges at `url`. `match` says how a request finds its
+    answer: by method and "path", by the "body" too, in the recorded "order", or by a function of
+    the recorded request and the one that came. A request that was not recorded fails the test.
+    `split` is by default the one of the marker `dripline_splits`, and else as recorded.
+
+    Where the recording is missing, requests go on to `server`, by default the real Ollama, and what
+    passes is recorded; `--dripline-record` says whether.
     """
     from dripline.recordings.proxy import RecordingProxy
     from dripline.recordings.recording import Recording
@@ -300,26 +506,47 @@ def replay(
     from dripline.testing.environment import in_ci
 
     folder = _folder(request.config, request.path)
-    mode = request.config.getoption("--dripline-record") or ("none" if in_ci() else "missing")
+    mode = request.config.getoption(_RECORD) or ("none" if in_ci() else "once")
     with ExitStack() as servers:
 
         def start(
             name: str,
             *,
+            match: Match = "path",
             split: SplitPlan | None = None,
             speed: float = math.inf,
             server: str = OLLAMA_URL,
         ) -> ReplayFixture:
             path = folder / name
             plan = split or dripline_split
-            served: ReplayServer | RecordingProxy
+            recording, elsewhere = Recording(), None
             if path.exists() and mode != "all":
-                served = ReplayServer(Recording.load(path), split=plan, speed=speed)
+                recording = Recording.load(path)
             elif mode == "none":
-                pytest.fail(f"there is no recording {path}; make it with --dripline-record")
-            else:
-                served = RecordingProxy(server, path)
+                pytest.fail(f"there is no recording {path}; make it with {_RECORD}")
+            if mode in ("all", "new") or not recording.exchanges:
+                proxy = RecordingProxy(server, path, keep=_KEEP[mode])
+                servers.enter_context(dripline_background.running(proxy))
+                elsewhere = proxy.pass_on
+            served = ReplayServer(
+                recording,
+                match=match,
+                split=plan,
+                speed=speed,
+                root=_root(server),
+                port=servers.enter_context(_port(request.config)),
+                elsewhere=elsewhere,
+            )
             servers.enter_context(dripline_background.running(served))
-            return ReplayFixture(served.url, lambda: Recording.load(path), plan)
+            _watch(request.node, served)
+            return ReplayFixture(served, dripline_background, lambda: Recording.load(path), plan)
 
         yield start
+    _fail_if_unexpected(request.node)
+
+
+def _root(server: str) -> str:
+    """Return the path of a server's address, behind which a recording has the requests' paths."""
+    from yarl import URL
+
+    return URL(server).path.rstrip("/")

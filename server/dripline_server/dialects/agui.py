@@ -101,8 +101,9 @@ class AguiTranslator:
                 yield from self._switch(_step(f"{phase} {model}".strip()))
             case ChangeTheme() | AddButton():
                 yield from self._ui_control(seq, event)
-            case ToolCall(call_id, name, arguments):
-                yield from self._tool_call(seq, call_id, name, orjson.dumps(arguments).decode())
+            case ToolCall(call_id, name, arguments, unreadable):
+                told = unreadable or orjson.dumps(arguments).decode()
+                yield from self._tool_call(seq, call_id, name, told)
             case ToolResult():
                 yield from self._tool_result(seq, event)
             case Error():
@@ -112,12 +113,16 @@ class AguiTranslator:
                 yield self._end(event)
 
     def _text(self, seq: int, content: str) -> Iterator[Json]:
+        if not content:
+            return  # log probabilities alone, for which AG-UI has no place
         if not (self._open and self._open.name == "text"):
             self._message_id = self._parent_id = f"{self._key}-{seq}"
             yield from self._switch(_text(self._message_id))
         yield {"type": "TEXT_MESSAGE_CONTENT", "messageId": self._message_id, "delta": content}
 
     def _reasoning(self, seq: int, content: str) -> Iterator[Json]:
+        if not content:
+            return
         if not (self._open and self._open.name == "reasoning"):
             self._message_id = f"{self._key}-{seq}"
             yield from self._switch(_reasoning(self._message_id))

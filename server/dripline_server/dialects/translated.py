@@ -40,7 +40,7 @@ class TranslatedDialect:
     read_after = 0
 
     def __init__(self, translator: Translator, after: Position) -> None:
-        self.headers = translator.headers
+        self.headers: Mapping[str, str] = translator.headers
         self._translator = translator
         self._after = after
 

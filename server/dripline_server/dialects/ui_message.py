@@ -20,6 +20,7 @@ from dripline.events import (
     ToolResult,
     data_of,
 )
+from dripline.tool import why_unreadable
 from dripline_server.dialects import Json
 from dripline_server.dialects.translated import public_name
 
@@ -86,6 +87,8 @@ class UiMessageTranslator:
                 yield from self._end(event)
 
     def _content(self, kind: str, seq: int, content: str) -> Iterator[Json]:
+        if not content:
+            return  # log probabilities alone, for which the SDK has no place
         if not (self._open and self._open[0] == kind):
             yield from self._close()
             yield from self._next_step()
@@ -96,9 +99,13 @@ class UiMessageTranslator:
     def _tool_call(self, call: ToolCall) -> Iterator[Json]:
         yield from self._close()
         yield from self._next_step()
-        self._pending.add(call.id)
         named = {"toolCallId": call.id, "toolName": call.name}
         yield {"type": "tool-input-start", **named}
+        if wrong := why_unreadable(call):
+            error = {"input": call.unreadable, "errorText": wrong}
+            yield {"type": "tool-input-error", **named, **error}
+            return
+        self._pending.add(call.id)
         yield {"type": "tool-input-available", **named, "input": call.arguments}
 
     def _tool_result(self, result: ToolResult) -> Iterator[Json]:

@@ -78,8 +78,11 @@ def chat_request(asked: RunAgentInput, on_disconnect: str) -> ChatRequest:
         raise bad_field("messages", "there is none to answer")
     own = _forwarded(asked.forwarded_props)
     fields: Json = {"messages": [*_background(asked), *_messages(asked)]}
-    # `ui_control` sees to the page's own tools, also for models that cannot call any.
+    # `ui_control` sees to the page's own tools, also for models that cannot call any. A client that
+    # offers them says so that it can obey.
     controlled = own.get("ui_control") != "off"
+    if any(map(_is_ui_tool, asked.tools or [])):
+        own.setdefault("ui_control", "auto")
     tools = [_tool(tool) for tool in asked.tools or [] if not (controlled and _is_ui_tool(tool))]
     if tools:
         fields["tools"] = tools

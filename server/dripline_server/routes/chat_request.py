@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from hashlib import blake2b
 from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from dripline.events import UiControl
+from dripline.tool import Tool
+from dripline_server.routes.data_url import image_of_data_url
 from dripline_server.routes.request_body import bad_field
-from dripline_server.runs.run_request import RunRequest
+from dripline_server.runs.run_request import Prompt, RunRequest
 from dripline_server.tools import ui_control
-from dripline_server.tools.server_tools import Tool, tool_names
+from dripline_server.tools.server_tools import tool_names
 from dripline_server.tools.ui_tools import PAGE_TOOLS
 
 MAX_MESSAGES = 10_000
+# Of the prompt, in characters, the words are counted.
+MAX_COUNTED = 200_000
 # Ollama's own limits: 350 for the host; 80 for namespace, model and tag each; what is between.
 MAX_MODEL = 600
 
 
-class ChatMessage(BaseModel):
-    """One message, as Ollama takes it."""
+# Ollama's options stand in `options`; beside it Ollama overlooks them, so that is told.
+_OPTIONS = frozenset({
+    "frequency_penalty", "min_p", "num_batch", "num_ctx", "num_gpu", "num_keep", "num_predict",
+    "num_thread", "presence_penalty", "repeat_last_n", "repeat_penalty", "seed", "stop",
+    "temperature", "top_k", "top_p", "typical_p",
+})  # fmt: skip
+_SERVERS_CHOICE = frozenset(("ollama", "upstream"))
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+
+class ChatMessage(BaseModel):
+    """One message, as Ollama takes it; what dripline does not know of it goes through."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = ""
@@ -36,11 +50,14 @@ class ChatMessage(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """The whole body: Ollama's fields, and dripline's own."""
+    """The whole body: Ollama's fields, and dripline's own.
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    A field that is neither goes to Ollama as it is: newer ones know more than this file.
+    """
 
-    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    messages: list[ChatMessage] = Field(max_length=MAX_MESSAGES, fail_fast=True)
     model: str = Field("", max_length=MAX_MODEL)
     # What is inside of these is JSON by now, and Ollama's to check.
     options: dict[str, Any] | None = None
@@ -52,7 +69,8 @@ class ChatRequest(BaseModel):
     top_logprobs: int | None = None
 
     stream: bool = True
-    ui_control: Literal["auto", "rules", "tools", "off"] = "auto"
+    # Only who says "auto" or "tools" has a page that can obey a model.
+    ui_control: Literal["auto", "rules", "tools", "off"] = "rules"
     on_disconnect: Literal["stop", "continue"] | None = None
     # As hard to guess as the server's own, which have 22 characters.
     run_id: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{22,64}$")
@@ -77,13 +95,15 @@ def run_request(
         tools: The server's tools.
 
     Raises:
-        Problem: No model is named, and there is no default.
+        Problem: No model is named, and there is no default; or another field cannot be.
     """
+    _check(chat)
     model = chat.model or default_model
     if not model:
         raise bad_field("model", "name one; this server has no default (--model)")
     body: dict[str, Any] = chat.model_dump(exclude=OWN_FIELDS, exclude_none=True)
     body |= {"model": model, "stream": True}
+    _unwrap_images(body["messages"])
     controls = _ui_controls(chat)
     if controls:
         note = {"role": "system", "content": ui_control.describe(controls)}
@@ -98,7 +118,42 @@ def run_request(
         _offered(chat, tools, client_tools, ruled=bool(controls)),
         client_tools,
         _GRACE.get(chat.on_disconnect, grace),
+        _prompt(chat),
+        blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest(),
     )
+
+
+def _check(chat: ChatRequest) -> None:
+    for name in chat.model_extra or ():
+        if name in _OPTIONS:
+            raise bad_field(name, f'is one of the options: {{"options": {{"{name}": ...}}}}')
+        if name in _SERVERS_CHOICE:
+            raise bad_field(name, "is for the server to choose (--ollama)")
+    if not chat.messages and chat.keep_alive is None:
+        raise bad_field(
+            "messages", "there is none to answer; with keep_alive, [] loads or unloads the model"
+        )
+
+
+def _unwrap_images(messages: Sequence[dict[str, Any]]) -> None:
+    """Make of images in `data:` URLs what Ollama takes: their Base64 alone."""
+    for index, message in enumerate(messages):
+        for at, image in enumerate(message.get("images") or ()):
+            if image[:5].lower() == "data:":
+                field = f"messages.{index}.images.{at}"
+                message["images"][at] = image_of_data_url(image, field)
+
+
+def _prompt(chat: ChatRequest) -> Prompt:
+    words, left = 0, MAX_COUNTED
+    for message in chat.messages:
+        text = (message.content or "")[:left]
+        words += len(text.split())
+        left -= len(text)
+        if left <= 0:
+            break
+    context = (chat.options or {}).get("num_ctx")
+    return Prompt(words, context if type(context) is int and context > 0 else 0)
 
 
 def _offered(
@@ -107,11 +162,11 @@ def _offered(
     """Return which of the server's tools the model may call.
 
     None where `format` is asked for: a grammar that forces the answer leaves no room for calls. The
-    page's only if no rule has done what the user wants already, and, unless they are asked for,
-    only if the request brings no tools of its own, because such a client is no plain page. The
-    client's own tools go before the server's of the same name.
+    page's only if the client says that it can obey, and no rule has done what the user wants
+    already; with "auto" only if the request brings no tools of its own, because such a client is no
+    plain page. The client's own tools go before the server's of the same name.
     """
-    if chat.format:
+    if chat.format or not chat.messages:
         return []
     with_page = chat.ui_control == "tools" or (
         chat.ui_control == "auto" and not ruled and not chat.tools
@@ -121,7 +176,7 @@ def _offered(
 
 
 def _ui_controls(chat: ChatRequest) -> list[UiControl]:
-    last = chat.messages[-1]
-    if chat.ui_control not in ("auto", "rules") or last.role != "user":
+    if chat.ui_control not in ("auto", "rules"):
         return []
-    return ui_control.read_commands(last.content or "")
+    last = chat.messages[-1] if chat.messages else None
+    return ui_control.read_commands(last.content or "") if last and last.role == "user" else []

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from dripline_server.dialects import Dialect, Position
 from dripline_server.dialects.agui import UI_TOOLS, AguiRun, AguiTranslator
 from dripline_server.dialects.native import NativeDialect
+from dripline_server.dialects.openai import OpenAiRun, OpenAiTranslator
 from dripline_server.dialects.translated import TranslatedDialect
 from dripline_server.dialects.ui_message import UiMessageTranslator
 from dripline_server.routes.request_body import bad_field
@@ -33,9 +34,17 @@ def agui_address(run_id: str, run: AguiRun) -> str:
 
 
 def ui_message_address(run_id: str, message_id: str) -> str:
-    """Return where the run goes on as a UI message stream, seen from `/api/chat`."""
+    """Return where the run goes on as a UI message stream, seen from `/ai-sdk/chat`."""
     query = urlencode({"dialect": "ui-message", "messageId": message_id})
     return f"../runs/{run_id}/events?{query}"
+
+
+def openai_address(run_id: str, about: OpenAiRun) -> str:
+    """Return where the run goes on as a chat completion, seen from `/v1/chat/completions`."""
+    query = {"dialect": "openai", "model": about.model, "created": str(about.created)}
+    if about.include_usage:
+        query["usage"] = "1"
+    return f"../../runs/{run_id}/events?{urlencode(query)}"
 
 
 def dialect_of(query: Mapping[str, str], run_id: str, after: Position) -> Dialect:
@@ -60,8 +69,14 @@ def dialect_of(query: Mapping[str, str], run_id: str, after: Position) -> Dialec
         case "ui-message":
             message_id = _name(query, "messageId")
             return TranslatedDialect(UiMessageTranslator(message_id, run_id), after)
+        case "openai":
+            created = query.get("created", "0")
+            if not (created.isascii() and created.isdigit() and len(created) < 12):
+                raise bad_field("created", f"should be seconds since 1970, is {created[:40]!r}")
+            about = OpenAiRun(query.get("model", ""), int(created), query.get("usage") == "1")
+            return TranslatedDialect(OpenAiTranslator(about, run_id), after)
         case other:
-            why = f"should be native, agui or ui-message, is {other[:40]!r}"
+            why = f"should be native, agui, ui-message or openai, is {other[:40]!r}"
             raise bad_field("dialect", why)
 
 

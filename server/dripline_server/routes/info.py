@@ -1,4 +1,4 @@
-"""`GET /health`, `GET /models` and `GET /metrics`, and what `GET /` says to programs."""
+"""`GET /health`, `/livez`, `/readyz`, `/models`, `/metrics`, and what `GET /` says to programs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from aiohttp import web
 from dripline_server.access import ACCESS
 from dripline_server.metrics import CONTENT_TYPE
 from dripline_server.problems import Problem, json_response
+from dripline_server.routes.run_answer import STATUS_OF
 from dripline_server.run_log import RunLogUnavailable
 from dripline_server.state import STATE, State
 from dripline_server.upstream.failures import UpstreamError
+from dripline_server.upstream.upstreams import ANSWER_TIMEOUT
 
 routes = web.RouteTableDef()
-
-HEALTH_TIMEOUT = 3.0
 
 
 def describe_service(state: State) -> web.Response:
@@ -37,12 +37,31 @@ def describe_service(state: State) -> web.Response:
 async def health(request: web.Request) -> web.Response:
     """Say whether Ollama and the run log answer: 200 if they do, 503 if not.
 
-    A load balancer needs no token for that; whoever has none is not told more.
+    The status is "demo" while the built-in fake stands in for Ollama. A load balancer needs no
+    token for that; whoever has none is not told more.
     """
+    return await _health(request, "demo" if request.app[STATE].demo else "healthy", "degraded")
+
+
+@routes.get("/livez")
+async def livez(_: web.Request) -> web.Response:
+    """Say that the process answers, whatever Ollama does: not to be restarted."""
+    return json_response({"status": "alive"})
+
+
+@routes.get("/readyz")
+async def readyz(request: web.Request) -> web.Response:
+    """Say whether to send chats here: not while Ollama or the run log is away, or it shuts down."""
+    if request.app[STATE].runs.draining:
+        return json_response({"status": "shutting down"}, status=503)
+    return await _health(request, "ready", "not ready")
+
+
+async def _health(request: web.Request, good: str, bad: str) -> web.Response:
     state = request.app[STATE]
     ollama, run_log = await asyncio.gather(_ollama_health(state), _run_log_health(state))
     trouble = " ".join(filter(None, (ollama.pop("message", ""), run_log.pop("message", ""))))
-    status = {"status": "degraded", "message": trouble} if trouble else {"status": "healthy"}
+    status = {"status": bad, "message": trouble} if trouble else {"status": good}
     body = {**status, **ollama, **run_log, "demo": state.demo}
     if not request.app[ACCESS].has_token(request):
         body = {"status": status["status"]}
@@ -50,11 +69,13 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def _ollama_health(state: State) -> dict[str, str]:
+    if state.demo:
+        return {"ollama": "disconnected"}
     try:
-        async with asyncio.timeout(HEALTH_TIMEOUT):
+        async with asyncio.timeout(ANSWER_TIMEOUT):
             return {"ollama": "connected", "ollama_version": await state.upstream.version()}
     except (UpstreamError, TimeoutError) as error:
-        message = str(error) or f"Ollama did not answer within {HEALTH_TIMEOUT:g} s."
+        message = str(error) or f"Ollama did not answer within {ANSWER_TIMEOUT:g} s."
         return {"ollama": "disconnected", "message": message}
 
 
@@ -62,10 +83,15 @@ async def _run_log_health(state: State) -> dict[str, str]:
     if state.settings.run_log == "memory":
         return {"run_log": "memory"}
     try:
-        async with asyncio.timeout(HEALTH_TIMEOUT):
+        async with asyncio.timeout(ANSWER_TIMEOUT):
             await state.logs.check()
-    except (RunLogUnavailable, TimeoutError):
-        return {"run_log": "disconnected", "message": "The run log, Redis, cannot be reached."}
+    except RunLogUnavailable as error:
+        if error.refused:
+            return {"run_log": "refused", "message": f"{error.message} Redis says: {error}"}
+        return {"run_log": "disconnected", "message": error.message}
+    except TimeoutError:
+        message = f"The run log, Redis, did not answer within {ANSWER_TIMEOUT:g} s."
+        return {"run_log": "disconnected", "message": message}
     return {"run_log": "connected"}
 
 
@@ -76,7 +102,9 @@ async def models(request: web.Request) -> web.Response:
     try:
         found = await state.upstream.models()
     except UpstreamError as error:
-        raise Problem(502, error.code, error.message) from error
+        # Whatever Ollama refuses here, such as a missing key, is no fault of the client's.
+        status = max(502, STATUS_OF.get(error.code, 502))
+        raise Problem(status, error.code, error.message) from error
     return json_response({"models": found, "default": state.default_model})
 
 

@@ -7,16 +7,19 @@ from pathlib import Path
 
 from aiohttp import web
 
+from dripline_server.problems import ROOT, path_within
 from dripline_server.routes.info import describe_service
 from dripline_server.state import STATE
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
+# Of the import map in index.html, by which one library finds another; a test compares them.
+IMPORT_MAP_HASH = "sha256-O5c8x5ckD4zpB9COxXCMmKeQMRc71gHaH9pDeFr6mxg="
 MARKDOWN_LIBRARY = "node_modules/markdown-it/dist/browser/markdown-it.esm.min.mjs"
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self'",
+        f"script-src 'self' '{IMPORT_MAP_HASH}'",
         "style-src 'self'",
         "img-src 'self' data: blob:",
         "connect-src 'self'",
@@ -24,6 +27,10 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "form-action 'none'",
         "frame-ancestors 'none'",
     )
+)
+# What the page is made of, by the end of the file's name.
+PAGE_SUFFIXES = frozenset(
+    (".css", ".html", ".ico", ".js", ".mjs", ".png", ".svg", ".webmanifest", ".woff", ".woff2")
 )
 PAGE_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -56,11 +63,31 @@ def add_page(app: web.Application) -> None:
         service.headers["Vary"] = "Accept"
         return service
 
-    app.router.add_get("/", index)
-    app.router.add_static("/static/", folder)
+    app.router.add_get("/", index, name=ROOT)
+
+    async def file(request: web.Request) -> web.StreamResponse:
+        path = _file_of_page(folder, request.match_info["path"])
+        if path is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(path)
+
+    app.router.add_get("/static/{path:.+}", file)
     app.on_response_prepare.append(_add_page_headers)
 
 
+def _file_of_page(folder: Path, name: str) -> Path | None:
+    """Return a file that the page is made of; None for what else its folder holds.
+
+    That is what npm and TypeScript need there: lock files, settings, what packages say of
+    themselves.
+    """
+    parts = name.split("/")
+    if any(part.startswith(".") or not part or "\0" in part or "\\" in part for part in parts):
+        return None
+    path = folder.joinpath(*parts)
+    return path if path.suffix in PAGE_SUFFIXES and path.is_file() else None
+
+
 async def _add_page_headers(request: web.Request, response: web.StreamResponse) -> None:
-    if request.path.startswith("/static/"):
+    if path_within(request).startswith("/static/"):
         response.headers.update(PAGE_HEADERS)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from dripline.errors import ErrorCode
+from dripline.json_fields import BadField, json_field
+from dripline.json_text import MAX_VALUES, has_too_many_values, load_json
 from dripline.nesting import too_deep
 from dripline_server.problems import Problem
 from dripline_server.state import STATE
 
 M = TypeVar("M", bound=BaseModel)
 
-# Reading and checking takes up to 2 us for each, and everybody waits. Text has its commas too: this
-# is a megabyte of CSV, or ten of prose.
-MAX_VALUES = 200_000
 # What goes around a request's values when they are passed on.
 LEVELS_AROUND = 3
 
@@ -36,10 +35,13 @@ async def read_json(request: web.Request, model: type[M]) -> M:
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
             "Send the body with the header Content-Type: application/json.",
         )
-    limit = request.app[STATE].settings.body_time
+    settings = request.app[STATE].settings
+    limit = settings.body_time
+    # Where this app is a part of another one, that one's limit would hold.
+    bounded = request.clone(client_max_size=settings.max_body)
     try:
         async with asyncio.timeout(limit or None):
-            body = await request.read()
+            body = await bounded.read()
     except TimeoutError as error:
         raise Problem(
             408,
@@ -51,6 +53,7 @@ async def read_json(request: web.Request, model: type[M]) -> M:
         request.content.feed_eof()  # or aiohttp reads on, and logs this as a fault of the server's
         message = "The body cannot be read: it is not encoded as its headers say."
         raise Problem(400, ErrorCode.BAD_JSON, message, {"Connection": "close"}) from error
+    request._read_bytes = body  # the clone has taken it; a recording reads it once more
     return parse_json(body, model)
 
 
@@ -61,7 +64,7 @@ def parse_json(body: bytes, model: type[M]) -> M:
         Problem: It is no JSON (400 `bad_json`), has too many values (413), or a field is wrong
             (400 `bad_field`, named in the message).
     """
-    if body.count(b"[") + body.count(b"{") + body.count(b",") > MAX_VALUES:
+    if has_too_many_values(body):
         raise Problem(
             413,
             ErrorCode.BODY_TOO_LARGE,
@@ -69,7 +72,7 @@ def parse_json(body: bytes, model: type[M]) -> M:
         )
     try:
         # Not pydantic's own reader: it takes NaN, which is no JSON.
-        value = orjson.loads(body)
+        value = load_json(body)
         if too_deep(body, value, LEVELS_AROUND):
             raise Problem(400, ErrorCode.BAD_JSON, "The body is nested too deep.")
         return model.model_validate(value)
@@ -84,6 +87,18 @@ def invalid(error: ValidationError, within: str = "") -> Problem:
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(filter(None, [within, *map(str, first["loc"])])) or "body"
     return bad_field(field, first["msg"])
+
+
+def text_field(record: dict[str, Any], name: str, where: str) -> str:
+    """Return a string of an object that no model of pydantic's describes.
+
+    Raises:
+        Problem: It is absent, or no string (400 `bad_field`, named in the message).
+    """
+    try:
+        return json_field(record, name, str, where=where)
+    except BadField as error:
+        raise bad_field(error.field, error.problem) from error
 
 
 def bad_field(field: str, why: str) -> Problem:

@@ -1,4 +1,4 @@
-"""`/api/chat`: a run as the UI message stream, as `useChat` of the AI SDK asks for it."""
+"""`/ai-sdk/chat`: a run as the UI message stream, as `useChat` of the AI SDK asks for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAX_ABOUT = 256 * 1024
 routes = web.RouteTableDef()
 
 
-@routes.post("/api/chat")
+@routes.post("/ai-sdk/chat")
 async def chat(request: web.Request) -> web.StreamResponse:
     """Start a run; the chunks of a UI message are the response."""
     asked = await read_json(request, UiChatRequest)
@@ -51,7 +51,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     return await stream_run(request, run, dialect, where)
 
 
-@routes.get("/api/chat/{chat_id}/stream", allow_head=False)
+@routes.get("/ai-sdk/chat/{chat_id}/stream", allow_head=False)
 async def resume(request: web.Request) -> web.StreamResponse:
     """Stream the chat's newest answer again, from its beginning; 204 where there is none to have.
 
@@ -64,7 +64,7 @@ async def resume(request: web.Request) -> web.StreamResponse:
     return await stream_run(request, run, TranslatedDialect(translator, Position(0)))
 
 
-@routes.delete("/api/chat/{chat_id}/stream")
+@routes.delete("/ai-sdk/chat/{chat_id}/stream")
 async def stop(request: web.Request) -> web.Response:
     """Stop the chat's newest run: the SDK's own `stop()` stops only the reading.
 

@@ -1,4 +1,4 @@
-"""The body of `POST /api/chat`, the AI SDK's, as a chat request."""
+"""The body of `POST /ai-sdk/chat`, the AI SDK's, as a chat request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dripline_server.dialects import Json
 from dripline_server.routes.chat_request import ChatRequest
 from dripline_server.routes.data_url import image_of_data_url
 from dripline_server.routes.dialect_query import MAX_NAME
-from dripline_server.routes.request_body import bad_field, invalid
+from dripline_server.routes.request_body import bad_field, invalid, text_field
 
 
 class UiMessage(BaseModel):
@@ -77,9 +77,9 @@ def _messages(message: UiMessage, where: str) -> Iterator[Json]:
         here = f"{where}.parts.{index}"
         match part.get("type"):
             case "text":
-                texts.append(_text(part, "text", here))
+                texts.append(text_field(part, "text", here))
             case "file" if message.role == "user":
-                images.append(image_of_data_url(_text(part, "url", here), f"{here}.url"))
+                images.append(image_of_data_url(text_field(part, "url", here), f"{here}.url"))
             case kind:
                 _pass_over(kind, here)
     more = {"images": images} if images else {}
@@ -116,13 +116,13 @@ def _assistant_messages(message: UiMessage, where: str) -> Iterator[Json]:
             turn = _Turn()
         match kind:
             case "text":
-                turn.texts.append(_text(part, "text", here))
+                turn.texts.append(text_field(part, "text", here))
             case "reasoning":
-                turn.thinking.append(_text(part, "text", here))
+                turn.thinking.append(text_field(part, "text", here))
             case "step-start":
                 pass
             case "dynamic-tool":
-                _add_call(turn, part, _text(part, "toolName", here), here)
+                _add_call(turn, part, text_field(part, "toolName", here), here)
             case str() if kind.startswith("tool-"):
                 _add_call(turn, part, kind.removeprefix("tool-"), here)
             case _:
@@ -132,10 +132,10 @@ def _assistant_messages(message: UiMessage, where: str) -> Iterator[Json]:
 
 def _add_call(turn: _Turn, part: Json, name: str, where: str) -> None:
     """Add a call to the turn, and its result where it has one."""
-    state = _text(part, "state", where)
+    state = text_field(part, "state", where)
     if state == "input-streaming":
         return  # broken off inside its arguments
-    call_id = _text(part, "toolCallId", where)
+    call_id = text_field(part, "toolCallId", where)
     arguments = part.get("input")
     function = {"name": name, "arguments": arguments if isinstance(arguments, dict) else {}}
     turn.calls.append({"id": call_id, "type": "function", "function": function})
@@ -146,7 +146,9 @@ def _add_call(turn: _Turn, part: Json, name: str, where: str) -> None:
             content = output if isinstance(output, str) else orjson.dumps(output).decode()
             turn.results.append(result | {"content": content})
         case "output-error":
-            turn.results.append(result | {"content": f"Error: {_text(part, 'errorText', where)}"})
+            turn.results.append(
+                result | {"content": f"Error: {text_field(part, 'errorText', where)}"}
+            )
         case "output-denied":
             turn.results.append(result | {"content": "The user did not allow this call."})
 
@@ -159,10 +161,3 @@ def _pass_over(kind: object, where: str) -> None:
     """
     if not (isinstance(kind, str) and kind.startswith(("data-", "source-", "step-start"))):
         raise bad_field(f"{where}.type", f"there is no place for {kind!r} in a message to Ollama")
-
-
-def _text(part: Json, name: str, where: str) -> str:
-    value = part.get(name)
-    if not isinstance(value, str):
-        raise bad_field(f"{where}.{name}", "should be a string")
-    return value

@@ -69,8 +69,42 @@ class ReaderOvertaken(ConnectionError):
     """
 
 
+class EndedBefore(LookupError):
+    """A run has ended before what its reader has: the log has lost events, and its owner died.
+
+    Attributes:
+        payloads: The last events.
+    """
+
+    def __init__(self, payloads: Sequence[bytes]) -> None:
+        super().__init__()
+        self.payloads = payloads
+
+    def __str__(self) -> str:
+        return (
+            "The run log has lost events that this reader has: the process that ran the chat has"
+            " died, and Redis has an earlier state. Ask again."
+        )
+
+
 class RunLogUnavailable(ConnectionError):
-    """The log cannot be reached, so nothing can be written to it or read from it."""
+    """The log cannot be reached or refuses, so nothing can be written to it or read from it.
+
+    Attributes:
+        message: What people are told.
+        refused: Whether the log was reached, and refused.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str = "The run log, Redis, cannot be reached. Try again later.",
+        *,
+        refused: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.message = message
+        self.refused = refused
 
 
 class RunTakenOver(RunLogUnavailable):
@@ -108,6 +142,7 @@ class ReadableLog(Protocol):
 
         Raises:
             RunLogUnavailable: The log cannot be reached.
+            EndedBefore: The run has ended, and will never have had what the reader has.
         """
         ...
 
@@ -129,8 +164,9 @@ class ReadableLog(Protocol):
         Raises:
             PositionGone: Such events have been dropped already.
             PositionUnknown: `after` is beyond the newest event.
-            RunLogUnavailable: The log cannot be reached. Where that comes later, the last events
-                say so instead: an `error`, and `end`.
+            RunLogUnavailable: The log cannot be reached; also from the iteration, where this
+                process cannot know any more how the run goes on.
+            EndedBefore: See there; also from the iteration.
             ReaderOvertaken: From the iteration.
         """
         ...
@@ -183,7 +219,7 @@ class LogOwner(Protocol):
         """End the run as cancelled."""
         ...
 
-    def log_lost(self) -> None:
+    def log_lost(self, because: RunLogUnavailable) -> None:
         """End the run as failed: its log cannot be written any more."""
         ...
 
@@ -203,6 +239,11 @@ class FoundRun(Protocol):
     @property
     def model(self) -> str:
         """The model's name."""
+        ...
+
+    @property
+    def request(self) -> str:
+        """The digest of what it was asked to do; "" where that is not known."""
         ...
 
     @property
@@ -232,8 +273,8 @@ class FoundRun(Protocol):
 class RunLogs(Protocol):
     """Makes the logs of this process's runs, and finds those of the other processes."""
 
-    async def create(self, run_id: str, model: str, owner: LogOwner) -> RunLog:
-        """Make the log of a new run.
+    async def create(self, run_id: str, model: str, owner: LogOwner, request: str = "") -> RunLog:
+        """Make the log of a new run; `request` is the digest of what it is to do.
 
         Raises:
             RunExists: Another process has made one of that id.

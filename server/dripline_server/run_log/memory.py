@@ -116,6 +116,15 @@ class MemoryRunLog:
         """The `seq` that the next event will get."""
         return self._next_seq
 
+    @property
+    def finished(self) -> bool:
+        """Whether the last events are there."""
+        return self._finished
+
+    def read(self, reader: LogReader) -> Batch | None:
+        """Return what an attached reader gets next, and move it on; None where it has all."""
+        return self._take(reader) if reader.next_seq < self._next_seq else None
+
     async def state(self, seen: int = 0) -> LogState:
         """See `ReadableLog.state`."""
         return LogState(self.first_seq, self._next_seq - 1, self._finished)
@@ -298,7 +307,9 @@ class MemoryRunLogs:
         self._abouts: dict[str, tuple[str, bytes]] = {}
         self._names: dict[str, str] = {}
 
-    async def create(self, run_id: str, model: str, owner: LogOwner) -> MemoryRunLog:
+    async def create(
+        self, run_id: str, model: str, owner: LogOwner, request: str = ""
+    ) -> MemoryRunLog:
         """See `RunLogs.create`."""
         log = self._logs[run_id] = MemoryRunLog(self._max_bytes, self._budget)
         return log

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
-from aiohttp import ClientMiddlewareType
 
 from dripline.chat.transcript import Transcript
 from dripline.errors import ErrorCode
 from dripline.events import Event, TextMessage, ToolCall, ToolResult
+from dripline.tool import Tool, ToolError, why_unreadable
+from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
-from dripline_server.runs.run_request import RunRequest
-from dripline_server.tools.runner import ToolRunner
-from dripline_server.tools.server_tools import Tool, ToolError
+from dripline_server.runs.run_request import NO_PROMPT, Prompt, RunRequest
 from dripline_server.tools.ui_tools import UiTool
 from dripline_server.upstream.chat_chunks import Chunk
 from dripline_server.upstream.failures import UpstreamError
+from dripline_server.upstream.http_client import Record
 from dripline_server.upstream.ollama import Ollama
 from dripline_server.upstream.ollama_events import OllamaAnswer
+from dripline_server.upstream.think_tags import opens_tag
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +56,9 @@ class Generation:
 
     While the model calls nothing but tools of the server's, it is asked again with what they gave.
     A call of a tool of the client's ends the run, because the client has to answer it. After
-    `max_rounds` rounds with tools the model is asked once more without the server's, so that it
-    answers; the reason is "tool_rounds" then.
+    `max_rounds` rounds with tools, or once it makes the same call again and gets the same result,
+    the model is asked once more without the server's, so that it answers; the reason is
+    "tool_rounds" then.
 
     Args:
         upstream: Who answers.
@@ -65,17 +67,20 @@ class Generation:
         metrics: Where pieces are counted.
         output: Where events go.
         on_answer: Called once the first thing has come from the model.
-        middlewares: What goes around each HTTP request to Ollama.
+        think_tags: Whether `<think>` tags in the text of models that Ollama does not know as
+            thinking become thinking.
+        prompt: What is known of the prompt's length.
+        record: Begins a recording of each HTTP request to Ollama.
     """
 
     __slots__ = (
         "_answered",
         "_max_rounds",
         "_metrics",
-        "_middlewares",
         "_now",
         "_on_answer",
         "_output",
+        "_record",
         "_runner",
         "_turn",
         "_upstream",
@@ -91,11 +96,18 @@ class Generation:
         metrics: Metrics,
         output: Output,
         on_answer: Callable[[], object],
-        middlewares: Sequence[ClientMiddlewareType] = (),
+        think_tags: bool = False,
+        prompt: Prompt = NO_PROMPT,
+        record: Record | None = None,
     ) -> None:
         # One call, which is not looked up anew for each token.
         self._now = asyncio.get_running_loop().time
-        self.answer = OllamaAnswer(self._now())
+        self.answer = OllamaAnswer(
+            self._now(),
+            think_tags=think_tags,
+            prompt_words=prompt.words,
+            context=prompt.context,
+        )
         self._upstream = upstream
         self._runner = runner
         self._max_rounds = max_rounds
@@ -104,7 +116,7 @@ class Generation:
         self._on_answer = on_answer
         self._answered = False
         self._turn: _Turn | None = None
-        self._middlewares = middlewares
+        self._record = record
 
     async def run(self, request: RunRequest) -> None:
         """Answer the request. Cancelling closes Ollama's socket at once, in whatever round.
@@ -112,21 +124,40 @@ class Generation:
         Raises:
             UpstreamError: Any way in which Ollama can fail.
         """
-        if request.tools and "tools" in await self._upstream.capabilities(request.model):
+        if request.tools and await self._offers_tools(request.model):
             await self._ask_with_tools(request)
         else:
             await self._ask(request.model, request.body)
 
+    async def _offers_tools(self, model: str) -> bool:
+        """Whether nothing is known to speak against it; Ollama may still refuse them."""
+        if await self._upstream.can(model, "tools") is not False:
+            return True
+        logger.info("%s cannot call tools, so the server's are not offered to it", model)
+        return False
+
     async def _ask(self, model: str, body: bytes, turn: _Turn | None = None) -> None:
         self._turn = turn
-        chat = self._upstream.chat(model, body, self._middlewares, self._take)
+        chat = self._upstream.chat(model, body, self._record, self._take)
         del body  # it is 4 KiB at least, and there are thousands of streams
-        async with aclosing(chat) as stream:
-            async for chunks in stream:
-                await self._output.write(self._events(chunks))
+        try:
+            async with aclosing(chat) as stream:
+                async for chunks in stream:
+                    if self.answer.tags and opens_tag(chunks):
+                        await self._settle_tags(model)
+                    await self._output.write(self._events(chunks))
+        except UpstreamError:
+            if rest := self.answer.rest():
+                await self._output.write(rest)
+            raise
+
+    async def _settle_tags(self, model: str) -> None:
+        """Take tags for text where Ollama knows the model as thinking: it has read them itself."""
+        if await self._upstream.can(model, "thinking"):
+            self.answer.forget_tags()
 
     def _take(self, chunks: list[Chunk]) -> bool:
-        if self._output.is_free:
+        if self._output.is_free and not (self.answer.tags and opens_tag(chunks)):
             self._output.write_now(self._events(chunks))
             return True
         return False
@@ -147,14 +178,19 @@ class Generation:
         except UpstreamError as error:
             if error.code is not ErrorCode.OLLAMA_REFUSED or "support tools" not in error.message:
                 raise
-            # It could when it was last looked at. The client did not ask for tools: go without.
-            self._upstream.forget_capabilities(request.model)
+            # Nothing was known to speak against it. The client did not ask for tools: go without.
+            logger.info("%s cannot call tools: Ollama refused the server's", request.model)
+            self._upstream.note_lack(request.model, "tools")
             await self._ask(request.model, request.body)
             return
         for left in reversed(range(self._max_rounds)):
             if not turn.calls or not await self._answer_calls(turn, conversation):
                 return
-            turn = await self._ask_for_turn(conversation, request.tools if left else ())
+            if conversation.goes_in_circles:
+                break
+            if left:
+                turn = await self._ask_for_turn(conversation, request.tools)
+        turn = await self._ask_for_turn(conversation, ())
         self._give_up()
         await self._answer_calls(turn, conversation)
 
@@ -165,18 +201,21 @@ class Generation:
 
     async def _answer_calls(self, turn: _Turn, conversation: _Conversation) -> bool:
         """Call the tools that a message calls, in order; False where the client has to go on."""
+        results: dict[bytes, str] = {}
         for made in turn.calls:
             if isinstance(made.answer, Tool):
                 result = await self._runner.call(made.answer, made.call)
             else:
                 result = made.answer
             conversation.transcript.add(result)
+            results[_call_key(made.call)] = result.content
             if made.shown:
                 await self._output.write([result])
+        conversation.note(results)
         return not turn.calls_client
 
     def _give_up(self) -> None:
-        logger.warning("a model called tools %d times without an answer", self._max_rounds)
+        logger.warning("a model went on calling tools, without an answer")
         if self.answer.reason in ("", "stop"):
             self.answer.reason = TOOL_ROUNDS
 
@@ -184,12 +223,15 @@ class Generation:
 class _Conversation:
     """A request, and what has been said and called since."""
 
-    __slots__ = ("_body", "client_tools", "model", "transcript")
+    __slots__ = ("_body", "_results", "client_tools", "goes_in_circles", "model", "transcript")
 
     def __init__(self, request: RunRequest) -> None:
         self.model = request.model
         self.client_tools = request.client_tools
         self.transcript = Transcript()
+        # What each call gave, by the call; and whether one was made twice and gave the same.
+        self._results: dict[bytes, str] = {}
+        self.goes_in_circles = False
         # As it came: read, it takes several times the memory.
         self._body = request.body
 
@@ -200,6 +242,20 @@ class _Conversation:
         if tools:
             body["tools"] = [*body.get("tools", ()), *(tool.schema for tool in tools)]
         return orjson.dumps(body)
+
+    def was_made(self, call: ToolCall) -> bool:
+        """Whether the same call was answered before."""
+        return _call_key(call) in self._results
+
+    def note(self, results: Mapping[bytes, str]) -> None:
+        """Remember what a message's calls gave, by `_call_key`; look whether one gave it before."""
+        self.goes_in_circles |= bool(results.items() & self._results.items())
+        self._results |= results
+
+
+def _call_key(call: ToolCall) -> bytes:
+    named = [call.name, call.arguments, call.unreadable]
+    return orjson.dumps(named, option=orjson.OPT_SORT_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,11 +317,14 @@ class _Turn:
 
     def _take_ui_call(self, tool: UiTool, call: ToolCall) -> Event | None:
         try:
+            if wrong := why_unreadable(call):
+                raise ToolError(wrong)
             control, result = tool.control(call.arguments), ToolResult(call.id, call.name, "Done.")
         except ToolError as error:
             control, result = None, _failed(call, str(error))
         self.calls.append(_Call(call, result, shown=False))
-        return control
+        # The same button twice helps nobody.
+        return None if self._conversation.was_made(call) else control
 
     def _unknown(self, call: ToolCall) -> ToolResult:
         if not self._tools:

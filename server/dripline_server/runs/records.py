@@ -6,17 +6,14 @@ A recording never disturbs a run: what cannot be written is logged, and that fil
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import aiohttp
 from aiohttp import web
 
-from dripline.recordings.recorder import Recorder
 from dripline.recordings.recording import ExchangeEnding, Request
 from dripline.recordings.writer import PartWriter, RecordingWriter
 from dripline_server.run_log import ID_SHOWN
@@ -57,21 +54,20 @@ class ReaderRecord:
 
 
 class RunRecord:
-    """The recording of one run, closed when the run and all its readers are through.
-
-    Attributes:
-        upstream: What goes around its request to Ollama.
-    """
+    """The recording of one run, closed when the run and all its readers are through."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writer = RecordingWriter(path, on_error=self._give_up)
-        self.upstream: Sequence[aiohttp.ClientMiddlewareType] = (
-            Recorder(self._writer, part="upstream"),
-        )
+        self._requests = count(1)
         self._numbers = count(1)
         self._readers = 0
         self._run_ended = False
+
+    def upstream(self, request: Request) -> PartWriter:
+        """Begin the part of a request to Ollama; tools and redirects take several."""
+        number = next(self._requests)
+        return self._writer.begin(request, part="upstream" if number == 1 else f"upstream-{number}")
 
     async def reader(self, request: web.Request) -> ReaderRecord | None:
         """Begin the part of a reader; None once the file is closed."""
@@ -129,13 +125,19 @@ class RunRecords:
         if self._folder is None:
             return None
         time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        path = self._folder / f"run-{time}-{run_id[:ID_SHOWN]}.jsonl"
-        try:
-            record = self._open[run_id] = RunRecord(path)
-        except OSError as error:
-            logger.error("the recording %s cannot be made: %s", path, error)
-            return None
-        return record
+        name = f"run-{time}-{run_id[:ID_SHOWN]}"
+        for number in count(1):
+            # Ids may begin alike in the same second, and processes may share the folder.
+            path = self._folder / (f"{name}-{number}.jsonl" if number > 1 else f"{name}.jsonl")
+            try:
+                self._open[run_id] = RunRecord(path)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                logger.error("the recording %s cannot be made: %s", path, error)
+                return None
+            break
+        return self._open[run_id]
 
     def find(self, run_id: str) -> RunRecord | None:
         """Return the recording of a run that goes on."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from dripline.errors import ErrorCode
 from dripline.events import Error
+from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import FoundRun, RunExists, RunLogs, RunLogUnavailable
 from dripline_server.run_log.memory import Budget
@@ -15,8 +16,7 @@ from dripline_server.runs.records import RunRecords
 from dripline_server.runs.run import Run
 from dripline_server.runs.run_request import RunRequest
 from dripline_server.settings import Settings
-from dripline_server.tools.runner import ToolRunner
-from dripline_server.upstream.ollama import Ollama
+from dripline_server.upstream.upstreams import Upstreams
 
 
 class RegistryFull(Exception):
@@ -31,6 +31,10 @@ class RegistryFull(Exception):
         self.shutting_down = shutting_down
 
 
+class RunIdInUse(Exception):
+    """A client's own name for a run is that of another request's."""
+
+
 class RunRegistry:
     """The runs of this process, and a way to those of the others.
 
@@ -38,7 +42,7 @@ class RunRegistry:
 
     Args:
         settings: The bounds.
-        upstream: Who answers.
+        upstreams: Who answers, at the time of each start.
         runner: Calls the server's tools.
         logs: Where the runs write.
         budget: What their logs may hold here; it is told to ask this registry for room.
@@ -49,7 +53,7 @@ class RunRegistry:
     def __init__(
         self,
         settings: Settings,
-        upstream: Ollama,
+        upstreams: Upstreams,
         runner: ToolRunner,
         logs: RunLogs,
         budget: Budget,
@@ -57,7 +61,7 @@ class RunRegistry:
         records: RunRecords,
     ) -> None:
         self._settings = settings
-        self._upstream = upstream
+        self._upstreams = upstreams
         self._runner = runner
         self._logs = logs
         self._budget = budget
@@ -87,6 +91,7 @@ class RunRegistry:
                 one is returned, so that a client can ask twice.
 
         Raises:
+            RunIdInUse: The run of this name was asked to do something else.
             RegistryFull: As many are going on as may, or the server is shutting down.
             RunLogUnavailable: Its log cannot be made.
         """
@@ -95,13 +100,13 @@ class RunRegistry:
             if found is None and run_id in self._active:
                 found = await self.find(run_id)  # another request asked meanwhile
             if found:
-                return found
+                return _same(found, request)
         try:
             return await self._start(request, run_id or secrets.token_urlsafe(16))
         except RunExists as exists:
             # Another process was asked at the same time, and was first.
             if run_id and (found := await self.find(run_id)):
-                return found
+                return _same(found, request)
             raise RunLogUnavailable("the run was there, and has gone") from exists
 
     async def _start(self, request: RunRequest, run_id: str) -> Run:
@@ -110,18 +115,19 @@ class RunRegistry:
         run = Run(
             run_id,
             request,
-            self._upstream,
+            self._upstreams.current,
             self._runner,
             self._metrics,
             max_tool_rounds=self._settings.max_tool_rounds,
             loading_after=self._settings.loading_after,
-            middlewares=record.upstream if record else (),
+            think_tags=self._settings.think_tags == "auto",
+            record=record.upstream if record else None,
         )
         self._active[run.id] = run
         self._starting[run.id] = asyncio.get_running_loop().create_future()
         self._idle.clear()
         try:
-            log = await self._logs.create(run.id, run.model, run)
+            log = await self._logs.create(run.id, run.model, run, run.request)
         except BaseException:
             self._records.end(run.id)
             self._remove(run)
@@ -173,6 +179,11 @@ class RunRegistry:
             self._forget(next(iter(self._ended)))
 
     @property
+    def draining(self) -> bool:
+        """Whether it takes no further run, because the server ends."""
+        return self._draining
+
+    @property
     def active(self) -> int:
         """How many runs are going on here."""
         return len(self._active)
@@ -217,6 +228,13 @@ class RunRegistry:
         _, timer = self._ended.pop(run_id)
         timer.cancel()
         self._logs.forget(run_id)
+
+
+def _same(found: FoundRun, request: RunRequest) -> FoundRun:
+    """Return a run that has the name that was asked for, if it does what is asked for."""
+    if found.request not in ("", request.digest):
+        raise RunIdInUse
+    return found
 
 
 def _shutdown_error() -> Error:

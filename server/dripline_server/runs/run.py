@@ -6,18 +6,17 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-
-from aiohttp import ClientMiddlewareType
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from dripline.errors import ErrorCode
 from dripline.events import End, Error, Event, Start, Status, to_json
+from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import ID_SHOWN, Batch, LogState, RunLog, RunLogUnavailable, leave
 from dripline_server.runs.generation import Generation
 from dripline_server.runs.run_request import RunRequest
-from dripline_server.tools.runner import ToolRunner
 from dripline_server.upstream.failures import UpstreamError
+from dripline_server.upstream.http_client import Record
 from dripline_server.upstream.ollama import Ollama
 
 logger = logging.getLogger(__name__)
@@ -36,8 +35,9 @@ class Run:
         runner: Calls the server's tools.
         metrics: Where it is counted.
         max_tool_rounds: How many times the model may be asked with the server's tools.
-        loading_after: Seconds of silence before readers are told that the model loads.
-        middlewares: What goes around each request to Ollama.
+        loading_after: Seconds of silence before readers are told what the run waits for.
+        think_tags: See `Generation`.
+        record: Begins a recording of each request to Ollama.
     """
 
     __slots__ = (
@@ -45,7 +45,6 @@ class Run:
         "_generating",
         "_generation",
         "_grace",
-        "_loading",
         "_loading_after",
         "_log",
         "_metrics",
@@ -54,11 +53,13 @@ class Run:
         "_readers_elsewhere",
         "_stopped",
         "_stopped_by",
+        "_telling",
         "_unread",
         "_upstream",
         "end",
         "id",
         "model",
+        "request",
     )
 
     def __init__(
@@ -71,10 +72,12 @@ class Run:
         *,
         max_tool_rounds: int,
         loading_after: float,
-        middlewares: Sequence[ClientMiddlewareType] = (),
+        think_tags: bool = False,
+        record: Record | None = None,
     ) -> None:
         self.id = run_id
         self.model = request.model
+        self.request = request.digest
         self._grace = request.grace
         self.end: End | None = None
         self._upstream = upstream
@@ -94,8 +97,10 @@ class Run:
             max_rounds=max_tool_rounds,
             metrics=metrics,
             output=self,
-            on_answer=self._stop_loading,
-            middlewares=middlewares,
+            on_answer=self._stop_phases,
+            think_tags=think_tags,
+            prompt=request.prompt,
+            record=record,
         )
 
     def start(self, request: RunRequest, log: RunLog, on_end: Callable[[], None]) -> None:
@@ -107,7 +112,9 @@ class Run:
         name = self.id[:ID_SHOWN]
         # Stopping cancels the generation; what ends the log is not cancelled with it.
         self._generating = asyncio.create_task(self._generate(request), name=f"generate {name}")
-        self._loading = asyncio.create_task(self._say_loading(), name=f"loading {name}")
+        self._telling = asyncio.create_task(
+            self._tell_phases(request.prompt.context), name=f"phases {name}"
+        )
         self._generating.add_done_callback(lambda done: self._begin_end(done, on_end))
         self._watch_readers()
 
@@ -130,9 +137,9 @@ class Run:
             self._stopped, self._stopped_by = True, because
             self._generating.cancel()
 
-    def log_lost(self) -> None:
+    def log_lost(self, because: RunLogUnavailable) -> None:
         """See `LogOwner.log_lost`."""
-        self.stop(_log_lost())
+        self.stop(_log_lost(because))
 
     async def request_stop(self) -> None:
         """End the run now, as cancelled."""
@@ -175,16 +182,17 @@ class Run:
         await self.write(opening)
         await self._generation.run(request)
 
-    def _stop_loading(self) -> None:
-        self._loading.cancel()
+    def _stop_phases(self) -> None:
+        self._upstream.note_answer(self.model)
+        self._telling.cancel()
 
-    async def _say_loading(self) -> None:
-        """Tell readers why nothing comes, if the model was not in memory when the run began."""
-        with suppress(UpstreamError, RunLogUnavailable):
-            loaded = await self._upstream.is_loaded(self.model)
-            await asyncio.sleep(self._loading_after)
-            if not loaded:
-                await self.write([Status("loading", self.model)])
+    async def _tell_phases(self, context: int) -> None:
+        """Tell readers what the run waits for while nothing comes."""
+        phases = self._upstream.phases(self.model, context, self._loading_after)
+        with suppress(RunLogUnavailable):
+            async with aclosing(phases):
+                async for phase in phases:
+                    await self.write([Status(phase, self.model)])
 
     @property
     def is_free(self) -> bool:
@@ -205,8 +213,8 @@ class Run:
         self._ending.add_done_callback(lambda _: on_end())
 
     async def _end(self, generating: asyncio.Task[None]) -> None:
-        self._loading.cancel()
-        await asyncio.wait({self._loading})
+        self._telling.cancel()
+        await asyncio.wait({self._telling})
         # Whatever goes wrong here: without a last event readers wait for ever.
         try:
             error, self.end = self._outcome(generating)
@@ -258,8 +266,8 @@ class Run:
                 return None
             case UpstreamError(code=code, message=message):
                 return Error(code, message, code.retryable)
-            case RunLogUnavailable():
-                return _log_lost()
+            case RunLogUnavailable() as lost:
+                return _log_lost(lost)
             case fault:
                 return self._fault(fault)
 
@@ -269,7 +277,6 @@ class Run:
         return Error(code, "A fault in dripline ended the answer; its log says more.")
 
 
-def _log_lost() -> Error:
+def _log_lost(lost: RunLogUnavailable) -> Error:
     code = ErrorCode.RUN_LOG_LOST
-    message = "The server's run log, Redis, cannot be reached. Try again later."
-    return Error(code, message, code.retryable)
+    return Error(code, lost.message, code.retryable)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dripline.events import AddButton, ChangeTheme, UiControl
-from dripline_server.tools.server_tools import Tool, ToolError
-from dripline_server.tools.ui_control import (
+from dripline.tool import Tool, ToolError
+from dripline_server.tools.ui_values import (
     MAX_LABEL,
     MAX_MESSAGE,
     parse_color,

@@ -9,14 +9,19 @@ from typing import Any
 import orjson
 
 from dripline.errors import ErrorCode
+from dripline.json_text import MAX_VALUES, has_too_many_values, load_json
 from dripline.ndjson import LineSplitter
 from dripline.nesting import SAFE_LENGTH, too_deep
 from dripline_server.upstream.failures import UpstreamError
+from dripline_server.upstream.refusals import error_line, stranger
 
 Chunk = dict[str, Any] | str
 """A chunk as Ollama sends it; or its text, where it is a piece of the answer's text alone."""
 
 _NO_MESSAGE: dict[str, Any] = {}
+# Ollama gives up an answer, without an error and without `done`, after 31 tokens that are equal but
+# for blanks (llm/server.go there, `tokenRepeat > 30`); at the start of an answer it may be 30.
+REPEATS = 30
 # What goes around a tool call's arguments when a client sends them back.
 LEVELS_AROUND = 16
 
@@ -46,7 +51,16 @@ class ChunkReader:
         failure: What came after them instead.
     """
 
-    __slots__ = ("_short", "_splitter", "_take", "chunks", "done", "failure")
+    __slots__ = (
+        "_last",
+        "_repeats",
+        "_short",
+        "_splitter",
+        "_take",
+        "chunks",
+        "done",
+        "failure",
+    )
 
     def __init__(self, max_line: int, take: Callable[[list[Chunk]], bool]) -> None:
         self.chunks: list[Chunk] = []
@@ -55,6 +69,9 @@ class ChunkReader:
         self._short = min(_SHORT, max_line)
         self._splitter = LineSplitter(max_line)
         self._take = take
+        # The last text but for the blanks around it, and how many in a row are equal to it.
+        self._last = ""
+        self._repeats = 0
 
     def feed(self, data: bytes) -> bool:
         """Read on; returns False where somebody has to look at what there is now."""
@@ -62,6 +79,7 @@ class ChunkReader:
             text = _lone_text(data)
             if text is not None:
                 self.chunks = [text]
+                self._count_repeats(self.chunks)
                 return self._take(self.chunks)
         self._read(self._splitter.feed(data))
         if self._splitter.too_long and not (self.done or self.failure):
@@ -71,12 +89,50 @@ class ChunkReader:
             return False
         return not self.chunks or self._take(self.chunks)
 
+    def end(self) -> None:
+        """Hear that the body has ended: reads the last line if it has no LF, and judges the end."""
+        self.chunks = []
+        rest = self._splitter.take_rest()
+        if rest and (stranger(rest) or _is_whole(rest)):
+            self._read([rest])
+        if not (self.done or self.failure):
+            self.failure = self._early_end()
+
+    def _early_end(self) -> UpstreamError:
+        if self._repeats >= REPEATS:
+            return UpstreamError(
+                ErrorCode.MODEL_REPEATS,
+                "The model went on repeating itself, so Ollama ended its answer. Asking again ends"
+                " the same. Raise the options temperature or repeat_penalty, or, with `format`, ask"
+                " for a looser one and describe it in the prompt too.",
+            )
+        return UpstreamError(
+            ErrorCode.UPSTREAM_TRUNCATED,
+            "Ollama's answer stopped before its end. Its log says more. Try again.",
+        )
+
+    def _count_repeats(self, chunks: Sequence[Chunk]) -> None:
+        """Count how many texts in a row are equal, up to the last one."""
+        last, run = _text_of(chunks[-1]).strip(), 0
+        for chunk in reversed(chunks):
+            if _text_of(chunk).strip() != last:
+                break
+            run += 1
+        whole = run == len(chunks) and last == self._last
+        self._repeats = self._repeats + run if whole else run
+        self._last = last
+
     def _read(self, lines: Sequence[bytes]) -> None:
         """Read lines, up to the one that says `done` or to the failure that follows them."""
         texts = _texts(lines)
         if texts is not None:
             self.chunks = texts
-            return
+        else:
+            self._read_any(lines)
+        if self.chunks:
+            self._count_repeats(self.chunks)
+
+    def _read_any(self, lines: Sequence[bytes]) -> None:
         self.chunks = []
         for line in lines:
             chunk = _parse(line)
@@ -87,6 +143,28 @@ class ChunkReader:
             if chunk.get("done"):
                 self.done = True
                 return
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a line without LF is one; half of one says that the answer stopped early."""
+    try:
+        load_json(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _text_of(chunk: Chunk) -> str:
+    """Return what a chunk adds to the answer; where it is held back, what the tokens say."""
+    if isinstance(chunk, str):
+        return chunk
+    message = chunk.get("message", _NO_MESSAGE)
+    if text := message.get("content") or message.get("thinking"):
+        return str(text)
+    tokens = chunk.get("logprobs")
+    if type(tokens) is not list:
+        return ""
+    return "".join(str(one.get("token", "")) for one in tokens if type(one) is dict)
 
 
 def _lone_text(data: bytes) -> str | None:
@@ -125,16 +203,23 @@ def _text(inside: str) -> str:
 
 
 def _parse(line: bytes) -> dict[str, Any] | UpstreamError:
+    if has_too_many_values(line):
+        return UpstreamError(
+            ErrorCode.UPSTREAM_LINE_TOO_LONG,
+            f"From Ollama: a line has more than {MAX_VALUES:,} values (commas and brackets are"
+            " counted).",
+        )
     try:
-        chunk = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return _garbage("a line that is not JSON")
+        chunk = load_json(line)
+    except ValueError:
+        told = stranger(line)
+        return _garbage(f"a line that is not JSON{f' but {told}' if told else ''}")
     if type(chunk) is not dict or type(chunk.get("message", _NO_MESSAGE)) is not dict:
         return _garbage("a line that is no chat chunk")
     if len(line) > SAFE_LENGTH and too_deep(line, chunk, LEVELS_AROUND):
         return _garbage("a line that is nested too deep")
     if "error" in chunk:
-        return UpstreamError(ErrorCode.OLLAMA_ERROR, f"Ollama reported an error: {chunk['error']}")
+        return error_line(chunk["error"])
     return chunk
 
 

@@ -1,133 +1,212 @@
-"""Upstream's HTTP: one POST, and the body of its answer as it comes.
+"""Upstream's HTTP: requests to one Ollama, and the bodies of its answers as they come.
 
 Ollama sends each token in an HTTP chunk of its own. aiohttp's client makes four Python calls for
 each chunk and a timer for each read: a third of all that a token cost. Here the parser hands its
 pieces straight to a list, and one timer a request looks when something last came. What comes while
 somebody waits for it is handed on at once, and no task is woken for it.
+
+Each request has a connection of its own: one that was kept alive may be dead by the next chat, and
+a POST is not sent twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+import ssl
 from collections.abc import Callable
-from typing import Protocol, cast
+from contextlib import suppress
+from http import HTTPStatus
+from typing import cast
 
-import aiohttp
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from yarl import URL
 
-from dripline.http.response_body import Body, BodyBroken
+from dripline.http.response_body import BodyBroken
+from dripline.recordings.exchange import ExchangeEnding, Request
+from dripline.recordings.writer import PartWriter
+from dripline_server.upstream.endpoint import REDIRECTS, Endpoint, shown_location
 
+CONNECT_TIMEOUT = 10.0
 # Bytes unread here, at which no more are taken from the socket.
 HIGH_WATER = 128 * 1024
 # Bytes that the kernel takes in for one answer that nobody reads yet (it doubles the figure).
 KERNEL_BUFFER = 64 * 1024
+# Of a head; and of what stands between two pieces of a body: chunk extensions, trailers.
 MAX_HEAD = 64 * 1024
+MAX_REDIRECTS = 5
+# Seconds to wait for the text of an error: its status says that it is one, with or without.
+REASON_TIME = 2.0
+# Silence is looked for so many times in the time that is allowed; see `HttpAnswer._look_for_stall`.
+LOOKS = 8
+
+_KEPT = frozenset({"location", "content-encoding"})
+_LINE_ENDS = re.compile(r"[\r\n\0]")
+
+Record = Callable[[Request], PartWriter]
+"""Begins the recording of an exchange."""
 
 
-class NotHttp(Exception):
+class BadAnswer(Exception):
+    """What came cannot be used; the text says why, as the end of a sentence."""
+
+
+class NotHttp(BadAnswer):
     """What came is not an HTTP answer."""
 
 
-class HttpAnswer(Protocol):
-    """An HTTP answer whose head has come.
+class Redirected(Exception):
+    """The answer is a redirect that is not followed.
 
     Attributes:
         status: Its status.
+        location: Where it leads, as people are told it.
     """
 
-    status: int
-
-    async def pump(self, take: Callable[[bytes], bool]) -> bool:
-        """Hand the body to `take` as it comes, until that returns False; or to the body's end.
-
-        Returns whether `take` returned False. Every byte that arrived is handed on, once, before
-        this raises. Safe to cancel: what was not handed on is there for the next call.
-
-        Raises:
-            BodyBroken: The body did not come to its end.
-            NotHttp: It is no HTTP.
-            Exception: What `take` raised.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close the connection, whatever is still to come."""
-        ...
+    def __init__(self, status: int, location: str) -> None:
+        super().__init__(status, location)
+        self.status = status
+        self.location = location
 
 
-class SessionAnswer:
-    """An answer that an aiohttp session got."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self.status = response.status
-        self._response = response
-        self._body = Body(response)
-
-    async def pump(self, take: Callable[[bytes], bool]) -> bool:
-        """See `HttpAnswer.pump`."""
-        while piece := await self._body.read():
-            if not take(piece):
-                return True
-        return False
-
-    async def close(self) -> None:
-        """See `HttpAnswer.close`."""
-        self._response.close()
-
-
-async def post_json(
-    url: URL, body: bytes, *, connect_timeout: float, stall_timeout: float
-) -> HttpAnswer:
-    """Post JSON, and wait for the answer's head. Cancelling closes the connection.
+class HttpClient:
+    """Sends requests to one Ollama: all of them, so that they are all alike.
 
     Args:
-        url: Where: http, without a user.
-        body: The JSON.
-        connect_timeout: Seconds to connect.
-        stall_timeout: Seconds of silence after which it is given up; 0: never.
-
-    Raises:
-        ConnectionError, TimeoutError: Nobody listens there.
-        BodyBroken: The connection closed, or all was silent, before the head was whole.
-        NotHttp: What came is no HTTP.
+        endpoint: Where, and with what.
     """
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(connect_timeout):
-            _, answer = await loop.create_connection(
-                lambda: _Answer(stall_timeout), url.host or "", url.port or 80
-            )
-    except OSError as error:
-        if isinstance(error, TimeoutError):
-            raise TimeoutError(f"no connection within {connect_timeout:g} s") from error
-        raise ConnectionError(str(error)) from error
-    head = (
-        f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.authority}\r\nConnection: close\r\n"
-        "Accept: application/x-ndjson\r\nAccept-Encoding: identity\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    try:
-        answer.transport.write(head.encode("ascii"))
-        answer.transport.write(body)
-        await answer.head()
-    except BaseException:
-        await answer.close()
-        raise
-    return answer
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        stall_timeout: float = 0.0,
+        record: Record | None = None,
+    ) -> HttpAnswer:
+        """Send a request, and wait for the answer's head. Cancelling closes the connection.
+
+        Args:
+            method: Such as "POST".
+            path: Such as "/api/chat".
+            body: JSON, or nothing.
+            stall_timeout: Seconds of silence after which it is given up; 0: never.
+            record: Begins a recording of the exchange.
+
+        Raises:
+            ConnectionError, TimeoutError: Nobody listens there.
+            BodyBroken: The connection closed, or all was silent, before the head was whole.
+            BadAnswer: What came cannot be read.
+            Redirected: The answer is elsewhere.
+        """
+        url = self._endpoint.at(path)
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._send(method, url, body, stall_timeout, record)
+            location = answer.headers.get("location", "")
+            if answer.status not in REDIRECTS or not location:
+                return answer
+            await answer.close()
+            target = self._endpoint.redirect(url, answer.status, location)
+            if target is None:
+                break
+            url = target
+        raise Redirected(answer.status, shown_location(location))
+
+    async def fetch(
+        self, method: str, path: str, body: bytes = b"", *, seconds: float, limit: int
+    ) -> tuple[int, bytes]:
+        """Send a request, and return the answer's status and its body; of an error's the start.
+
+        Args:
+            method: Such as "GET".
+            path: Such as "/api/tags".
+            body: JSON, or nothing.
+            seconds: How long it may take.
+            limit: The longest body taken, in bytes.
+
+        Raises:
+            TimeoutError: It took longer.
+            Exception: See `send`.
+        """
+        async with asyncio.timeout(seconds):
+            answer = await self.send(method, path, body)
+            try:
+                if answer.status != HTTPStatus.OK:
+                    return answer.status, await answer.read_start(limit, REASON_TIME)
+                answer.check_encoding()
+                return answer.status, await answer.read(limit)
+            finally:
+                await answer.close()
+
+    async def _send(
+        self, method: str, url: URL, body: bytes, stall_timeout: float, record: Record | None
+    ) -> HttpAnswer:
+        part = None
+        if record:
+            headers = self._endpoint.recorded_headers(url, len(body))
+            part = record(Request(method, str(url), headers, body))
+        answer = HttpAnswer(stall_timeout, part)
+        try:
+            try:
+                await self._connect(answer, url)
+            except OSError:
+                answer.end_part(ExchangeEnding.UNREACHABLE)
+                raise
+            answer.transport.write(self._endpoint.head(method, url, len(body)))
+            answer.transport.write(body)
+            await answer.wait_for_head()
+        except BaseException:
+            await answer.close()
+            raise
+        return answer
+
+    async def _connect(self, answer: HttpAnswer, url: URL) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await loop.create_connection(
+                    lambda: answer, url.raw_host or "", url.port or 80, ssl=self._endpoint.tls(url)
+                )
+        except ssl.SSLCertVerificationError as error:
+            raise ConnectionError(
+                f"its certificate is not trusted: {error.verify_message}; if a CA of your own has"
+                " signed it, name that CA's file in SSL_CERT_FILE"
+            ) from error
+        except TimeoutError as error:
+            raise TimeoutError(f"no connection within {CONNECT_TIMEOUT:g} s") from error
+        except (OSError, UnicodeError) as error:
+            # UnicodeError: a host's name that DNS cannot have.
+            raise ConnectionError(str(error)) from error
 
 
-class _Answer(asyncio.Protocol):
-    """The connection, and the parser's callbacks."""
+class HttpAnswer(asyncio.Protocol):
+    """An HTTP answer: its connection, and the parser's callbacks.
+
+    Args:
+        stall_timeout: Seconds of silence after which it is given up; 0: never.
+        part: Where it is recorded.
+
+    Attributes:
+        status: Its status; 0 until the head has come.
+        headers: Those of its headers that matter here, by lower-case name.
+    """
 
     __slots__ = (
+        "_all_headers",
+        "_due",
         "_ended",
         "_failure",
         "_held",
         "_last",
         "_loop",
+        "_overhead",
         "_parser",
+        "_part",
         "_paused",
         "_pieces",
         "_refused",
@@ -135,19 +214,28 @@ class _Answer(asyncio.Protocol):
         "_stall",
         "_stall_timeout",
         "_take",
+        "_to_record",
         "_waiter",
+        "headers",
         "on_body",
         "status",
         "transport",
     )
 
-    def __init__(self, stall_timeout: float) -> None:
+    def __init__(self, stall_timeout: float, part: PartWriter | None = None) -> None:
         self.status = 0
+        self.headers: dict[str, str] = {}
+        self.transport: asyncio.Transport = _NO_TRANSPORT
         self._loop = asyncio.get_running_loop()
         self._pieces: list[bytes] = []
-        self.on_body = self._pieces.append
-        self._parser = HttpResponseParser(self)
+        self.on_body = self._keep_to_record if part else self._pieces.append
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+        self._all_headers: list[tuple[str, str]] = []
+        self._part = part
+        self._to_record: list[bytes] = []
+        # Bytes held in `_pieces`, roughly; and bytes that came since the last of the body.
         self._held = 0
+        self._overhead = 0
         self._paused = False
         self._sized = False
         self._ended = False
@@ -157,37 +245,47 @@ class _Answer(asyncio.Protocol):
         self._take: Callable[[bytes], bool] | None = None
         self._refused = False
         self._stall_timeout = stall_timeout
-        self._last = self._loop.time()
+        self._last = self._due = 0.0
         self._stall: asyncio.TimerHandle | None = None
 
     # --- The connection ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
         self.transport = cast("asyncio.Transport", transport)
+        if self._ended:  # whoever connected was cancelled meanwhile
+            self.transport.abort()
+            return
         if found := transport.get_extra_info("socket"):
             found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER)
-        self._last = self._loop.time()
-        if self._stall_timeout:
-            self._stall = self._loop.call_later(self._stall_timeout, self._look_for_stall)
 
     def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
         self._last = self._loop.time()
-        if self._ended:
+        if self._ended or self._parser is None:
             return
+        known = len(self._pieces)
         try:
             self._parser.feed_data(data)
-        except HttpParserError as error:
-            self._end(NotHttp(str(error)))
-        self._held += len(data)
-        if not self.status and self._held > MAX_HEAD:
-            self._end(NotHttp("its head is too long"))
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self._end(NotHttp(f"it is not HTTP: {error}"))
+        if len(self._pieces) > known:
+            self._overhead = 0
+            self._record_read()
+        else:
+            # Nothing of it is held, so reading goes on; but not for ever.
+            self._overhead += len(data)
+            if self._overhead > MAX_HEAD:
+                what = "a chunk's extension or a trailer" if self.status else "its head"
+                self._end(NotHttp(f"{what} is longer than {MAX_HEAD:,} bytes"))
         if self._take is None:
+            self._held += len(data) if self._pieces else 0
             self._wake()
+            if self._held > HIGH_WATER and not self._paused:
+                self._paused = True
+                self.transport.pause_reading()
         elif self._pieces:
             self._hand_on(self._take)
-        if self._held > HIGH_WATER and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
 
     def _hand_on(self, take: Callable[[bytes], bool]) -> None:
         """Give what has come to `take`, and have `pump` end where that wants no more."""
@@ -203,27 +301,67 @@ class _Answer(asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> None:
+        """See `asyncio.Protocol`."""
         # Without a length, this is how a body ends.
         self._end(None if self.status and not self._sized else BodyBroken("cut"))
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._end(BodyBroken("reset" if error else "cut"))
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._end(BodyBroken("reset" if exc else "cut"))
+
+    def _watch_for_stall(self) -> None:
+        self._last = self._loop.time()
+        if self._stall_timeout and not self._ended:
+            self._look_later(self._stall_timeout)
+
+    def _look_later(self, left: float) -> None:
+        wait = min(left, self._stall_timeout / LOOKS)
+        self._due = self._loop.time() + wait
+        self._stall = self._loop.call_later(wait, self._look_for_stall)
 
     def _look_for_stall(self) -> None:
-        idle = 0.0 if self._paused else self._loop.time() - self._last
+        """Give up after silence; but this process's own pause is none of Ollama's.
+
+        It was stopped, or the whole machine slept, where a look comes late. Then what Ollama has
+        said meanwhile may not have been read yet: uvloop calls timers first.
+        """
+        now = self._loop.time()
+        late = now - self._due
+        if late > self._stall_timeout / LOOKS:
+            self._last = min(self._last + late, now)
+        idle = 0.0 if self._paused else now - self._last
         if idle >= self._stall_timeout:
             self._end(BodyBroken("timeout"))
             self.transport.abort()
         else:
-            self._stall = self._loop.call_later(self._stall_timeout - idle, self._look_for_stall)
+            self._look_later(self._stall_timeout - idle)
 
     def _end(self, failure: Exception | None) -> None:
         """Take nothing more; only the first call says why."""
         if not self._ended:
             self._ended, self._failure = True, failure
-            if self._stall:
-                self._stall.cancel()
+            self.end_part(_ending_of(failure))
+        if self._stall:
+            self._stall.cancel()
+            self._stall = None
         self._wake()
+
+    def end_part(self, ending: ExchangeEnding) -> None:
+        """Say in the recording how it ended; only the first call counts."""
+        if self._part:
+            self._record_read()
+            self._part.end(ending)
+            self._part = None
+
+    def _keep_to_record(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._to_record.append(piece)
+
+    def _record_read(self) -> None:
+        """Record what one read has brought of the body as one piece."""
+        if self._part and self._to_record:
+            self._part.piece(b"".join(self._to_record))
+            self._to_record.clear()
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
@@ -231,26 +369,66 @@ class _Answer(asyncio.Protocol):
 
     # --- What the parser calls; `on_body` is a list's `append` ---
 
+    def on_message_begin(self) -> None:
+        """Begin another answer: the last one was an interim one."""
+        self._sized = False
+        self.headers.clear()
+        self._all_headers.clear()
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._sized = self._sized or name.lower() in (b"content-length", b"transfer-encoding")
+        """Keep what matters of a header."""
+        if self.status:  # of a trailer
+            return
+        lower = name.decode("latin-1").lower()
+        self._sized = self._sized or lower in ("content-length", "transfer-encoding")
+        text = value.decode("utf-8", "replace")
+        if lower in _KEPT:
+            self.headers[lower] = text
+        if self._part:
+            self._all_headers.append((name.decode("latin-1"), _LINE_ENDS.sub(" ", text)))
 
     def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
+        """Look whether this is the answer: before it there may be interim ones."""
+        if self._ended or self._parser is None:
+            return
+        status = self._parser.get_status_code()
+        if status == HTTPStatus.SWITCHING_PROTOCOLS:
+            self._end(NotHttp("it switches to another protocol (101), which nobody asked it to"))
+        elif status >= 600 or status < 100:
+            self._end(NotHttp(f"its status is {status}"))
+        elif status >= HTTPStatus.OK:  # below, another answer follows
+            self.status = status
+            if self._part:
+                self._part.response(status, tuple(self._all_headers))
+            self._all_headers.clear()
 
     def on_message_complete(self) -> None:
-        self._end(None)
+        """End, or go on after an interim answer."""
+        self._overhead = 0
+        if self.status:
+            self._end(None)
 
     # --- What the reader calls ---
 
-    async def head(self) -> None:
-        """Wait until the head has come."""
+    async def wait_for_head(self) -> None:
+        """Wait until the head has come; from now on, silence is looked for."""
+        self._watch_for_stall()
         while not self.status:
             if self._failure:
                 raise self._failure
             await self._wait()
 
     async def pump(self, take: Callable[[bytes], bool]) -> bool:
-        """See `HttpAnswer.pump`."""
+        """Hand the body to `take` as it comes, until that returns False; or to the body's end.
+
+        Returns whether `take` returned False. Every byte that arrived is handed on, once, before
+        this raises. Safe to cancel: what was not handed on is there for the next call.
+
+        Raises:
+            BodyBroken: The body did not come to its end.
+            NotHttp: It is no HTTP.
+            Exception: What `take` raised.
+        """
         self._take, self._refused = take, False
         if self._pieces:
             self._hand_on(take)
@@ -266,10 +444,45 @@ class _Answer(asyncio.Protocol):
             raise self._failure
         return self._refused
 
+    async def read(self, limit: int) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            BadAnswer: It is longer than `limit`, in bytes.
+            BodyBroken, NotHttp: See `pump`.
+        """
+        body = bytearray()
+        if await self.pump(_collect(body, limit)):
+            raise BadAnswer(f"it is longer than {limit:,} bytes")
+        return bytes(body)
+
+    async def read_start(self, limit: int, seconds: float) -> bytes:
+        """Return a short body whole; and of one that is long, slow or broken the start."""
+        body = bytearray()
+        with suppress(TimeoutError, BodyBroken, BadAnswer):
+            async with asyncio.timeout(seconds):
+                await self.pump(_collect(body, limit))
+        return bytes(body[:limit])
+
+    def check_encoding(self) -> None:
+        """Check that the body is as it was asked for.
+
+        Raises:
+            BadAnswer: It is compressed.
+        """
+        encoding = self.headers.get("content-encoding", "identity")
+        if encoding.strip().lower() not in ("", "identity"):
+            raise BadAnswer(
+                f"it is compressed ({shown_location(encoding)}), though dripline asks for none;"
+                " turn off compression in the proxy between dripline and Ollama"
+            )
+
     async def close(self) -> None:
-        """See `HttpAnswer.close`."""
+        """Close the connection, whatever is still to come."""
+        self.end_part(ExchangeEnding.CANCELLED)
         self._end(BodyBroken("cut"))
         self.transport.abort()
+        self._parser = None  # the two hold each other
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()
@@ -277,3 +490,27 @@ class _Answer(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
+
+
+class _NoTransport(asyncio.Transport):
+    """Stands where no connection has been made yet."""
+
+    def abort(self) -> None:
+        """Do nothing: there is none."""
+
+
+_NO_TRANSPORT = _NoTransport()
+
+
+def _collect(body: bytearray, limit: int) -> Callable[[bytes], bool]:
+    def take(piece: bytes) -> bool:
+        body.extend(piece)
+        return len(body) <= limit
+
+    return take
+
+
+def _ending_of(failure: Exception | None) -> ExchangeEnding:
+    if failure is None:
+        return ExchangeEnding.EOF
+    return ExchangeEnding(failure.how) if isinstance(failure, BodyBroken) else ExchangeEnding.CUT

@@ -1,38 +1,50 @@
 """Upstream: Ollama's `/api/chat` as a stream, and what models it has.
 
-The stream is read here, by way of `upstream_http`, and not by the `ollama` package: that one splits
-lines on U+0085 too, ends silently when the connection is cut before `"done": true`, and opens 100
-connections at most. The package serves the calls that are not a stream, but for the version.
+All of it goes by `http_client`, and nothing by the `ollama` package: that one splits lines on
+U+0085 too, ends silently when the connection is cut before `"done": true`, opens 100 connections at
+most, follows redirects to any host, and unpacks what is compressed without a bound.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-import aiohttp
-import httpx
-import ollama
 import orjson
-from yarl import URL
 
 from dripline.errors import ErrorCode
 from dripline.http.response_body import BodyBroken, Break
-from dripline_server.upstream.capabilities import Capabilities
+from dripline.json_text import has_too_many_values
+from dripline_server.upstream import ollama_lists
 from dripline_server.upstream.chat_chunks import Chunk, ChunkReader
+from dripline_server.upstream.endpoint import Endpoint
 from dripline_server.upstream.failures import UpstreamError
-from dripline_server.upstream.http_client import HttpAnswer, NotHttp, SessionAnswer, post_json
+from dripline_server.upstream.http_client import (
+    BadAnswer,
+    HttpAnswer,
+    HttpClient,
+    NotHttp,
+    Record,
+    Redirected,
+)
+from dripline_server.upstream.known_models import KnownModels
+from dripline_server.upstream.model_memory import ModelMemory, Phase
+from dripline_server.upstream.ollama_lists import InMemory, Listed, Shown
+from dripline_server.upstream.refusals import refusal, stranger
 
-CONNECT_TIMEOUT = 10.0
+T = TypeVar("T")
+
+# Seconds that a call may take which is not a chat, and the longest answer to it.
 INFO_TIMEOUT = 10.0
-LOADED_AGE = 1.0
-MAX_SHORT_BODY = 64 * 1024
-
-_INFO = aiohttp.ClientTimeout(total=INFO_TIMEOUT)
-# The package lets httpx's own errors through, and ValueError where the answer is not Ollama's.
-_PACKAGE_ERRORS = (ConnectionError, ollama.ResponseError, httpx.HTTPError, ValueError, TypeError)
+MAX_INFO = 4 * 1024 * 1024
+# Of the list of models: seconds for which it waits for what else is told of each.
+DETAILS_TIME = 5.0
+# Of an error's text: the most that is read, and for how many seconds.
+MAX_REASON = 64 * 1024
+REASON_TIME = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +55,25 @@ class Model:
         name: Such as "mistral:latest".
         size: Bytes on disk.
         family: Its architecture, such as "llama"; "" where Ollama does not say.
-        capabilities: Such as "completion", "tools", "thinking", "vision".
-        loaded: Whether it is in memory now.
+        capabilities: Such as "completion", "tools", "thinking", "vision"; empty where Ollama does
+            not say.
+        loaded: Whether it is in memory now; None where Ollama does not say.
+        created: When it was last changed, in seconds since 1970.
     """
 
     name: str
     size: int
     family: str
     capabilities: list[str]
-    loaded: bool
+    loaded: bool | None
+    created: int = 0
 
 
 class Ollama:
     """One Ollama, for the whole life of the server. Close it with `close()`.
 
     Args:
-        url: Its address; it may have a user and a password.
+        endpoint: Where it is; or only its address, which may have a user and a password.
         stall_timeout: Seconds of silence after which an answer is given up; 0 waits for ever.
         max_line: The longest line taken, in bytes.
 
@@ -66,41 +81,26 @@ class Ollama:
         url: Its address as people are told it: without the user and the password.
     """
 
-    def __init__(self, url: str, *, stall_timeout: float, max_line: int) -> None:
-        self.url = str(URL(url).with_user(None)).rstrip("/")
-        self._chat_url = URL(f"{url}/api/chat")
-        self._version_url = URL(f"{url}/api/version")
+    def __init__(self, endpoint: Endpoint | str, *, stall_timeout: float, max_line: int) -> None:
+        if isinstance(endpoint, str):
+            endpoint = Endpoint(endpoint)
+        self.url = endpoint.url
+        self._http = HttpClient(endpoint)
         self._stall_timeout = stall_timeout
         self._max_line = max_line
-        # Without limit=0, stream 101 would wait in silence for one of the others to end.
-        self._session = aiohttp.ClientSession(
-            # A kept-alive connection may be dead by the next chat, and a POST is not sent twice.
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=CONNECT_TIMEOUT, sock_read=stall_timeout or None
-            ),
-            headers={"Accept-Encoding": "identity"},
-            auto_decompress=False,
-        )
-        self._package = ollama.AsyncClient(host=url, timeout=INFO_TIMEOUT, trust_env=False)
-        self._capabilities = Capabilities(self._show)
-        self._loaded: asyncio.Task[frozenset[str]] | None = None
-        self._loaded_at = 0.0
+        self._known = KnownModels(self._show)
+        self._memory = ModelMemory(self._ps, self._tags, self.version, self._known)
 
     async def close(self) -> None:
-        """Close every connection."""
-        if self._loaded is not None:
-            self._loaded.cancel()
-            await asyncio.wait({self._loaded})
-        await self._capabilities.close()
-        await self._session.close()
-        await self._package.close()
+        """End every question that is open; a chat is ended by whoever reads it."""
+        await self._memory.close()
+        await self._known.close()
 
     async def chat(
         self,
         model: str,
         body: bytes,
-        middlewares: Sequence[aiohttp.ClientMiddlewareType] = (),
+        record: Record | None = None,
         take: Callable[[list[Chunk]], bool] = lambda _: False,
     ) -> AsyncGenerator[list[Chunk]]:
         """Stream an answer: each item holds the chunks that one read completed.
@@ -114,75 +114,66 @@ class Ollama:
         Args:
             model: The model's name, for messages.
             body: The request as `/api/chat` takes it, streaming, as JSON.
-            middlewares: What goes around the HTTP request, such as a recorder.
+            record: Begins a recording of the HTTP exchange.
             take: Called with chunks, in the midst of the event loop's call that brought them.
 
         Raises:
             UpstreamError: Any way in which Ollama can fail.
             Exception: What `take` raised.
         """
-        answer = await self._post_chat(body, middlewares)
+        answer = await self._post_chat(body, record)
         del body  # the answer may take minutes
         lines = ChunkReader(self._max_line, take)
+        broken: BodyBroken | None = None
         try:
             if answer.status != 200:
                 raise await _refusal(answer, model)
-            while await answer.pump(lines.feed):
-                if lines.chunks:
-                    yield lines.chunks
-                if lines.done:
-                    return
-                if lines.failure:
-                    raise lines.failure
-            raise UpstreamError(
-                ErrorCode.UPSTREAM_TRUNCATED,
-                "Ollama's answer stopped before its end. Its log says more. Try again.",
-            )
-        except BodyBroken as error:
-            raise self._broken(error.how) from error
-        except NotHttp as error:
-            raise self._stranger() from error
+            answer.check_encoding()
+            try:
+                while await answer.pump(lines.feed):
+                    if lines.chunks:
+                        yield lines.chunks
+                    if lines.done:
+                        return
+                    if lines.failure:
+                        raise lines.failure
+            except BodyBroken as error:
+                broken = error
+            lines.end()
+            if lines.chunks:
+                yield lines.chunks
+            self._check_end(lines, broken)
+        except BadAnswer as error:
+            raise self._stranger(error) from error
         finally:
             await answer.close()
 
-    async def _post_chat(
-        self, body: bytes, middlewares: Sequence[aiohttp.ClientMiddlewareType]
-    ) -> HttpAnswer:
-        try:
-            # What is rare goes by aiohttp's client: recordings, https, a user in the address.
-            if middlewares or self._chat_url.scheme != "http" or self._chat_url.user:
-                return SessionAnswer(await self._post_by_session(body, middlewares))
-            return await post_json(
-                self._chat_url,
-                body,
-                connect_timeout=CONNECT_TIMEOUT,
-                stall_timeout=self._stall_timeout,
+    def _check_end(self, lines: ChunkReader, broken: BodyBroken | None) -> None:
+        """Raise why an answer ended early, if it did; Ollama's own words go before all else."""
+        if broken and not lines.done and not _says_why(lines.failure):
+            raise self._broken(broken.how) from broken
+        if lines.failure:
+            raise lines.failure
+
+    async def _post_chat(self, body: bytes, record: Record | None) -> HttpAnswer:
+        with self._told():
+            return await self._http.send(
+                "POST", "/api/chat", body, stall_timeout=self._stall_timeout, record=record
             )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise self._unreachable(error) from error
-        except aiohttp.ClientOSError as error:
-            raise self._broken("reset") from error
-        except aiohttp.ServerDisconnectedError as error:
-            raise self._broken("cut") from error
-        except aiohttp.ServerTimeoutError as error:
-            raise self._broken("timeout") from error
-        except (aiohttp.ClientError, NotHttp) as error:
-            raise self._stranger() from error
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell what goes wrong with a request, up to the head of its answer."""
+        try:
+            yield
         except BodyBroken as error:
             raise self._broken(error.how) from error
+        except BadAnswer as error:
+            raise self._stranger(error) from error
+        except Redirected as error:
+            raise self._elsewhere(error) from error
         except (ConnectionError, TimeoutError) as error:
             raise self._unreachable(error) from error
-
-    async def _post_by_session(
-        self, body: bytes, middlewares: Sequence[aiohttp.ClientMiddlewareType]
-    ) -> aiohttp.ClientResponse:
-        return await self._session.post(
-            self._chat_url,
-            data=body,
-            headers={"Content-Type": "application/json"},
-            allow_redirects=False,
-            middlewares=middlewares,
-        )
 
     def _unreachable(self, error: Exception) -> UpstreamError:
         return UpstreamError(
@@ -191,10 +182,17 @@ class Ollama:
             " another with --ollama.",
         )
 
-    def _stranger(self) -> UpstreamError:
+    def _stranger(self, error: BadAnswer) -> UpstreamError:
+        what = "does not speak HTTP as Ollama does" if isinstance(error, NotHttp) else "is no use"
         return UpstreamError(
-            ErrorCode.UPSTREAM_GARBAGE,
-            f"What answers at {self.url} does not speak HTTP as Ollama does. Is it Ollama?",
+            ErrorCode.UPSTREAM_GARBAGE, f"What answers at {self.url} {what}: {error}. Is it Ollama?"
+        )
+
+    def _elsewhere(self, error: Redirected) -> UpstreamError:
+        return UpstreamError(
+            ErrorCode.OLLAMA_REFUSED,
+            f"{self.url} redirects ({error.status}) to {error.location}, where dripline does not"
+            " follow. If your Ollama is there, name that address with --ollama.",
         )
 
     def _broken(self, how: Break) -> UpstreamError:
@@ -223,39 +221,7 @@ class Ollama:
         Raises:
             UpstreamError: It does not answer.
         """
-        # The package has no call for it.
-        try:
-            async with self._session.get(self._version_url, timeout=_INFO) as response:
-                return str(orjson.loads(await _read_start(SessionAnswer(response)))["version"])
-        except (aiohttp.ClientError, BodyBroken, TimeoutError) as error:
-            raise self._unlisted(error) from error
-        except (ValueError, LookupError, TypeError) as error:
-            raise self._unlisted("it says no version") from error
-
-    def _unlisted(self, reason: object) -> UpstreamError:
-        return UpstreamError(
-            ErrorCode.OLLAMA_UNREACHABLE, f"No Ollama answers at {self.url} as one should: {reason}"
-        )
-
-    async def is_loaded(self, model: str) -> bool:
-        """Return whether the model is in memory, as Ollama said within the last second.
-
-        Raises:
-            UpstreamError: Ollama does not answer.
-        """
-        now = asyncio.get_running_loop().time()
-        old = now - self._loaded_at > LOADED_AGE
-        if self._loaded is None or (old and self._loaded.done()):
-            self._loaded, self._loaded_at = asyncio.create_task(self._list_loaded()), now
-        # One question serves all who ask at once; one of them leaving does not end it.
-        return _full_name(model) in await asyncio.shield(self._loaded)
-
-    async def _list_loaded(self) -> frozenset[str]:
-        try:
-            processes = (await self._package.ps()).models
-        except _PACKAGE_ERRORS as error:
-            raise self._unlisted(error) from error
-        return frozenset(process.model or "" for process in processes)
+        return await self._ask("GET", "/api/version", read=ollama_lists.read_version)
 
     async def models(self) -> list[Model]:
         """Return what models Ollama has, in its own order.
@@ -263,85 +229,110 @@ class Ollama:
         Raises:
             UpstreamError: Ollama does not answer.
         """
-        try:
-            listed, loaded = (await self._package.list()).models, await self._list_loaded()
-            capabilities = await asyncio.gather(
-                *[self._capabilities_listed(one.model or "", one.digest or "") for one in listed]
-            )
-            return [
-                Model(
-                    name=(name := entry.model or ""),
-                    size=int(entry.size or 0),
-                    family=(entry.details.family if entry.details else None) or "",
-                    capabilities=known,
-                    loaded=name in loaded,
+        listed = await self._tags()
+        memory = await self._memory.listed()
+        models: dict[int, Model] = {}
+
+        async def describe(at: int, entry: Listed) -> None:
+            capabilities = entry.capabilities
+            if not capabilities:
+                shown = await self._known.of_listed(entry.name, entry.digest)
+                capabilities = shown.capabilities
+            loaded = None
+            if memory is not None:
+                loaded = await self._memory.find(memory, entry) is not None
+            models[at] = _model(entry, capabilities, loaded)
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DETAILS_TIME):
+                await asyncio.gather(*(describe(at, entry) for at, entry in enumerate(listed)))
+        return [models.get(at) or _model(entry) for at, entry in enumerate(listed)]
+
+    async def can(self, model: str, capability: str) -> bool | None:
+        """Return whether a model can do something; None where nobody knows."""
+        return await self._known.can(model, capability)
+
+    def note_lack(self, model: str, capability: str) -> None:
+        """Hear that Ollama has refused a request because the model cannot do something."""
+        self._known.note_lack(model, capability)
+
+    def phases(self, model: str, context: int, after: float) -> AsyncGenerator[Phase]:
+        """Say what a silent chat waits for; see `ModelMemory.phases`."""
+        return self._memory.phases(model, context, after)
+
+    def note_answer(self, model: str) -> None:
+        """Hear that a model answers."""
+        self._memory.note_answer(model)
+
+    async def _tags(self) -> list[Listed]:
+        return await self._ask("GET", "/api/tags", read=ollama_lists.read_tags)
+
+    async def _ps(self) -> list[InMemory]:
+        return await self._ask("GET", "/api/ps", read=ollama_lists.read_ps)
+
+    async def _show(self, name: str) -> Shown:
+        body = orjson.dumps({"model": name})
+        return await self._ask("POST", "/api/show", body, model=name, read=ollama_lists.read_show)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        model: str = "",
+        read: Callable[[Any], T],
+    ) -> T:
+        """Return what the JSON says that Ollama answers.
+
+        Raises:
+            UpstreamError: It does not answer, or something else.
+        """
+        with self._told():
+            try:
+                status, content = await self._http.fetch(
+                    method, path, body, seconds=INFO_TIMEOUT, limit=MAX_INFO
                 )
-                for entry, known in zip(listed, capabilities, strict=True)
-            ]
-        except _PACKAGE_ERRORS as error:
-            raise self._unlisted(error) from error
-
-    async def _capabilities_listed(self, name: str, digest: str) -> list[str]:
+            except TimeoutError as error:
+                reason = str(error) or f"{path} has no answer after {INFO_TIMEOUT:g} s"
+                raise self._unlisted(reason) from error
+        if status != 200:
+            raise refusal(status, content[:MAX_REASON], model)
+        if has_too_many_values(content):
+            raise self._unlisted(f"{path} answers more than a list of models can be")
         try:
-            return list(await self._capabilities.of_listed(name, digest))
-        except ollama.ResponseError:
-            return []  # deleted since it was listed, or broken: the others are still told
+            return read(orjson.loads(content))
+        except orjson.JSONDecodeError as error:
+            raise self._unlisted(f"it sent {stranger(content) or 'no JSON'}") from error
+        except ValueError as error:
+            raise self._unlisted(str(error)) from error
 
-    async def capabilities(self, model: str) -> Sequence[str]:
-        """Return what a model can do, as far as that is known; see `Capabilities.of`."""
-        return await self._capabilities.of(_full_name(model))
-
-    def forget_capabilities(self, model: str) -> None:
-        """Hear that a model cannot do what it was thought to."""
-        self._capabilities.forget(_full_name(model))
-
-    async def _show(self, name: str) -> Sequence[str]:
-        return (await self._package.show(name)).capabilities or []
+    def _unlisted(self, reason: str) -> UpstreamError:
+        return UpstreamError(
+            ErrorCode.OLLAMA_UNREACHABLE,
+            f"No Ollama answers at {self.url} as one should: {reason}.",
+        )
 
 
-def _full_name(model: str) -> str:
-    """Return the name as Ollama lists it: with a tag."""
-    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
+def _model(entry: Listed, capabilities: Sequence[str] = (), loaded: bool | None = None) -> Model:
+    return Model(
+        name=entry.name,
+        size=entry.size,
+        family=entry.family,
+        capabilities=list(capabilities or entry.capabilities),
+        loaded=loaded,
+        created=entry.created,
+    )
+
+
+def _says_why(failure: UpstreamError | None) -> bool:
+    """Whether Ollama's own words say why the answer ended."""
+    return failure is not None and failure.code in (
+        ErrorCode.OLLAMA_ERROR,
+        ErrorCode.OLLAMA_REFUSED,
+    )
 
 
 async def _refusal(answer: HttpAnswer, model: str) -> UpstreamError:
-    """Return what an error status means, with Ollama's own words."""
-    status = answer.status
-    text = await _error_text(answer)
-    if status == 404 and "not found" in text and "model" in text:
-        return UpstreamError(
-            ErrorCode.MODEL_NOT_FOUND,
-            f"Ollama does not have the model {model!r}. Get it with `ollama pull {model}`.",
-        )
-    if status == 503:
-        return UpstreamError(ErrorCode.OLLAMA_BUSY, f"Ollama is busy: {text} Try again later.")
-    if status >= 500:
-        return UpstreamError(ErrorCode.OLLAMA_FAILED, f"Ollama failed ({status}): {text}")
-    return UpstreamError(ErrorCode.OLLAMA_REFUSED, f"Ollama refused the request ({status}): {text}")
-
-
-async def _read_start(answer: HttpAnswer) -> bytes:
-    """Return a short body whole, and of a long one the start.
-
-    Raises:
-        BodyBroken: It did not come to its end.
-    """
-    body = bytearray()
-
-    def take(piece: bytes) -> bool:
-        body.extend(piece)
-        return len(body) <= MAX_SHORT_BODY
-
-    await answer.pump(take)
-    return bytes(body)
-
-
-async def _error_text(answer: HttpAnswer) -> str:
-    """Return Ollama's `{"error": ...}`, or the start of whatever else stands there."""
-    body = b""
-    with suppress(BodyBroken):  # the status says that it failed, with or without a text
-        body = await _read_start(answer)
-    try:
-        return str(orjson.loads(body)["error"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return body[:200].decode("utf-8", "replace").strip() or "it gave no reason"
+    """Return what an error status means, with Ollama's own words as far as they come."""
+    return refusal(answer.status, await answer.read_start(MAX_REASON, REASON_TIME), model)

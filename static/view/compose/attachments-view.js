@@ -49,6 +49,17 @@ export class Attachments {
     return this.#blind || tooLarge(this.#pictures, this.#maxBody);
   }
 
+  /** The pictures, as they are kept with a draft. */
+  get pictures() {
+    return this.#pictures;
+  }
+
+  set pictures(pictures) {
+    this.#pictures = pictures;
+    this.#refused = "";
+    this.#draw();
+  }
+
   /** How many there are. */
   get count() {
     return this.#pictures.length;

@@ -1,6 +1,7 @@
 /** Draws where a message is written, and hears when it is to be sent. */
 
-import { part } from "../dom.js";
+import { isComposing, part } from "../dom.js";
+import { growWithText } from "../growing-field.js";
 import { Attachments } from "./attachments-view.js";
 
 const form = /** @type {HTMLFormElement} */ (part(document, "#composer"));
@@ -8,12 +9,17 @@ const message = /** @type {HTMLTextAreaElement} */ (part(document, "#message"));
 const send = part(document, "#send");
 const stop = part(document, "#stop");
 
+/** @typedef {import("./images.js").Picture} Picture */
+
 /** The message that is being written. While an answer comes it can be written, but not sent. */
 export class Composer {
   #busy = false;
   #onMessage;
   #onEditLast;
+  #onChange;
   #attachments;
+  #fit = growWithText(message);
+  #enterSends = true;
 
   /**
    * @param {object} handlers
@@ -22,12 +28,15 @@ export class Composer {
    * @param {() => void} handlers.onStop The answer is to be stopped.
    * @param {() => void} handlers.onEditLast The last message is to be changed instead.
    * @param {(said: string) => void} handlers.onSay Something to be told to screen readers.
+   * @param {(written: {text: string, pictures: Picture[]}) => void} handlers.onChange What is written is
+   *   another.
    */
-  constructor({ onMessage, onStop, onEditLast, onSay }) {
+  constructor({ onMessage, onStop, onEditLast, onSay, onChange }) {
+    this.#onChange = onChange;
     this.#onMessage = onMessage;
     this.#onEditLast = onEditLast;
     this.#attachments = new Attachments((said) => {
-      this.#drawSend();
+      this.#changed();
       onSay(said);
     });
     stop.addEventListener("click", onStop);
@@ -36,7 +45,7 @@ export class Composer {
       this.#submit();
     });
     message.addEventListener("keydown", (event) => this.#press(event));
-    message.addEventListener("input", () => this.#drawSend());
+    message.addEventListener("input", () => this.#changed());
     this.#drawSend();
   }
 
@@ -71,6 +80,33 @@ export class Composer {
     this.#attachments.allow(blind, maxBody);
   }
 
+  /**
+   * Say what Enter does; with Control or Command it always sends.
+   *
+   * @param {boolean} enterSends Else it starts a new line.
+   */
+  setEnter(enterSends) {
+    this.#enterSends = enterSends;
+    message.enterKeyHint = enterSends ? "send" : "enter";
+    send.title = enterSends ? "Send (Enter)" : "Send";
+    part(document, "#keys-send").hidden = !enterSends;
+    part(document, "#keys-line").hidden = enterSends;
+  }
+
+  /**
+   * Show what was written before, in place of what is.
+   *
+   * @param {{text: string, pictures: Picture[]}} written
+   */
+  show({ text, pictures }) {
+    if (text !== message.value) {
+      message.value = text;
+      this.#fit();
+    }
+    this.#attachments.pictures = pictures;
+    this.#drawSend();
+  }
+
   /** Put the focus where the next message is written. */
   focus() {
     message.focus();
@@ -82,19 +118,22 @@ export class Composer {
       return;
     }
     message.value = "";
-    this.#onMessage(text, this.#attachments.take());
-    this.#drawSend();
+    this.#fit();
+    const pictures = this.#attachments.take();
+    this.#changed();
+    this.#onMessage(text, pictures);
   }
 
   /** @param {KeyboardEvent} event */
   #press(event) {
-    if (event.isComposing || event.shiftKey || event.ctrlKey || event.metaKey || event.altKey) {
-      return; // while an input method composes, Enter takes its suggestion
+    if (isComposing(event) || event.shiftKey || event.altKey) {
+      return;
     }
-    if (event.key === "Enter") {
+    const isCommand = event.ctrlKey || event.metaKey;
+    if (event.key === "Enter" && (isCommand || this.#enterSends)) {
       event.preventDefault();
       form.requestSubmit();
-    } else if (event.key === "ArrowUp" && message.value === "") {
+    } else if (event.key === "ArrowUp" && !isCommand && message.value === "") {
       event.preventDefault();
       this.#onEditLast();
     }
@@ -102,6 +141,11 @@ export class Composer {
 
   get #empty() {
     return message.value.trim() === "" && this.#attachments.count === 0;
+  }
+
+  #changed() {
+    this.#drawSend();
+    this.#onChange({ text: message.value, pictures: this.#attachments.pictures });
   }
 
   #drawSend() {

@@ -1,6 +1,7 @@
 /** Draws nodes of Markdown, and changes what is drawn where they have changed. */
 
 import { createCodeBlock } from "./code-block.js";
+import { createMaths } from "./maths.js";
 
 /**
  * @typedef {import("./tree.js").MarkdownNode} MarkdownNode
@@ -13,23 +14,31 @@ import { createCodeBlock } from "./code-block.js";
  */
 
 /**
- * Make the last children of an element those that are wanted.
+ * Make the last children of an element those that are wanted. Translators and extensions put nodes of
+ * their own in the place of ours: those that have gone are drawn again from what is kept.
  *
  * @param {ParentNode} parent
  * @param {Drawn[]} drawn The children that may change. They become those wanted.
  * @param {MarkdownNode[]} wanted
  */
 export function redraw(parent, drawn, wanted) {
+  if (drawn.some(({ dom }) => dom instanceof Text && dom.parentNode !== parent)) {
+    // Where there is text, all of the children may change, and none is of anybody else.
+    parent.replaceChildren();
+    drawn.length = 0;
+  }
   wanted.forEach((node, index) => {
     const old = drawn[index];
     if (!old) {
       drawn.push(draw(node));
       parent.append(/** @type {Drawn} */ (drawn[index]).dom);
-    } else if (isAlike(old.node, node)) {
+    } else if (old.dom.parentNode === parent && isAlike(old.node, node)) {
       change(old, node);
     } else {
       const made = draw(node);
-      old.dom.replaceWith(made.dom);
+      const next = drawn.slice(index).find(({ dom }) => dom.parentNode === parent);
+      parent.insertBefore(made.dom, next?.dom ?? null);
+      old.dom.remove();
       drawn[index] = made;
     }
   });
@@ -77,12 +86,12 @@ function change(drawn, node) {
  * @param {string} after
  */
 function changeText(dom, before, after) {
-  if (after.startsWith(before)) {
+  if (after.startsWith(before) && dom.data === before) {
     // What is on the page already stays, and with it what is selected there.
     if (after.length > before.length) {
       dom.appendData(after.slice(before.length));
     }
-  } else {
+  } else if (dom.data !== after) {
     dom.data = after;
   }
 }
@@ -108,6 +117,9 @@ function createElement({ tag, attributes }) {
   if (tag === "code-block") {
     return createCodeBlock(attributes.language ?? "");
   }
+  if (tag === "maths") {
+    return createMaths(attributes);
+  }
   const inside = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value) {
@@ -120,6 +132,9 @@ function createElement({ tag, attributes }) {
   // What is wider than the page scrolls by itself.
   const dom = document.createElement("div");
   dom.className = "table";
+  dom.tabIndex = 0; // so that keys scroll it
+  dom.role = "region";
+  dom.ariaLabel = "Table";
   dom.append(inside);
   return { dom, inside };
 }

@@ -1,6 +1,7 @@
 /** Draws Markdown that grows at its end: what is over is never touched again. */
 
 import { redraw } from "./drawing.js";
+import { highlight } from "./highlight.js";
 import { MarkdownTail } from "./tail.js";
 import { beginning, sizeOf } from "./text-size.js";
 
@@ -98,6 +99,7 @@ export class GrowingMarkdown {
     }
     for (const { dom } of this.#drawn.splice(0, over)) {
       this.#place(dom);
+      colourCode(dom);
       this.#filled += blocksIn(dom);
     }
     for (const { dom } of this.#drawn) {
@@ -130,6 +132,15 @@ export class GrowingMarkdown {
       this.#filled = 0;
     }
     return this.#section;
+  }
+}
+
+/** @param {ChildNode} block One that is over. */
+function colourCode(block) {
+  if (block instanceof HTMLElement) {
+    for (const code of block.querySelectorAll("code[data-language]")) {
+      highlight(/** @type {HTMLElement} */ (code), /** @type {HTMLElement} */ (code).dataset.language ?? "");
+    }
   }
 }
 

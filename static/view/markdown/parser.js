@@ -1,6 +1,7 @@
 /** The Markdown parser, which npm brings; see package.json. */
 
 import { isSafeLink } from "./links.js";
+import { addSyntax } from "./syntax.js";
 
 /**
  * @typedef {import("markdown-it").MarkdownIt} MarkdownIt
@@ -10,6 +11,7 @@ import { isSafeLink } from "./links.js";
 
 // A name that the type checker does not follow: the file may be missing.
 const LIBRARY = "../../node_modules/markdown-it/dist/browser/markdown-it.esm.min.mjs";
+const CJK = "../../node_modules/markdown-it-cjk-friendly/dist/index.js";
 
 /** A longer paragraph is plain text: the library's time grows with the square, in characters. */
 const MAX_PARAGRAPH = 8192;
@@ -26,8 +28,10 @@ export const parser = await load();
 
 async function load() {
   try {
-    const { default: Library } = /** @type {typeof import("markdown-it")} */ (await import(LIBRARY));
-    return configure(new Library({ html: false, linkify: true }));
+    const [library, cjk] = await Promise.all([import(LIBRARY), import(CJK)]);
+    const { default: Library } = /** @type {typeof import("markdown-it")} */ (library);
+    // In Chinese, Japanese and Korean no blank stands beside what is emphasised.
+    return configure(new Library({ html: false, linkify: true }).use(cjk.default));
   } catch (error) {
     console.info(`Answers are plain text: the Markdown library did not load (${error}).`);
     return null;
@@ -44,6 +48,7 @@ function configure(parser) {
   // The library drops what is too deep for it; no text may be lost.
   parser.block.ruler.before("table", "too_deep", tooDeep);
   parser.core.ruler.at("inline", parseParagraphs);
+  addSyntax(parser);
   return parser;
 }
 
@@ -87,7 +92,7 @@ function parseParagraphs({ tokens, md, env, Token }) {
     } else {
       const text = new Token("too_long", "", 0);
       text.content = token.content;
-      token.children = [text];
+      token.children.push(text);
     }
   }
 }

@@ -7,7 +7,7 @@ import { isSafeLink } from "./links.js";
  * @typedef {import("markdown-it").Token} Token
  *
  * @typedef {object} MarkdownNode
- * @property {string} tag An element's name, or "code-block", or "" for text.
+ * @property {string} tag An element's name, or "code-block", or "maths", or "" for text.
  * @property {string} text "" but where the tag is.
  * @property {Record<string, string>} attributes
  * @property {MarkdownNode[]} children
@@ -143,6 +143,10 @@ class TreeBuilder {
         return this.#place(element("hr"), token);
       case "image":
         return this.#addImage(token);
+      case "maths":
+        return this.#place(element("maths", mathsOf(token)), token);
+      case "maths_source":
+        return this.#place(element("div", { class: "maths-source" }, [textNode(token.content)]), token);
       default:
         return this.#addText(token.content);
     }
@@ -177,7 +181,10 @@ class TreeBuilder {
     if (this.#hidden > 0) {
       this.#hidden -= 1;
     } else {
-      this.#open.pop();
+      const left = this.#open.pop();
+      if (left?.tag === "li") {
+        showTask(left);
+      }
     }
   }
 
@@ -200,6 +207,29 @@ class TreeBuilder {
       siblings.push(textNode(text));
     }
   }
+}
+
+/**
+ * Make the mark of a task a box: "[ ] to do", "[x] done".
+ *
+ * @param {MarkdownNode} item
+ */
+function showTask(item) {
+  const holder = item.children[0]?.tag === "p" ? item.children[0] : item;
+  const first = holder.children[0];
+  const [mark, done] = (first?.tag === "" && /^\[([ xX])\][ \t]/.exec(first.text)) || [];
+  if (first && mark) {
+    first.text = first.text.slice(mark.length);
+    const isDone = done !== " ";
+    const box = { type: "checkbox", disabled: "disabled", "aria-label": isDone ? "Done" : "To do" };
+    holder.children.unshift(element("input", isDone ? { ...box, checked: "checked" } : box));
+    item.attributes.class = "task";
+  }
+}
+
+/** @param {Token} token */
+function mathsOf({ content, info, markup }) {
+  return { tex: content, source: info, display: markup };
 }
 
 /** @param {Token} token */

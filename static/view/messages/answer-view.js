@@ -1,5 +1,6 @@
 /** Draws one answer. */
 
+import { languageOf } from "../../chat/language.js";
 import { fromTemplate, part } from "../dom.js";
 import { AnswerBody } from "./answer-body.js";
 import { factsOf } from "./answer-facts.js";
@@ -13,6 +14,11 @@ import { ThinkingView } from "./thinking-view.js";
 /** For how long drawing may keep the page from anything else, in milliseconds. */
 const SLICE = 8;
 
+const RIGHT_TO_LEFT = ["ar", "he"];
+
+/** So much of a text tells its language, in characters. */
+const ENOUGH = 300;
+
 /** An answer on the page. It is painted at most once a frame, however fast its events come. */
 export class AnswerView {
   /** The element to put into the page. */
@@ -22,6 +28,7 @@ export class AnswerView {
   #thinking;
   #frame = 0;
   #over = false;
+  #readForLanguage = 0;
 
   /** @param {Message} answer What to draw: what it has so far, and what `add` tells of later. */
   constructor(answer) {
@@ -68,9 +75,17 @@ export class AnswerView {
     this.#paint();
   }
 
+  /** What it says as a document, without what belongs to this page. */
+  get html() {
+    const copy = /** @type {HTMLElement} */ (this.#part(".body").cloneNode(true));
+    copy.querySelectorAll(".code-head, .tool-calls, .visually-hidden").forEach((part) => part.remove());
+    return copy.innerHTML;
+  }
+
   #paint(slice = SLICE) {
     this.#frame = 0;
     const until = performance.now() + slice;
+    this.#showLanguage();
     const isDrawn = this.#thinking.paint(until) && this.#body.paint(until);
     if (!isDrawn) {
       this.changed();
@@ -79,8 +94,22 @@ export class AnswerView {
     }
   }
 
+  /** Fonts and voices are chosen by it. It is looked for until there is enough of a text to know it. */
+  #showLanguage() {
+    const { content, thinking } = this.#answer;
+    if (this.#readForLanguage < ENOUGH) {
+      const language = languageOf(content);
+      this.#part(".body").lang = language;
+      this.#part(".body").dir = RIGHT_TO_LEFT.includes(language) ? "rtl" : "";
+      this.#part(".thinking .prose").lang = languageOf(thinking);
+      this.#readForLanguage = content.length;
+    }
+  }
+
   #paintEnd() {
     this.element.ariaBusy = "false";
+    // While it grew, a translator would have put its own nodes in the place of those that grow.
+    this.element.removeAttribute("translate");
     const facts = factsOf(this.#answer).join(" · ");
     this.#part(".facts").textContent = facts;
     this.#part(".facts").hidden = !facts;

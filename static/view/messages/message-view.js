@@ -1,8 +1,9 @@
 /** Draws one message with all that can be done with it. */
 
+import { languageOf } from "../../chat/language.js";
 import { canContinue, isRunning } from "../../chat/message.js";
 import { addressOf } from "../compose/images.js";
-import { copy } from "../copying.js";
+import { copy, copyRich, showDone } from "../copying.js";
 import { fromTemplate, part } from "../dom.js";
 import { problemBox } from "../problem-view.js";
 import { ActivityView } from "./activity-view.js";
@@ -16,6 +17,8 @@ import { editForm } from "./edit-view.js";
  * @typedef {object} MessageHandlers
  * @property {(message: Message, text: string) => void} onEdit
  * @property {() => void} onEditEnd The edit was given up.
+ * @property {(message: Message, text: string | null) => void} onEditChange What is made of it so far;
+ *   null once the edit is over.
  * @property {(message: Message) => void} onRegenerate
  * @property {(message: Message) => void} onContinue
  * @property {(message: Message, by: number) => void} onStep Another alternative is to be seen.
@@ -97,11 +100,20 @@ export class MessageView {
     this.#activity?.show(activity);
   }
 
-  /** Have it put in other words. */
-  edit() {
+  /**
+   * Have it put in other words.
+   *
+   * @param {string} [kept] The words that it was put in before the page was left.
+   */
+  edit(kept) {
+    if (this.isEdited) {
+      return;
+    }
     const { content, role } = this.message;
     const { element, start } = editForm({
       text: content,
+      ...(kept !== undefined && { kept }),
+      onChange: (text) => this.#handlers.onEditChange(this.message, text),
       done: role === "user" ? "Send" : "Save",
       onDone: (text) => {
         this.#endEdit(element);
@@ -115,14 +127,20 @@ export class MessageView {
     });
     this.element.classList.add("edited");
     this.element.append(element);
+    if (kept === undefined) {
+      this.#handlers.onEditChange(this.message, content);
+    }
     start();
   }
 
   /** Copy it as the model, or the person, wrote it. */
   copy() {
-    void copy(this.message.content).then((copied) => {
+    const { content } = this.message;
+    void (this.#answer ? copyRich(content, this.#answer.html) : copy(content)).then((copied) => {
       this.#handlers.onSay(copied ? "Copied." : "Not copied: the browser does not allow it.");
-      this.#button("copy").classList.toggle("done", copied);
+      if (copied) {
+        showDone(this.#button("copy"));
+      }
     });
   }
 
@@ -130,6 +148,7 @@ export class MessageView {
   #endEdit(form) {
     this.element.classList.remove("edited");
     form.remove();
+    this.#handlers.onEditChange(this.message, null);
   }
 
   #listen() {
@@ -201,6 +220,7 @@ function question({ content, images }) {
   const element = fromTemplate("question-template");
   part(element, ".prose").textContent = content;
   part(element, ".prose").hidden = !content;
+  part(element, ".prose").lang = languageOf(content);
   for (const data of images) {
     const image = document.createElement("img");
     image.src = addressOf(data);

@@ -79,6 +79,16 @@ export class MessagesView {
     this.#views.get(message.id)?.showActivity(activity);
   }
 
+  /**
+   * Go on with an edit that was begun before the page was left, if the message is shown.
+   *
+   * @param {string} id The message's.
+   * @param {string} text What was made of it.
+   */
+  edit(id, text) {
+    this.#views.get(id)?.edit(text);
+  }
+
   /** Have the last question put in other words. Returns whether there is one. */
   editLast() {
     const last = [...this.#views.values()].findLast(({ message }) => message.role === "user");

@@ -30,6 +30,8 @@ export class ToolCallView {
 
   /** @param {ToolResult} result */
   addResult({ content, failed }) {
+    const details = /** @type {HTMLDetailsElement} */ (part(this.element, "details"));
+    details.open = failed === true; // what went well is one line
     const result = part(this.element, ".result");
     result.hidden = false;
     result.classList.toggle("failed", failed === true);

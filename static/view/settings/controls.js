@@ -8,6 +8,9 @@ import { SettingsView } from "./settings-view.js";
 
 /** @typedef {import("../../chat/models.js").Model} Model */
 
+/** Keyboards on a screen have no Shift+Enter: their Enter is for new lines. */
+const TOUCH = matchMedia("(pointer: coarse) and (hover: none)");
+
 /** The settings, with all that shows them and changes them. */
 export class SettingControls {
   #preferences = new Preferences(browserStorage());
@@ -16,15 +19,18 @@ export class SettingControls {
   /** @type {Model[]} */
   #models = [];
   #onModel;
+  #onEnter;
 
   /**
    * @param {object} handlers
    * @param {() => void} handlers.onLookAtModels The models are about to be looked at.
    * @param {(blind: string) => void} handlers.onModel A model is chosen; why it takes no pictures, or "".
    * @param {(text: string) => void} handlers.onOwnSystem The chat's own system prompt; "" is none.
+   * @param {(enterSends: boolean) => void} handlers.onEnter What Enter does in the message.
    */
-  constructor({ onLookAtModels, onModel, onOwnSystem }) {
+  constructor({ onLookAtModels, onModel, onOwnSystem, onEnter }) {
     this.#onModel = onModel;
+    this.#onEnter = onEnter;
     this.#picker = new ModelPicker({
       onOpen: onLookAtModels,
       onChoose: (name) => {
@@ -39,6 +45,7 @@ export class SettingControls {
       this.#preferences.reload();
       this.#show();
     });
+    TOUCH.addEventListener("change", () => this.#show());
     this.#show();
   }
 
@@ -100,6 +107,8 @@ export class SettingControls {
     document.documentElement.dataset.scheme = this.#preferences.get("appearance");
     this.#picker.choose(this.#preferences.get("model"));
     this.#showModel();
+    const enter = this.#preferences.get("enter");
+    this.#onEnter(enter === "send" || (enter === "" && !TOUCH.matches));
   }
 
   #showModel() {

@@ -44,7 +44,10 @@ export class ModelPicker {
         onOpen();
       }
     });
-    models.addEventListener("change", () => onChoose(models.value));
+    models.addEventListener("change", () => {
+      this.#drawChosen();
+      onChoose(models.value);
+    });
     think.addEventListener("change", () => onThink(think.value));
   }
 
@@ -65,6 +68,7 @@ export class ModelPicker {
     models.disabled = found.length === 0;
     if (found.length === 0) {
       models.replaceChildren(models.firstElementChild ?? "", new Option("No models yet", ""));
+      this.#drawChosen();
       return;
     }
     const present = new Map([...models.options].map((option) => [option.value, option]));
@@ -75,6 +79,7 @@ export class ModelPicker {
     const button = models.querySelector(":scope > button");
     arrange(models, button ? [button, ...options] : options);
     this.choose(current ?? "");
+    this.#drawChosen();
   }
 
   /**
@@ -85,7 +90,13 @@ export class ModelPicker {
   choose(name) {
     if (name !== models.value && this.#models.some((model) => model.name === name)) {
       models.value = name;
+      this.#drawChosen();
     }
+  }
+
+  /** Where a browser draws the list its own way it is as wide as its widest entry; this is shown instead. */
+  #drawChosen() {
+    part(document, ".model .chosen").textContent = models.value || "No models yet";
   }
 
   /**

@@ -2,6 +2,7 @@
 
 import { BadSetting, KEEP_ALIVE, OPTIONS } from "../../chat/preferences.js";
 import { fromTemplate, part } from "../dom.js";
+import { growWithText } from "../growing-field.js";
 
 /**
  * @typedef {import("../../chat/preferences.js").Option} Option
@@ -15,6 +16,7 @@ const ownSystem = /** @type {HTMLTextAreaElement} */ (part(dialog, "#own-system"
 export class SettingsView {
   #preferences;
   #onChange;
+  #fits;
 
   /**
    * @param {Preferences} preferences
@@ -31,6 +33,7 @@ export class SettingsView {
     for (const field of this.#fields) {
       field.addEventListener(field.matches("select") ? "change" : "input", () => this.#take(field));
     }
+    this.#fits = [...dialog.querySelectorAll("textarea")].map((field) => growWithText(field));
     ownSystem.addEventListener("input", () => onOwnSystem(ownSystem.value));
     part(dialog, "#reset").addEventListener("click", () => {
       preferences.reset();
@@ -50,6 +53,7 @@ export class SettingsView {
     part(dialog, "#settings-said").textContent = "";
     this.#fill();
     dialog.showModal();
+    this.#fits.forEach((fit) => fit());
   }
 
   /** @returns {(HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement)[]} */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,40 @@ async def test_ask_reads_what_is_piped_in() -> None:
         {"role": "system", "content": "Be brief"},
         {"role": "user", "content": "Summarise\n\nZürich"},
     ]
+
+
+async def test_ask_says_that_it_waits_for_what_is_piped_in() -> None:
+    """An open pipe without a word does not hang silently; once it ends, the answer comes."""
+    async with (
+        stack(Script("Blue.")) as s,
+        command("dripline", "--server", s.url, "ask", "Why?", stdin=PIPE) as process,
+    ):
+        assert process.stderr
+        assert b"--no-stdin" in await process.stderr.readline()
+        out, err = await process.communicate(b"notes")
+    assert (process.returncode, out, err) == (0, b"Blue.\n", b"")
+
+
+@pytest.mark.parametrize("flag", ["-n", "--no-stdin"])
+async def test_ask_leaves_standard_input_alone(flag: str) -> None:
+    """In a loop each question is one line, and an open pipe is not waited for."""
+    async with stack(Script("Blue.")) as s:
+        loop = f'while read -r line; do "$0" --server {s.url} ask {flag} "$line"; done'
+        code, out, err = await run("/bin/sh", "-c", loop, str(BIN / "dripline"), stdin=b"a\nb\n")
+        assert (code, out, err) == (0, "Blue.\nBlue.\n", "")
+        bodies: Any = [chat.body for chat in s.ollama.chats]
+        assert [body["messages"][0]["content"] for body in bodies] == ["a", "b"]
+        arguments = ("--server", s.url, "ask", flag, "c")
+        async with command("dripline", *arguments, stdin=PIPE) as process:
+            assert await process.wait() == 0
+
+
+async def test_ask_says_that_the_answer_was_cut_off() -> None:
+    """One that ended at its limit looks whole."""
+    async with stack(Script(Reply("Blue.", done_reason="length"))) as s:
+        code, out, err = await run("dripline", "--server", s.url, "ask", "Why?")
+    assert (code, out) == (0, "Blue.\n")
+    assert "cut off" in err
 
 
 async def test_ask_json_prints_one_event_a_line() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from dripline import (
@@ -53,7 +55,23 @@ BEFORE_THE_STREAM: dict[str, tuple[Say, type[DriplineError], str]] = {
     ),
     "no type": (answer(200), NotAnEventStream, "nothing typed"),
     "no content": (answer(204), NotAnEventStream, "nothing typed"),
-    "redirects for ever": (answer(302, Location="/login"), RequestError, "redirects too often"),
+    "a redirect to a log-in": (answer(302, Location="/login"), RequestError, "moved to http://"),
+    "a redirect to elsewhere": (
+        answer(307, Location="http://example.com/chat"),
+        RequestError,
+        r"moved to http://example\.com/chat",
+    ),
+    "a redirect that names another page": (
+        answer(303, Location="/there"),
+        RequestError,
+        "moved to",
+    ),
+    "a redirect to nonsense": (
+        answer(308, Location="http://:99999999/"),
+        RequestError,
+        "cannot be sent",
+    ),
+    "a redirect without an address": (answer(301), RequestRefused, "HTTP 301"),
     "an error of dripline's": (
         answer(503, ERROR_BODY, Retry_After="5"),
         RequestRefused,
@@ -103,11 +121,15 @@ def second(raw: bytes) -> bytes:
 IN_THE_STREAM: dict[str, tuple[bytes, type[DriplineError], str]] = {
     "not JSON": (second(b"id: 2\ndata: {\n\n"), MalformedEvent, "data: not JSON"),
     "no object": (second(b"id: 2\ndata: [1]\n\n"), MalformedEvent, "not a JSON object"),
-    "no type": (second(b"id: 2\ndata: {}\n\n"), MalformedEvent, "type: should be str"),
+    "no type": (
+        second(b"id: 2\ndata: {}\n\n"),
+        MalformedEvent,
+        "type: is missing; it should be a string",
+    ),
     "a wrong field": (
         second(b'id: 2\ndata: {"type":"text_message","data":{"content":1}}\n\n'),
         MalformedEvent,
-        "content: should be str, is int",
+        "content: should be a string, is a whole number",
     ),
     "a wrong status": (
         second(b'id: 2\ndata: {"type":"end","data":{"status":"fine"}}\n\n'),
@@ -312,3 +334,34 @@ WAITS: dict[str, tuple[dict[str, str], float]] = {
 def test_retry_after(headers: dict[str, str], seconds: float) -> None:
     """RFC 9110, section 10.2.3: seconds, or a date; what makes no sense asks for nothing."""
     assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+async def test_a_chat_that_has_moved_is_posted_again(status: int) -> None:
+    """With its body, and never as a GET, which would ask for something else."""
+    there = answer(status, Location="/there/chat")
+    whole = stream(frames(*texts("Hi"), '{"type":"end","data":{"status":"completed"}}'))
+    async with ScriptedServer(there, whole) as server, ChatClient(server.url) as client:
+        assert (await client.ask("Hello")).text == "Hi"
+    first, second = server.asked
+    assert (first.method, first.path) == ("POST", "/chat")
+    assert (second.method, second.path, second.body) == ("POST", "/there/chat", first.body)
+
+
+async def test_a_chat_that_moves_for_ever() -> None:
+    """It is given up."""
+    async with ScriptedServer(answer(308, Location="/chat")) as server:
+        async with ChatClient(server.url) as client:
+            with pytest.raises(RequestError, match="redirects too often"):
+                await client.ask("Hi")
+        assert {asked.method for asked in server.asked} == {"POST"}
+
+
+async def test_a_client_belongs_to_one_event_loop() -> None:
+    """In another one, where its connections cannot be used, it says so."""
+    whole = stream(frames(*texts("Hi"), '{"type":"end","data":{"status":"completed"}}'))
+    async with ScriptedServer(whole) as server, ChatClient(server.url) as client:
+        await client.ask("Hello")
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await asyncio.to_thread(asyncio.run, client.ask("Hello"))
+        assert (await client.ask("Hello")).text == "Hi"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -264,7 +265,7 @@ async def test_the_request_of_a_get() -> None:
     first, second = server.asked
     assert (first.method, first.path, first.body) == ("GET", "/a?b=c", b"")
     assert first.headers["accept"] == b"text/event-stream"
-    assert first.headers["cache-control"] == b"no-store"
+    assert first.headers["cache-control"] == b"no-cache"
     assert first.headers["authorization"] == b"Bearer x"
     assert second.headers["accept"] == b"*/*"
 
@@ -466,3 +467,48 @@ def test_waits_grow_and_are_random() -> None:
     drawn = {Backoff().delay(3) for _ in range(10)}
     assert len(drawn) > 1
     assert all(0.8 <= wait <= 1.6 for wait in drawn)
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine function"])
+async def test_headers_from_a_function(kind: str) -> None:
+    """It is called at each connection, so that a token that has expired is not sent again."""
+    numbers = itertools.count(1)
+
+    def token() -> dict[str, str]:
+        return {"Authorization": f"Bearer {next(numbers)}"}
+
+    async def token_of_elsewhere() -> dict[str, str]:
+        await asyncio.sleep(0)
+        return token()
+
+    async with (
+        ScriptedServer(stream(b"id: 1\ndata: a\n\n"), DONE) as server,
+        EventSource(
+            server.url,
+            headers=token if kind == "function" else token_of_elsewhere,
+            backoff=WaitLog().backoff(),
+        ) as source,
+    ):
+        assert [event.data async for event in source] == ["a"]
+    assert [asked.headers["authorization"] for asked in server.asked] == [b"Bearer 1", b"Bearer 2"]
+    assert server.asked[1].headers["last-event-id"] == b"1"
+
+
+async def test_what_happens_is_told() -> None:
+    """Each connection, each loss with its reason, and comments, which are no events."""
+    told: list[object] = []
+    says = [stream(b": ping\ndata: a\n\n:2\n", cut=True), answer(503), stream(b": x\n"), DONE]
+    async with (
+        ScriptedServer(*says) as server,
+        EventSource(
+            server.url,
+            backoff=WaitLog().backoff(),
+            on_open=lambda: told.append("open"),
+            on_drop=lambda error: told.append(type(error)),
+            on_comment=told.append,
+        ) as source,
+    ):
+        assert [event.data async for event in source] == ["a"]
+    assert told == [
+        "open", "ping", "2", StreamTruncated, RequestRefused, "open", "x", StreamTruncated,
+    ]  # fmt: skip

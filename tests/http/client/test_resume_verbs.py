@@ -25,7 +25,7 @@ from dripline import (
     Start,
     TextMessage,
 )
-from dripline.chat import chat_stream
+from dripline.chat import run_stream
 from dripline.testing import Ending, Fault, Pace, Phase, Script
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.scripted_server import Say, ScriptedServer, answer, frames, stream, texts
@@ -302,7 +302,7 @@ async def test_leaving_a_server_that_cannot_be_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Leaving takes no longer than its limit and raises nothing; a warning says that it goes on."""
-    monkeypatch.setattr(chat_stream, "LEAVE_TIMEOUT", limit)
+    monkeypatch.setattr(run_stream, "LEAVE_TIMEOUT", limit)
     hello = stream(frames(*texts("a")), cut=True, then="silence", X_Run_Id="run-1234567890")
     async with ScriptedServer(hello, says) as server, ChatClient(server.url) as client:
         with caplog.at_level(logging.WARNING):

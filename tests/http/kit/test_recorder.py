@@ -307,6 +307,50 @@ async def test_a_compressed_body_fits_its_headers(tmp_path: Path, decompresses: 
     assert length == ("" if decompresses else str(len(body)))
 
 
+LAST_WORDS = {
+    "OpenAI's chat": b"data: [DONE]\n\n",
+    "OpenAI's responses": b'event: x\ndata: {"type":"response.completed"}\n\n',
+    "Anthropic's": b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+    "Ollama's": b'{"done":true}\n',
+    "dripline's": b'id: 9\ndata: {"type":"end","data":{}}\n\n',
+}
+
+
+@pytest.mark.parametrize("length", [0, 100_000])
+@pytest.mark.parametrize("last", [*LAST_WORDS.values(), b"data: more\n\n"], ids=[*LAST_WORDS, ""])
+async def test_leaving_after_the_last_word(tmp_path: Path, last: bytes, length: int) -> None:
+    """Is an end like any other, whoever closes first; leaving before it is not."""
+    before = (b"{}\n" if last.startswith(b"{") else b"data: x\n\n") * length
+    path = tmp_path / "x.jsonl"
+    done = asyncio.Event()
+
+    async def open_ended(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(before)
+        for byte in last:
+            await response.write(bytes((byte,)))
+        await done.wait()
+        return response
+
+    async with (
+        serving(open_ended) as url,
+        Recorder(path) as recorder,
+        aiohttp.ClientSession(middlewares=[recorder]) as http,
+    ):
+        async with http.get(url) as response:
+            came = b""
+            async for piece in response.content.iter_any():
+                came += piece
+                if len(came) == len(before + last):
+                    break
+        await settled(recorder)
+        done.set()
+    recording = Recording.load(path)
+    said_its_end = last in LAST_WORDS.values()
+    assert recording.ending is (ExchangeEnding.EOF if said_its_end else ExchangeEnding.CANCELLED)
+
+
 async def test_redirects_and_bodies_that_are_streams(tmp_path: Path) -> None:
     """Each exchange is a part; a body from an iterator is sent and recorded."""
     path = tmp_path / "x.jsonl"

@@ -6,12 +6,14 @@ import os
 import signal
 from pathlib import Path
 
+import aiohttp
 import orjson
 import pytest
 
 from dripline import ChatClient
 from dripline.recordings.recorder import Recorder
 from dripline.recordings.recording import (
+    Exchange,
     ExchangeEnding,
     Piece,
     Recording,
@@ -21,7 +23,7 @@ from dripline.recordings.recording import (
 )
 from dripline.testing import FakeOllama, Fault, Script
 from tests.support.processes import command, line, run
-from tests.support.recordings import recording_of
+from tests.support.recordings import exchange_of, recording_of
 from tests.support.stack import stack
 
 TOKENS = ["Es", " wär", " ✓"]
@@ -160,16 +162,14 @@ async def test_show(tmp_path: Path) -> None:
     text = 'id: 1\ndata: {"type":"text_message","data":{"content":"Grü\u202e"}}\n\n'.encode()
     cut = text.index("ü".encode()) + 1
     end = b'id: 2\ndata: {"type":"text_message","data":{"content":"!"}}\n\n: ping\n'
-    recording = Recording(
+    exchange = Exchange(
         Request("POST", "http://a/chat"),
         Response(200, (("Content-Type", "text/event-stream"),), 0.5),
         (Piece(1.0, text[:cut]), Piece(1.25, text[cut:] + end[:9]), Piece(3.0, end[9:])),
         ExchangeEnding.RESET,
         ended=3.5,
-        about="an example",
-        by_hand=True,
     )
-    recording.save(tmp_path / "x.jsonl")
+    Recording((exchange,), about="an example", by_hand=True).save(tmp_path / "x.jsonl")
     code, out, err = await run("dripline", "show", str(tmp_path / "x.jsonl"))
     assert (code, err) == (0, "")
     assert out == (
@@ -252,3 +252,46 @@ async def test_show_a_file_of_several_parts(tmp_path: Path) -> None:
     code, out, _ = await run("dripline", "show", str(path), "--part", "1")
     assert "/models" in out
     assert "/chat" not in out
+
+
+async def test_replay_of_many_exchanges(tmp_path: Path) -> None:
+    """All of them; what is unexpected is refused and said; `--repeat` begins again."""
+    path = str(tmp_path / "x.jsonl")
+    ask = Request("POST", "http://localhost/chat")
+    Recording(
+        (
+            exchange_of([b"one"], request=ask),
+            exchange_of([b"two"], request=ask),
+            exchange_of([b"three"], request=Request("GET", "http://localhost/models")),
+        )
+    ).save(path)
+    fast = ("replay", path, "--port", "0", "--speed", "inf")
+
+    async def answers(*arguments: str) -> tuple[list[str], str]:
+        async with (
+            command("dripline", *fast, *arguments) as server,
+            aiohttp.ClientSession() as http,
+        ):
+            url = (await line(server)).rpartition(" ")[2]
+            found = []
+            for method, address in (
+                ("GET", "/models"),
+                *[("POST", "/chat")] * 3,
+                ("DELETE", "/runs/1"),
+            ):
+                async with http.request(method, url + address) as response:
+                    found.append((await response.text())[:5] if response.ok else "refused")
+            server.send_signal(signal.SIGINT)
+            _, err = await server.communicate()
+            return found, err.decode()
+
+    found, err = await answers()
+    assert found == ["three", "one", "two", "refused", "refused"]
+    assert "dripline replay: unexpected request: POST /chat" in err
+    assert "the recording has it twice, and it has come more often" in err
+    assert "dripline replay: unexpected request: DELETE /runs/1" in err
+    found, err = await answers("--repeat")
+    assert found == ["three", "one", "two", "one", "refused"]
+    found, err = await answers("--match", "order")
+    assert found == ["refused", "one", "two", "refused", "refused"]
+    assert "path: recorded /models, came /chat" in err

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import ollama
+import orjson
 import pytest
 
 from dripline import RunFailed
 from dripline.clock import VirtualClock
+from dripline.recordings.exchange import Request
 from dripline.recordings.recorder import Recorder
 from dripline.recordings.recording import ExchangeEnding, Recording
 from dripline.recordings.splits import every_byte
@@ -21,11 +25,17 @@ from dripline.testing import (
     Replay,
     Reply,
     Script,
+    in_rounds,
 )
-from tests.support.recordings import recording_of
+from tests.support.recordings import CHAT, exchange_of, recording_of
 from tests.support.stack import stack
 
 TOKENS = ["Es", " wär", " ✓", " emal"]
+
+
+def ollama_recording(lines: list[bytes], **how: Any) -> Recording:
+    """A recording of one stream of Ollama's."""
+    return recording_of(lines, request=CHAT, content_type="application/x-ndjson", **how)
 
 
 async def record(path: Path, script: Script) -> Recording:
@@ -92,7 +102,8 @@ async def test_it_fails_as_the_real_one_did(tmp_path: Path, fault: Fault, code: 
 
 async def test_a_recorded_silence_is_a_silence() -> None:
     """After what came, until the client leaves."""
-    recording = recording_of([b'{"message":{"content":"a"}}\n'], ending=ExchangeEnding.TIMEOUT)
+    line = b'{"message":{"content":"a"}}\n'
+    recording = ollama_recording([line], ending=ExchangeEnding.TIMEOUT)
     async with stack(Script(Replay(recording)), stall_timeout=0.3) as s:
         with pytest.raises(RunFailed) as raised:
             await s.client.ask("Hi")
@@ -103,7 +114,7 @@ async def test_a_recorded_silence_is_a_silence() -> None:
 
 async def test_the_pace_is_the_recorded_one(tmp_path: Path) -> None:
     """At the speed that is asked for; without one, no time passes."""
-    recording = recording_of([b"{}\n", b"{}\n"], gap=60.0)
+    recording = ollama_recording([b"{}\n", b"{}\n"], gap=60.0)
     clock = VirtualClock()
     models = {"slow": Script(Replay(recording, speed=2)), "fast": Script(Replay(recording))}
     chat = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -131,3 +142,98 @@ def test_what_a_replay_does_not_take() -> None:
         Script(Replay(recording), fault=Fault.cut())
     with pytest.raises(ValueError, match="speed"):
         Replay(recording, speed=0)
+
+
+def conversation(*texts: str, stream: bool = True) -> Recording:
+    """A recording of chats of Ollama's, answered with these texts."""
+    kind = "application/x-ndjson" if stream else "application/json"
+    found = [
+        exchange_of(
+            [b'{"message":{"content":"%b"},"done":true}\n' % text.encode()],
+            request=replace(CHAT, body=b'{"n":%d}' % number),
+            content_type=kind,
+        )
+        for number, text in enumerate(texts)
+    ]
+    return Recording(tuple(found))
+
+
+async def said(fake: FakeOllama, *roles: str, stream: bool = True, n: int = 0) -> str:
+    """What the model says in a conversation with messages of these roles."""
+    body = {
+        "model": "m",
+        "messages": [{"role": role, "content": "x"} for role in roles or ("user",)],
+        "stream": stream,
+        "options": {"seed": n},
+    }
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{fake.url}/api/chat", json=body) as response,
+    ):
+        answer = orjson.loads(await response.read())
+    if response.status != 200:
+        return f"{response.status} {answer['error']}"
+    text: str = answer["message"]["content"]
+    return text
+
+
+async def test_every_exchange_is_played() -> None:
+    """Each once, in order; then the request is refused, and the fake tells of it."""
+    async with FakeOllama({"m": Script(Replay(conversation("a", "b")))}) as fake:
+        assert [await said(fake), await said(fake)] == ["a", "b"]
+        refusal = await said(fake)
+        assert refusal.startswith("404 unexpected request: POST /api/chat\n")
+        assert "the recording has it twice, and it has come more often" in refusal
+        assert len(fake.unexpected) == 1
+
+
+async def test_one_exchange_answers_always() -> None:
+    """As any other reply of a script does."""
+    async with FakeOllama({"m": Script(Replay(conversation("a")))}) as fake:
+        assert [await said(fake) for _ in range(3)] == ["a", "a", "a"]
+
+
+async def test_streams_and_whole_answers() -> None:
+    """A request gets what it asks for, from a recording of both."""
+    both = conversation("a", "b").followed_by(conversation("c", "d", stream=False))
+    async with FakeOllama({"m": Script(Replay(both))}) as fake:
+        ways = (False, True, True, False)
+        assert [await said(fake, stream=way) for way in ways] == ["c", "a", "b", "d"]
+        fake.models["m"] = Script(Replay(conversation("a", stream=False)))
+        assert "recording of a whole answer: ask with stream: false" in await said(fake)
+
+
+async def test_a_match_of_ones_own() -> None:
+    """Such as by a field of the body."""
+
+    def same_seed(recorded: Request, came: Request) -> bool:
+        wanted: bool = (
+            orjson.loads(recorded.body)["n"] == orjson.loads(came.body)["options"]["seed"]
+        )
+        return wanted
+
+    replay = Replay(conversation("a", "b", "c"), match=same_seed)
+    async with FakeOllama({"m": Script(replay)}) as fake:
+        assert [await said(fake, n=n) for n in (2, 0)] == ["c", "a"]
+        assert (await said(fake, n=7)).startswith("404 unexpected request")
+
+
+async def test_rounds_of_a_recording() -> None:
+    """Each exchange is a round; by where the conversation is, so that it can be asked again."""
+    replies = in_rounds("before", Replay(conversation("a", "b")), "after")
+    async with FakeOllama({"m": Script(replies, capabilities=["completion", "tools"])}) as fake:
+        for _ in range(2):
+            roles = ["user"]
+            for expected in ("before", "a", "b", "after", "after"):
+                found = await said(fake, *roles, stream=expected in ("a", "b"))
+                assert found == expected
+                roles += ["assistant", "tool"]
+
+
+def test_a_recording_of_nothing() -> None:
+    """Cannot be what a model says."""
+    with pytest.raises(ValueError, match="the recording holds no exchange"):
+        Replay(Recording())
+    wrong: Any = "url"
+    with pytest.raises(ValueError, match="match must be"):
+        Replay(conversation("a"), match=wrong)

@@ -44,7 +44,10 @@ BAD_FIELDS: dict[str, tuple[Any, str]] = {
     "content is a number": ({"messages": [{"role": "user", "content": 1}]}, "messages.0.content: "),
     "images are text": ({"messages": [{**MESSAGE, "images": "x"}]}, "messages.0.images: "),
     "tool calls": ({"messages": [{**MESSAGE, "tool_calls": [1]}]}, "messages.0.tool_calls.0: "),
-    "unknown in message": ({"messages": [{**MESSAGE, "colour": 1}]}, "messages.0.colour: "),
+    "an image that is a page": (
+        {"messages": [{**MESSAGE, "images": ["aGk=", "data:text/html;base64,aGk="]}]},
+        "messages.0.images.1: ",
+    ),
     "model is a number": (body(model=7), "model: "),
     "a long model": (body(model="m" * 601), "model: "),
     "options is a list": (body(options=[]), "options: "),
@@ -55,7 +58,7 @@ BAD_FIELDS: dict[str, tuple[Any, str]] = {
     "logprobs": (body(logprobs=1), "logprobs: "),
     "top_logprobs": (body(top_logprobs="2"), "top_logprobs: "),
     "ui_control": (body(ui_control="on"), "ui_control: "),
-    "unknown field": (body(temperature=0.1), "temperature: "),
+    "an option": (body(temperature=0.1), "temperature: "),
     "upstream": (body(ollama="http://example.com"), "ollama: "),
 }
 
@@ -77,13 +80,12 @@ async def test_a_bad_field_is_named(client: Client, payload: Any, start: str) ->
         b"{",
         b"{'messages': []}",
         b'{"messages": "\xff"}',
-        b'{"model": "\\ud800"}',
         b"[" * 9000,
         b'{"options": {"seed": NaN}}',
         b'{"messages": [{"role": "user"}], "format": ' + b"[" * 300 + b"]" * 300 + b"}",
         b'{"messages": [{"role": "user"}], "tools": [{"a":' + b"[" * 250 + b"]" * 250 + b"}]}",
     ],
-    ids=["empty", "half", "python", "latin-1", "surrogate", "deep", "NaN", "deeper", "too deep"],
+    ids=["empty", "half", "python", "latin-1", "deep", "NaN", "deeper", "too deep"],
 )
 async def test_a_body_that_is_no_json(client: Client, payload: bytes) -> None:
     """400 `bad_json`."""
@@ -161,7 +163,7 @@ async def test_headers_that_are_no_utf_8(client: Client) -> None:
     assert port
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(
-        b"GET /api/chat/x/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        b"GET /ai-sdk/chat/x/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
         b"Authorization: \xff\r\n\r\n"
     )
     assert (await reader.readline()).startswith(b"HTTP/1.1 204 ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -106,3 +107,33 @@ async def test_a_fault_of_one_stream_is_its_own(caplog: pytest.LogCaptureFixture
             assert await whole.content.readline() == b": ping\n"
     await pulse.close()
     assert "a stream is cut" in caplog.text
+
+
+async def test_a_slow_reader_is_not_stuck() -> None:
+    """What it takes counts: 1.5 KB a second keep it connected, and nothing at all does not."""
+    pulse = Pulse(heartbeat=0, reader_timeout=1.5)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        stream = EventStream(request)
+        await stream.prepare(request)
+        pulse.add(stream)
+        await stream.send(b"data: %b\n\n" % (b"x" * 1_000_000))
+        return stream
+
+    async with serving(answer) as port:
+        with socket.socket() as slow:
+            # Windows that open in small steps, as over a network.
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(slow, ("127.0.0.1", port))
+            await loop.sock_sendall(slow, b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+            for _ in range(50):
+                await asyncio.sleep(0.1)
+                assert await loop.sock_recv(slow, 150)
+            await asyncio.sleep(4)
+            rest = 0
+            while more := await loop.sock_recv(slow, 65536):
+                rest += len(more)
+            assert rest < 500_000  # what was in the kernel
+    await pulse.close()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import aiohttp
 import pytest
+from yarl import URL
 
-from dripline import ModelInfo, RequestRefused
+from dripline import ChatClient, ModelInfo, RequestRefused
 from dripline.testing import FakeOllama, Pace, Reply, Script
 from dripline_server.app import serve
 from dripline_server.settings import Settings
-from dripline_server.upstream.capabilities import MAX_SHOWS
+from dripline_server.upstream import upstreams
+from dripline_server.upstream.known_models import MAX_SHOWS
 from dripline_server.upstream.ollama import Ollama
+from dripline_server.upstream.ollama_lists import Shown
+from tests.support.free_port import free_port
 from tests.support.stack import stack, user
+from tests.support.usual_ollama import move_usual_ollama
 
 
 async def test_health_follows_ollama() -> None:
@@ -55,7 +59,7 @@ class CountingOllama(Ollama):
 
     asking = most = 0
 
-    async def _show(self, name: str) -> Sequence[str]:
+    async def _show(self, name: str) -> Shown:
         self.asking += 1
         self.most = max(self.most, self.asking)
         try:
@@ -95,11 +99,17 @@ async def test_the_root_is_a_page_for_browsers_and_json_for_programs() -> None:
         assert script.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_the_fake_stands_in_only_where_no_address_was_given() -> None:
+async def test_the_fake_stands_in_only_where_no_address_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Nothing answers at the usual address: the demo model does, and everybody is told."""
-    settings = Settings(port=0, ollama_host="http://127.0.0.1:1")
-    async with serve(settings) as server, stack(Script()) as other:
-        assert "http://127.0.0.1:1" in server.state.demo
+    usual = move_usual_ollama(monkeypatch)
+    async with serve(Settings(port=0)) as server, stack(Script()) as other:
+        assert usual in server.state.demo
+        async with other.http.get(f"{server.url}/health") as response:
+            assert response.status == 200
+            health = await response.json()
+        assert (health["status"], health["ollama"]) == ("demo", "disconnected")
         response = await other.http.post(f"{server.url}/chat", json={"messages": user("Hi")})
         body = await response.text()
         assert '"model":"demo"' in body
@@ -107,5 +117,42 @@ async def test_the_fake_stands_in_only_where_no_address_was_given() -> None:
         service = await (await other.http.get(server.url)).json()
         assert service["model"] == "demo"
         assert "built-in fake" in service["demo"]
-    async with serve(Settings(port=0, ollama="http://127.0.0.1:1")) as server:
-        assert server.state.demo == ""
+    nowhere = "http://127.0.0.1:1"
+    for settings in (Settings(port=0, ollama=nowhere), Settings(port=0, ollama_host=nowhere)):
+        async with serve(settings) as server:
+            assert server.state.demo == ""
+
+
+async def test_the_fake_gives_way_without_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as an Ollama answers at the usual address, chats go there."""
+    monkeypatch.setattr(upstreams, "LOOK_EVERY", 0.01)
+    usual = move_usual_ollama(monkeypatch)
+    async with serve(Settings(port=0)) as server, ChatClient(server.url) as client:
+        assert "demo model" in (await client.ask("Hi")).text
+        async with FakeOllama({"real": Script("I am here.")}, port=URL(usual).port or 0):
+            await server.state.upstreams.found.wait()
+            assert server.state.demo == ""
+            assert [model.name for model in await client.models()] == ["real:latest"]
+            assert (await client.ask("Hi", model="real")).text == "I am here."
+
+
+async def test_a_named_ollama_may_come_later() -> None:
+    """503 until it is there, from a server that runs all the while; then it answers."""
+    port = free_port()
+    settings = Settings(port=0, ollama_host=f"http://127.0.0.1:{port}", model="real")
+    async with (
+        serve(settings) as server,
+        ChatClient(server.url) as client,
+        aiohttp.ClientSession() as http,
+    ):
+
+        async def statuses() -> list[int]:
+            return [
+                (await http.get(f"{server.url}/{path}")).status
+                for path in ("health", "readyz", "livez")
+            ]
+
+        assert await statuses() == [503, 503, 200]
+        async with FakeOllama({"real": Script("I am here.")}, port=port):
+            assert await statuses() == [200, 200, 200]
+            assert (await client.ask("Hi")).text == "I am here."

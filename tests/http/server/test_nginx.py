@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,30 +11,13 @@ import pytest
 from dripline import ServerSentEvent
 from dripline.testing import Ending, Fault, Pace, Script
 from tests.support.free_port import free_port
-from tests.support.programs import require_program
+from tests.support.nginx import run_nginx
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.several import One, Several, several
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "nginx.conf"
 # Says two tokens, and nothing more until it is stopped.
 HALF_TOLD = Script(["Once", " upon", " a"], fault=Fault.stall(at_token=2))
-
-# What the example is included in, with all that nginx writes in the folder that it runs in.
-AROUND = """
-daemon off;
-pid nginx.pid;
-error_log stderr warn;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-{example}
-}}
-"""
 
 
 @pytest.fixture
@@ -47,7 +29,6 @@ def redis() -> Iterator[RedisServer]:
 @asynccontextmanager
 async def nginx(s: Several, folder: Path) -> AsyncIterator[One]:
     """Run nginx before the two servers, as the example says but for the ports."""
-    program = require_program("nginx")
     port = free_port()
     example = EXAMPLE.read_text()
     for written, real in (
@@ -57,27 +38,8 @@ async def nginx(s: Several, folder: Path) -> AsyncIterator[One]:
     ):
         assert example.count(written) == 1
         example = example.replace(written, real)
-    (folder / "nginx.conf").write_text(AROUND.format(example=example))
-    process = await asyncio.create_subprocess_exec(
-        program, "-p", folder, "-c", "nginx.conf", "-e", "stderr"
-    )
-    try:
-        await _wait_listening(port)
+    async with run_nginx(example, folder, port) as process:
         yield One(process, f"http://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def _wait_listening(port: int) -> None:
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except ConnectionRefusedError:
-            await asyncio.sleep(0.02)
-        else:
-            writer.close()
-            return
 
 
 async def _readers(s: Several) -> list[int]:

@@ -59,8 +59,39 @@ async def test_asking_again_for_a_run_that_was_stopped_or_failed() -> None:
         first = await post(s)
         assert b'"status":"failed"' in first[2]
         assert await post(s) == first
-        assert await post(s, messages=user("Something else")) == first
         assert len(s.ollama.chats) == 1
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"messages": user("Something else")},
+    {"messages": user("Hi"), "options": {"seed": 1}},
+    {"messages": user("Hi"), "think": True},
+    {"messages": [*user("Hi"), *user("Hi")]},
+]
+
+
+async def test_a_name_that_another_request_has_taken() -> None:
+    """It is refused at every server, while the run goes on and after it; the same is not."""
+    with redis_server() as redis:
+        async with (
+            stack(SLOW, run_log=redis.url) as s,
+            serve(s.server.state.settings) as twin,
+        ):
+            asked: dict[str, Any] = {"messages": user("Hi"), "options": {"seed": 7, "top_k": 1}}
+            first = asyncio.create_task(post(s, **asked))
+            await s.ollama.wait_for_request()
+            for _ in range(2):
+                for url in (s.url, twin.url):
+                    for other in OTHERS:
+                        status, _, body = await post(s, url, **other)
+                        assert status == 409
+                        assert b'"run_id_in_use"' in body
+                whole = await first
+                # Written in another order, it is the same request.
+                again: dict[str, Any] = {"options": {"top_k": 1, "seed": 7}, "messages": user("Hi")}
+                assert await post(s, twin.url, **again) == whole
+                assert await post(s, **again) == whole
+            assert len(s.ollama.chats) == 1
 
 
 async def test_a_named_run_can_be_stopped_by_its_name() -> None:

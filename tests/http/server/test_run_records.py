@@ -15,7 +15,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from dripline import EventDecoder, TextMessage
 from dripline.events import from_json
-from dripline.recordings.recording import ExchangeEnding, Recording, load_parts
+from dripline.recordings.recording import Exchange, ExchangeEnding, load_parts
 from dripline.recordings.replay import ending_to_replay
 from dripline.testing import Fault, Replay, Script
 from dripline_server.app import serve
@@ -36,9 +36,9 @@ def files(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-def texts(recording: Recording) -> list[str]:
+def texts(exchange: Exchange) -> list[str]:
     """The pieces of text in a recorded event stream."""
-    found = (from_json(event.data) for event in EventDecoder().feed(recording.body))
+    found = (from_json(event.data) for event in EventDecoder().feed(exchange.body))
     return [event.content for event in found if isinstance(event, TextMessage)]
 
 

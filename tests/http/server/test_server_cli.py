@@ -9,17 +9,20 @@ import aiohttp
 import ollama
 import pytest
 
+from dripline_server.settings import DEFAULT_OLLAMA_URL
 from tests.support.processes import command, line, run, run_python
 from tests.support.stack import user
+from tests.support.usual_ollama import skip_if_ollama_runs
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 async def test_serve_stands_in_for_ollama_and_stops_cleanly(stop: signal.Signals) -> None:
     """Without an Ollama it says so and answers all the same; a signal ends it with code 0."""
-    environment = {"OLLAMA_HOST": "http://127.0.0.1:1"}
+    skip_if_ollama_runs()
+    environment = {"OLLAMA_HOST": ""}
     async with command("dripline-server", "--port", "0", environment=environment) as process:
         url = (await line(process)).removeprefix("dripline is at ")
-        assert "No Ollama answers at http://127.0.0.1:1" in await line(process)
+        assert f"No Ollama answers at {DEFAULT_OLLAMA_URL}" in await line(process)
         async with aiohttp.ClientSession() as http:
             response = await http.post(f"{url}/chat", json={"messages": user("Hi")})
             assert '"status":"completed"' in await response.text()
@@ -29,10 +32,17 @@ async def test_serve_stands_in_for_ollama_and_stops_cleanly(stop: signal.Signals
         assert b"Traceback" not in err
 
 
-async def test_an_explicit_ollama_is_never_replaced() -> None:
-    """`--ollama URL` means that one."""
-    arguments = ("--port", "0", "--ollama", "http://127.0.0.1:1")
-    async with command("dripline-server", *arguments) as process:
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [(("--ollama", "http://127.0.0.1:1"), {}), ((), {"OLLAMA_HOST": "127.0.0.1:1"})],
+    ids=["flag", "OLLAMA_HOST"],
+)
+async def test_an_explicit_ollama_is_never_replaced(
+    arguments: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    """Whoever says where Ollama is means that one."""
+    started = command("dripline-server", "--port", "0", *arguments, environment=environment)
+    async with started as process:
         url = (await line(process)).removeprefix("dripline is at ")
         async with aiohttp.ClientSession() as http:
             body = {"messages": user("Hi"), "model": "demo"}

@@ -31,7 +31,7 @@ from dripline.testing import (
     demo_models,
     in_rounds,
 )
-from dripline_server.tools.server_tools import Tool, ToolError
+from dripline.tool import Tool, ToolError
 from tests.support.stack import Stack, stack
 
 TOOLS = ["completion", "tools", "thinking"]
@@ -93,7 +93,7 @@ async def test_the_page_obeys_the_model() -> None:
     yes = Call("add_button", {"label": "Yes"})
     model = script(Reply(["Let me see."], ["Hm"], [sea, yes]), ["Done."])
     async with stack(model) as s:
-        events = await events_of(s, "something calmer, like the sea")
+        events = await events_of(s, "something calmer, like the sea", ui_control="auto")
         assert [type(event) for event in events] == [
             Start,
             Thinking,
@@ -120,7 +120,7 @@ async def test_usage_is_that_of_all_rounds() -> None:
     """Tokens add up; the first token is the first round's."""
     sea = Call("change_theme", {"color": "navy"})
     async with stack(script(calling(sea, text="One two"), "Three")) as s:
-        end = (await events_of(s))[-1]
+        end = (await events_of(s, ui_control="auto"))[-1]
     assert isinstance(end, End)
     assert end.usage.completion_tokens == 3 + 1
     assert end.usage.first_token_time is not None
@@ -144,7 +144,7 @@ async def test_bad_arguments_never_reach_the_page(call: Call, words: str) -> Non
     """The model is told what is wrong, and can do it right."""
     right = Call("change_theme", {"color": "teal"})
     async with stack(script(calling(call), calling(right), "Done")) as s:
-        events = await events_of(s)
+        events = await events_of(s, ui_control="auto")
         assert words in told(s, 1)[0]["content"]
     assert [type(event) for event in events] == [Start, ChangeTheme, TextMessage, End]
 
@@ -152,13 +152,14 @@ async def test_bad_arguments_never_reach_the_page(call: Call, words: str) -> Non
 @pytest.mark.parametrize(
     ("fields", "names"),
     [
-        ({}, ["population", "change_theme", "add_button"]),
+        ({}, ["population"]),
+        ({"ui_control": "auto"}, ["population", "change_theme", "add_button"]),
         ({"ui_control": "tools"}, ["population", "change_theme", "add_button"]),
         ({"ui_control": "rules"}, ["population"]),
         ({"ui_control": "off"}, ["population"]),
         ({"format": {"type": "object"}}, []),
         ({"format": "json", "ui_control": "tools", "tools": [CLIENT_TOOL]}, ["locate"]),
-        ({"tools": [CLIENT_TOOL]}, ["locate", "population"]),
+        ({"tools": [CLIENT_TOOL], "ui_control": "auto"}, ["locate", "population"]),
         (
             {"tools": [CLIENT_TOOL], "ui_control": "tools"},
             ["locate", "population", "change_theme", "add_button"],
@@ -251,7 +252,7 @@ async def test_errors_are_contained(
     assert isinstance(result, ToolResult)
     assert (result.content, result.failed) == (content, True)
     assert events[-2] == TextMessage("I see")
-    logs = [record for record in caplog.records if record.name == "dripline_server.tools.runner"]
+    logs = [record for record in caplog.records if record.name == "dripline.tool_runner"]
     assert bool(logs) is logged
     assert all(record.exc_info for record in logs)
 
@@ -328,17 +329,45 @@ async def test_the_bound_of_rounds() -> None:
     """A model that calls and calls is asked a last time without tools, and answers."""
 
     def reply(request: ReceivedChat) -> Reply:
-        calls = [Call("population", {"city": "X"})] if request.tools else []
+        city = "X" * len(request.messages)  # another one in each round
+        calls = [Call("population", {"city": city})] if request.tools else []
         return Reply("Enough", tool_calls=calls)
 
     model = Script(reply, capabilities=TOOLS)
     async with stack(model, functions=[population], max_tool_rounds=3) as s:
         answer = await s.client.ask("Hi")
         assert len(s.ollama.chats) == 4
-        assert [len(offered(s, chat)) for chat in range(4)] == [3, 3, 3, 0]
+        assert [len(offered(s, chat)) for chat in range(4)] == [1, 1, 1, 0]
     assert answer.end
     assert (answer.end.status, answer.end.reason) == ("completed", "tool_rounds")
     assert len(answer.tool_results) == 3
+
+
+async def test_the_same_call_with_the_same_result_ends_the_rounds() -> None:
+    """A model that goes in circles is asked to answer; the page gets no button twice."""
+    again = calling(Call("population", {"city": "X"}), Call("add_button", {"label": "Go"}))
+    async with stack(script(again, again, "Enough"), functions=[population]) as s:
+        events = await events_of(s, ui_control="auto")
+        assert [len(offered(s, chat)) for chat in range(3)] == [3, 3, 0]
+    assert [event for event in events if isinstance(event, AddButton)] == [AddButton("Go", "Go")]
+    assert isinstance(end := events[-1], End)
+    assert (end.status, end.reason) == ("completed", "tool_rounds")
+
+
+async def test_a_call_that_gives_something_new_may_be_made_again() -> None:
+    """Such as one that looks whether something is ready."""
+    states = iter(["no", "not yet", "yes"])
+
+    def is_ready() -> str:
+        """Say whether it is ready."""
+        return next(states)
+
+    model = script(*[calling(Call("is_ready"))] * 3, "It is ready.")
+    async with stack(model, functions=[is_ready]) as s:
+        answer = await s.client.ask("Hi")
+    assert [result.content for result in answer.tool_results] == ["no", "not yet", "yes"]
+    assert answer.end
+    assert answer.end.reason == "stop"
 
 
 async def test_calls_of_both_kinds_in_one_message() -> None:
@@ -447,6 +476,6 @@ async def test_a_failure_in_the_second_round_fails_the_run() -> None:
 async def test_the_demo_models_drive_the_page(model: str, said: str, controls: list[Event]) -> None:
     """Where they are asked to, and else they talk."""
     async with stack(demo_models()) as s:
-        answer = await s.client.ask(said, model=model)
+        answer = await s.client.ask(said, model=model, ui_control="auto")
     assert answer.ui_controls == controls
     assert answer.text.startswith("Done!") is bool(controls)

@@ -35,7 +35,7 @@ def test_a_conversation_is_saved_whole() -> None:
 HEAD = b'{"format": "dripline-conversation", "version": 1, '
 BAD_FILES = {
     b"hello": "not JSON",
-    b"[]": "format",
+    b"[]": "not a JSON object",
     b'{"format": "other"}': "format",
     b'{"format": "dripline-conversation", "version": 2}': "version",
     HEAD + b'"messages": {}}': "messages: should be a list",
@@ -94,8 +94,9 @@ def test_options_go_where_ollama_takes_them() -> None:
         "options": {"temperature": 1, "stop": ["END"]},
         "think": True,
         "keep_alive": -1,
+        "ui_control": "auto",
     }
-    assert request_fields({}) == {}
+    assert request_fields({}) == {"ui_control": "auto"}
 
 
 def test_pictures_are_checked(tmp_path: Path) -> None:

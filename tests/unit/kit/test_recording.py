@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dripline.clock import VirtualClock
 from dripline.recordings.recording import (
     BadRecording,
+    Exchange,
     ExchangeEnding,
     Piece,
     Recording,
@@ -34,11 +35,11 @@ END = '{"at":2,"end":"eof"}'
 
 
 @settings(deadline=None)
-@given(recordings())
+@given(recordings(exchange_count=4))
 def test_saving_and_loading_gives_the_same(
     tmp_path_factory: pytest.TempPathFactory, recording: Recording
 ) -> None:
-    """Whatever the bytes, times and headers are."""
+    """Whatever the bytes, times and headers are, and however many exchanges at once."""
     path = tmp_path_factory.mktemp("lossless") / "x.jsonl"
     recording.save(path)
     assert Recording.load(path) == recording
@@ -118,7 +119,7 @@ def test_a_crash_leaves_a_readable_recording(recording: Recording, data: st.Data
     lines = list(recording._lines())
     complete = b"".join(lines)
     cut = data.draw(st.integers(len(lines[0]) + len(lines[1]), len(complete)))
-    [loaded] = parse(complete[:cut]).values()
+    [loaded] = parse(complete[:cut]).exchanges
     assert loaded.chunks == recording.chunks[: len(loaded.pieces)]
     # Without its last LF the file is still whole.
     whole_file = cut >= len(complete) - 1
@@ -167,10 +168,18 @@ FAULTS: dict[str, tuple[list[str], int, str]] = {
     "another format": (['{"log":{"version":"1.2"}}'], 1, '"format" is not "dripline recording"'),
     "a list": (["[]"], 1, "not a JSON object"),
     "a later version": ([HEAD.replace("1", "2")], 1, "version 2 is not known here, only 1"),
-    "a version that is no number": ([HEAD.replace("1", '"1"')], 1, "version: should be int"),
+    "a version that is no number": (
+        [HEAD.replace("1", '"1"')],
+        1,
+        "version: should be a whole number",
+    ),
     "an unknown mark": ([HEAD.replace("}", ',"x":1}')], 1, "unknown: x"),
-    "a mark of another type": ([HEAD.replace("}", ',"by_hand":1}')], 1, "by_hand: should be bool"),
-    "no time": ([HEAD, REQUEST.replace('"at":0,', "")], 2, "at: should be a number"),
+    "a mark of another type": (
+        [HEAD.replace("}", ',"by_hand":1}')],
+        1,
+        "by_hand: should be true or false",
+    ),
+    "no time": ([HEAD, REQUEST.replace('"at":0,', "")], 2, "at: is missing; it should be a number"),
     "true as time": ([HEAD, REQUEST.replace("0", "true", 1)], 2, "at: should be a number"),
     "a time before 0": ([HEAD, REQUEST.replace("0", "-1", 1)], 2, "the time goes back"),
     "an endless time": ([HEAD, REQUEST.replace("0", "1e999", 1)], 2, "not JSON"),
@@ -193,7 +202,11 @@ FAULTS: dict[str, tuple[list[str], int, str]] = {
     ),
     "nothing at all": ([HEAD, REQUEST, RESPONSE, '{"at":1}'], 4, "must be there, not 0"),
     "a misspelt field": ([HEAD, REQUEST, RESPONSE, PIECE.replace("}", ',"txt":""}')], 4, "unknown"),
-    "a number as text": ([HEAD, REQUEST, RESPONSE, '{"at":1,"text":1}'], 4, "text: should be str"),
+    "a number as text": (
+        [HEAD, REQUEST, RESPONSE, '{"at":1,"text":1}'],
+        4,
+        "text: should be a string",
+    ),
     "a lone surrogate": ([HEAD, REQUEST, RESPONSE, '{"at":1,"text":"\\ud800"}'], 4, "not JSON"),
     "a broken line": ([HEAD, REQUEST, '{"at":0.5,"resp', PIECE], 3, "not JSON"),
     "a bad method": ([HEAD, REQUEST.replace("GET", "GET /")], 2, "method: 'GET /' is not"),
@@ -224,18 +237,22 @@ def test_a_fault_is_named_with_its_line(
     assert str(raised.value).startswith(f"{path}, line {number}: ")
 
 
-def test_a_part_must_be_named_where_there_are_several(tmp_path: Path) -> None:
-    """The message lists what there is."""
+def test_a_recording_of_several_exchanges(tmp_path: Path) -> None:
+    """What can only be said of one says what to do; a part can be taken alone."""
     path = tmp_path / "x.jsonl"
     with RecordingWriter(path) as writer:
         assert load_parts(path) == {}
-        with pytest.raises(BadRecording, match="the parts are: none"):
+        with pytest.raises(BadRecording, match="it has no request yet"):
             Recording.load(path)
         writer.begin(Request("GET"))
         assert Recording.load(path).request.method == "GET"
         writer.begin(Request("DELETE"))
-    with pytest.raises(BadRecording, match="name the part; the parts are: 1, 2"):
-        Recording.load(path)
+    both = Recording.load(path)
+    assert [exchange.request.method for exchange in both.exchanges] == ["GET", "DELETE"]
+    with pytest.raises(ValueError, match="holds 2 exchanges: choose one of"):
+        _ = both.body
+    with pytest.raises(ValueError, match="holds no exchange"):
+        _ = Recording().request
     with pytest.raises(BadRecording, match="there is no part '3'"):
         Recording.load(path, part="3")
     assert Recording.load(path, part="2").request.method == "DELETE"
@@ -244,11 +261,11 @@ def test_a_part_must_be_named_where_there_are_several(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Recording(pieces=[Piece(0, b"a")]),
-        lambda: Recording(response=Response(at=2), pieces=[Piece(1, b"a")]),
-        lambda: Recording(ended=1.0),
-        lambda: Recording(ending=ExchangeEnding.EOF),
-        lambda: Recording(started=float("nan")),
+        lambda: Exchange(pieces=[Piece(0, b"a")]),
+        lambda: Exchange(response=Response(at=2), pieces=[Piece(1, b"a")]),
+        lambda: Exchange(ended=1.0),
+        lambda: Exchange(ending=ExchangeEnding.EOF),
+        lambda: Exchange(started=float("nan")),
         lambda: Piece(0, b""),
         lambda: Request("G E T"),
         lambda: Request(headers=(("a", "b\n"),)),
@@ -273,9 +290,25 @@ def test_a_split_keeps_bytes_and_times() -> None:
 
 
 @settings(deadline=None)
-@given(recordings(), st.integers(1, 9))
+@given(recordings(exchange_count=3), st.integers(1, 9))
 def test_any_split_of_any_recording(recording: Recording, size: int) -> None:
-    """The body stays, and the times stay in order."""
-    split = recording.split(fixed(size))
-    assert split.body == recording.body
-    assert split.duration == recording.duration or recording.ended is None
+    """The bodies stay, and the times stay in order."""
+    for split, whole_ in zip(
+        recording.split(fixed(size)).exchanges, recording.exchanges, strict=True
+    ):
+        assert split.body == whole_.body
+        assert split.duration == whole_.duration or whole_.ended is None
+
+
+@settings(deadline=None)
+@given(recordings(exchange_count=3), recordings(exchange_count=3))
+def test_one_recording_after_another(one: Recording, other: Recording) -> None:
+    """The second's exchanges come behind the first's, as long as they were."""
+    both = one.followed_by(other)
+    assert both.exchanges[: len(one.exchanges)] == tuple(one.exchanges)
+    assert [exchange.chunks for exchange in both.exchanges[len(one.exchanges) :]] == [
+        exchange.chunks for exchange in other.exchanges
+    ]
+    again = parse(b"".join(both._lines()))
+    assert again == both
+    assert len({exchange.part for exchange in again.exchanges}) == len(both.exchanges)

@@ -8,7 +8,13 @@ import orjson
 import pytest
 
 from dripline.http.redaction import Redaction
-from dripline.recordings.recording import ExchangeEnding, Recording, Request, Response
+from dripline.recordings.recording import (
+    Exchange,
+    ExchangeEnding,
+    Recording,
+    Request,
+    Response,
+)
 from dripline.recordings.writer import RecordingWriter
 
 SECRET = "hunter2"
@@ -40,7 +46,7 @@ def test_a_secret_does_not_reach_the_file(tmp_path: Path, request_: Request, how
     """Whether it is saved whole or written as it happens; all else stays."""
     path, redaction = tmp_path / "x.jsonl", Redaction(also=["x-tenant"])
     if how == "saved":
-        recording = Recording(request_)
+        recording = Recording((Exchange(request_),))
         recording.save(path, redaction=redaction)
         assert Recording.load(path) == recording.redacted(redaction)
     else:
@@ -57,7 +63,7 @@ def test_a_secret_does_not_reach_the_file(tmp_path: Path, request_: Request, how
 def test_response_headers_are_redacted_too(tmp_path: Path) -> None:
     """`Set-Cookie`, and tokens in a redirection."""
     headers = (("Set-Cookie", f"id={SECRET}"), ("Location", f"/x?sig={SECRET}&a=b"))
-    Recording(response=Response(302, headers)).save(tmp_path / "x.jsonl")
+    Recording((Exchange(response=Response(302, headers)),)).save(tmp_path / "x.jsonl")
     response = Recording.load(tmp_path / "x.jsonl").response
     assert response
     assert response.headers == (("Set-Cookie", "REDACTED"), ("Location", "/x?sig=REDACTED&a=b"))
@@ -71,7 +77,7 @@ def test_what_is_no_secret_stays() -> None:
         headers=(("Accept", "*/*"), ("Last-Event-ID", "7"), ("X-Author", "me")),
         body=body,
     )
-    recording = Recording(request)
+    recording = Recording((Exchange(request),))
     assert recording.redacted(Redaction()) == recording
     assert Redaction().body(b"\xff\x00 key=1") == b"\xff\x00 key=1"
     assert Redaction(never=["Idempotency-Key"]).is_secret("idempotency-key") is False

@@ -19,7 +19,7 @@ from dripline.recordings.splits import (
     seeded,
     whole,
 )
-from tests.support.recordings import recording_of
+from tests.support.recordings import exchange_of, recording_of
 
 
 @pytest.mark.parametrize("split", [as_recorded, whole, every_byte, inside_characters, seeded(1)])
@@ -51,7 +51,7 @@ async def test_what_the_reader_takes_does_not_slow_the_pace() -> None:
 
 async def test_a_part_that_began_late_replays_from_its_own_start() -> None:
     """The second exchange of a file does not wait for the first one's time."""
-    late = recording_of([b"a"], gap=60.0)
+    late = exchange_of([b"a"], gap=60.0)
     clock = VirtualClock()
     async for _ in replay(replace(late, started=20.0), clock=clock):
         assert clock.now == 40.0

@@ -35,10 +35,13 @@ def test_whatever_a_chunk_has(has: tuple[bool, ...]) -> None:
     for with_chunk in product((False, True), repeat=len(CHUNK)):
         chunk = some(CHUNK, with_chunk)
         expected: list[Event] = []
+        logprobs = chunk.get("logprobs")
         if "thinking" in message:
-            expected.append(Thinking("Hm"))
+            expected.append(Thinking("Hm", None if "content" in message else logprobs))
         if "content" in message:
-            expected.append(TextMessage("Hi", chunk.get("logprobs")))
+            expected.append(TextMessage("Hi", logprobs))
+        elif logprobs and "thinking" not in message:
+            expected.append(TextMessage("", logprobs))
         if "tool_calls" in message:
             expected.append(ToolCall("1", "add", {"a": 1}))
         answer = OllamaAnswer(0.0)

@@ -28,7 +28,7 @@ class Owner:
 
     def stop(self) -> None: ...
 
-    def log_lost(self) -> None: ...
+    def log_lost(self, because: RunLogUnavailable) -> None: ...
 
     def readers_elsewhere(self, count: int) -> None: ...
 
@@ -49,10 +49,12 @@ async def client(redis: RedisServer) -> AsyncIterator[Redis]:
 async def owned(client: Redis) -> AsyncIterator[RedisRunLog]:
     """A run's log of a process that does nothing by itself."""
     link = Link("owner", Pipe(client, timeout=1), lease_time=60, keep_time=60)
-    await link.pipe.call(stream.create(RUN, b"{}", link.process, lifetime=99_999, lease=99_999))
+    about = b"{}"
+    create = stream.create(RUN, about, link.process, lifetime=99_999, lease=99_999)
+    generation, _ = await link.pipe.look(create)
     memory = MemoryRunLog(BOUND, Budget(BOUND))
     try:
-        yield RedisRunLog(RUN, memory, Owner(), link, BOUND)
+        yield RedisRunLog(RUN, memory, Owner(), link, BOUND, about=about, generation=generation)
     finally:
         await link.pipe.close()
 
@@ -111,7 +113,7 @@ async def test_an_entry_in_doubt_that_comes_in_while_the_end_is_made_up_for(
         # Redis let go of that command with its connection; here it is, as from a slow network.
         late = other.send(*stream.add(RUN, 3, doubtful))
         await wait_blocked(client, 1)
-        mending = asyncio.create_task(log.mend())
+        mending = asyncio.create_task(log.look_again())
         await wait_blocked(client, 2)
         await client.client_unpause()
         await asyncio.gather(late, mending)
@@ -185,7 +187,7 @@ async def test_an_end_that_was_told_here_alone(client: Redis) -> None:
         async with log.follow(0) as batches:
             assert [p async for batch in batches for p in batch.payloads] == [*events(1, 2), END]
         assert log.to_mend
-        await log.mend()
+        await log.look_again()
         other = Pipe(client, timeout=60)
         ((newest,),) = await other.call(stream.newest(RUN))
         await other.close()

@@ -8,12 +8,12 @@ from typing import cast
 
 from dripline import AddButton, End, Error, ErrorCode, Start
 from dripline.events import Event, from_json
+from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import RunLog
 from dripline_server.run_log.memory import Budget, MemoryRunLog
 from dripline_server.runs.run import Run
 from dripline_server.runs.run_request import RunRequest
-from dripline_server.tools.runner import ToolRunner
 from dripline_server.upstream.chat_chunks import Chunk
 from dripline_server.upstream.ollama import Ollama
 
@@ -21,11 +21,15 @@ from dripline_server.upstream.ollama import Ollama
 class SilentUpstream:
     """Stands where `Ollama` does, and never answers."""
 
-    async def is_loaded(self, model: str) -> bool:
-        return True
+    async def phases(self, model: str, context: int, after: float) -> AsyncGenerator[str]:
+        await asyncio.sleep(after)
+        yield "waiting"
+
+    def note_answer(self, model: str) -> None:
+        """Hear it."""
 
     async def chat(
-        self, model: str, body: bytes, middlewares: object = ()
+        self, model: str, body: bytes, record: object = None
     ) -> AsyncGenerator[list[Chunk]]:
         await asyncio.Event().wait()
         yield []
@@ -44,7 +48,7 @@ class Bench:
     def __init__(self, log: RunLog) -> None:
         metrics = Metrics()
         request = RunRequest("m", b"{}", ui_controls=[AddButton("Go", "go")])
-        runner = ToolRunner(timeout=1, max_result=100, metrics=metrics)
+        runner = ToolRunner(timeout=1, max_result=100)
         upstream = cast("Ollama", SilentUpstream())
         self.ended = asyncio.Event()
         self.run = Run("r", request, upstream, runner, metrics, max_tool_rounds=1, loading_after=99)

@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 
 from dripline import End, Error, ErrorCode, Start, Status, TextMessage
 from dripline.events import Event, from_json
+from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import Batch, PositionGone, PositionUnknown
 from dripline_server.run_log.memory import Budget, MemoryRunLogs
@@ -29,10 +30,10 @@ from dripline_server.runs.registry import RunRegistry
 from dripline_server.runs.run import Run
 from dripline_server.runs.run_request import RunRequest
 from dripline_server.settings import Settings
-from dripline_server.tools.runner import ToolRunner
 from dripline_server.upstream.chat_chunks import Chunk
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Ollama
+from dripline_server.upstream.upstreams import Upstreams
 
 T = TypeVar("T")
 
@@ -70,14 +71,18 @@ class ScriptedUpstream:
         self.answers: dict[str, Answer] = {}
         self.loaded = True
 
-    async def is_loaded(self, model: str) -> bool:
-        return self.loaded
+    async def phases(self, model: str, context: int, after: float) -> AsyncGenerator[str]:
+        await asyncio.sleep(after)
+        yield "waiting" if self.loaded else "loading"
+
+    def note_answer(self, model: str) -> None:
+        """Hear it."""
 
     async def chat(
         self,
         model: str,
         body: bytes,
-        middlewares: object = (),
+        record: object = None,
         take: Callable[[list[Chunk]], bool] = lambda _: False,
     ) -> AsyncGenerator[list[Chunk]]:
         answer = self.answers[body.decode()] = Answer()
@@ -160,8 +165,8 @@ class RunMachine(RuleBasedStateMachine):
         )
         return RunRegistry(
             settings,
-            cast("Ollama", self.upstream),
-            ToolRunner(timeout=1, max_result=100, metrics=self.metrics),
+            Upstreams(cast("Ollama", self.upstream)),
+            ToolRunner(timeout=1, max_result=100),
             MemoryRunLogs(LOG_BYTES, self.budget),
             self.budget,
             self.metrics,

@@ -7,9 +7,8 @@ import threading
 from contextlib import suppress
 
 from dripline.events import ToolCall
-from dripline_server.metrics import Metrics
-from dripline_server.tools.runner import ToolRunner
-from dripline_server.tools.server_tools import Tool
+from dripline.tool import Tool
+from dripline.tool_runner import ToolRunner
 
 
 class ClosingLoop(asyncio.SelectorEventLoop):
@@ -30,7 +29,7 @@ def test_a_tool_that_returns_as_the_loop_is_closed() -> None:
         release.wait()
 
     async def give_up() -> None:
-        runner = ToolRunner(timeout=60, max_result=100, metrics=Metrics())
+        runner = ToolRunner(timeout=60, max_result=100)
         with suppress(TimeoutError):
             async with asyncio.timeout(0.01):
                 await runner.call(Tool(wait), ToolCall("1", "wait", {}))

@@ -11,19 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dripline.events import AddButton, ChangeTheme, UiControl, from_json, to_json
-from dripline_server.tools.ui_control import (
-    _RULES,
+from dripline_server.tools.ui_control import MAX_REQUEST, RULES, Rule, describe, read_commands
+from dripline_server.tools.ui_values import (
     DARK,
     LIGHT,
     MAX_LABEL,
     MAX_MESSAGE,
-    MAX_REQUEST,
-    _Rule,
-    describe,
     parse_color,
     parse_label,
     parse_message,
-    read_commands,
 )
 
 
@@ -346,13 +342,13 @@ def test_a_message_gives_its_commands(text: str, expected: list[UiControl]) -> N
     assert read_commands(text) == expected
 
 
-@pytest.mark.parametrize("rule", _RULES, ids=lambda rule: rule.example)
-def test_every_rule_reads_its_own_example(rule: _Rule) -> None:
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.example)
+def test_every_rule_reads_its_own_example(rule: Rule) -> None:
     """The example that names a rule is read by that rule, not by an earlier one."""
     commands = read_commands(rule.example)
     assert len(commands) == 1
     marked = re.sub('"[^"]*"', "\0" + "0\0", rule.example)
-    assert next(other for other in _RULES if other.pattern.fullmatch(marked)) is rule
+    assert next(other for other in RULES if other.pattern.fullmatch(marked)) is rule
 
 
 @pytest.mark.parametrize("name", [*webcolors.names(), "rebeccapurple"])

@@ -20,6 +20,7 @@ import orjson
 
 from dripline.answer import Answer
 from dripline.cli.terminal.request_options import check_option
+from dripline.json_fields import BadField, json_field, load_object
 
 FORMAT = "dripline-conversation"
 VERSION = 1
@@ -116,48 +117,41 @@ def from_json(content: bytes) -> Conversation:
         BadConversation: It holds none; names the field that is wrong.
     """
     try:
-        record = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise BadConversation(f"it is not JSON: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise BadConversation(f'format: should be "{FORMAT}"')
+        return _conversation(load_object(content))
+    except BadField as error:
+        raise BadConversation(str(error)) from error
+
+
+def _conversation(record: dict[str, Any]) -> Conversation:
+    if record.get("format") != FORMAT:
+        raise BadField("format", f'should be "{FORMAT}"')
     if record.get("version") != VERSION:
-        raise BadConversation(f"version: should be {VERSION}, is {record.get('version')!r}")
-    messages = _field(record, "messages", list, [])
+        raise BadField("version", f"should be {VERSION}, is {record.get('version')!r}")
+    messages = json_field(record, "messages", list, [])
     for index, message in enumerate(messages):
         _check_message(message, f"messages.{index}")
-    return Conversation(
-        model=_field(record, "model", str, ""),
-        system=_field(record, "system", str, ""),
-        options=_options(_field(record, "options", dict, {})),
-        messages=messages,
-    )
-
-
-def _options(options: dict[str, Any]) -> dict[str, Any]:
+    options = json_field(record, "options", dict, {})
     for name, value in options.items():
         try:
             check_option(name, value)
         except ValueError as error:
             raise BadConversation(f"options.{error}") from error
-    return options
+    return Conversation(
+        model=json_field(record, "model", str, ""),
+        system=json_field(record, "system", str, ""),
+        options=options,
+        messages=messages,
+    )
 
 
 def _check_message(message: object, where: str) -> None:
     if not isinstance(message, dict):
-        raise BadConversation(f"{where}: should be an object")
+        raise BadField(where, "should be an object")
     if message.get("role") not in _ROLES:
-        raise BadConversation(f"{where}.role: should be one of {', '.join(_ROLES)}")
-    for name, kind in (("content", str), ("thinking", str), ("images", list)):
-        value = message.get(name, None if name == "content" else kind())
-        if not isinstance(value, kind):
-            raise BadConversation(f"{where}.{name}: should be a {kind.__name__}")
-    if not all(isinstance(image, str) for image in message.get("images", [])):
-        raise BadConversation(f"{where}.images: should be strings of base64")
-
-
-def _field(record: dict[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = record.get(name, default)
-    if not isinstance(value, kind):
-        raise BadConversation(f"{name}: should be a {kind.__name__}, is {value!r}")
-    return value
+        raise BadField(f"{where}.role", f"should be one of {', '.join(_ROLES)}")
+    json_field(message, "content", str, where=where)
+    json_field(message, "thinking", str, "", where=where)
+    if not all(
+        isinstance(one, str) for one in json_field(message, "images", list, [], where=where)
+    ):
+        raise BadField(f"{where}.images", "should be strings of base64")

@@ -24,7 +24,7 @@ from dripline.cli.terminal.keys import raw
 from dripline.cli.terminal.output import ChatOutput
 from dripline.cli.terminal.plain_output import PlainOutput
 from dripline.cli.terminal.questions import PipedQuestions, PromptQuestions, Questions
-from dripline.cli.terminal.rich_output import RichOutput, TerminalConsole
+from dripline.cli.terminal.rich_output import RichOutput, terminal_console
 from dripline.cli.terminal.terminal_chat import Chat, sentence_of
 from dripline.errors import DriplineError, TransportError
 from dripline.visible import visible
@@ -56,7 +56,7 @@ async def _run(
     def dropped(_lost: TransportError) -> None:
         chat.dropped()
 
-    console = TerminalConsole(highlight=False)
+    console = terminal_console()
     can_draw = console.is_terminal and not console.is_dumb_terminal
     output: ChatOutput = RichOutput(console) if can_draw else PlainOutput()
     keyboard = create_input() if can_draw and sys.stdin.isatty() else None

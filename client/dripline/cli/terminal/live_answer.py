@@ -42,7 +42,7 @@ class LiveAnswer:
     def __init__(
         self, console: Console, output: ChatOutput, model: str, *, clock: Callable[[], float]
     ) -> None:
-        self.drops = 0
+        self.drops: int = 0
         self._console = console
         self._output = output
         self._clock = clock
@@ -77,6 +77,8 @@ class LiveAnswer:
                 self._new_text.append(content)
             case Status("loading", model):
                 self._state = f"loading {visible(model)}"
+            case Status("waiting", model):
+                self._state = f"waiting for {visible(model)}"
             case ChangeTheme():
                 swatch = Text.assemble(("██", event.color), f" {answer_lines.theme_line(event)}")
                 self._aside(swatch)

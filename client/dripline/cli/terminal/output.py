@@ -14,24 +14,31 @@ class AnswerView(Protocol):
     @property
     def drops(self) -> int:
         """How many times the connection was lost."""
+        ...
 
     def show(self, event: Event) -> None:
         """Take the run's next event, other than a button."""
+        ...
 
     def button(self, number: int, button: AddButton) -> None:
         """Take a button, and the number that presses it."""
+        ...
 
     def dropped(self) -> None:
         """Hear that the connection is lost, and that the stream will be resumed."""
+        ...
 
     def toggle_thinking(self) -> None:
         """Fold the thinking, or unfold it."""
+        ...
 
     def paint(self) -> None:
         """Bring the screen up to date; to be called many times a second."""
+        ...
 
     def close(self) -> None:
         """Show what is left, and the figures."""
+        ...
 
 
 class ChatOutput(Protocol):
@@ -42,21 +49,28 @@ class ChatOutput(Protocol):
 
     def note(self, text: str) -> None:
         """Say something about the chat, quietly."""
+        ...
 
     def error(self, text: str) -> None:
         """Say what went wrong."""
+        ...
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
         """Show rows of cells."""
+        ...
 
     def question(self, text: str) -> None:
         """Show a message of the user's that was not typed just now."""
+        ...
 
     def markdown(self, text: str) -> None:
         """Show an answer that was given before."""
+        ...
 
     def thinking(self, text: str) -> None:
         """Show a whole thinking."""
+        ...
 
     def answer(self, model: str) -> AnswerView:
         """Begin to show an answer; to be closed."""
+        ...

@@ -60,7 +60,7 @@ class PlainAnswer:
     """Writes the text as it comes, and a line for each other thing."""
 
     def __init__(self, output: PlainOutput) -> None:
-        self.drops = 0
+        self.drops: int = 0
         self._output = output
         self._writer = PieceWriter(sys.stdout)
 

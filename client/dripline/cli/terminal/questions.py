@@ -39,6 +39,7 @@ class Questions(Protocol):
             EOFError: There is no more.
             KeyboardInterrupt: Ctrl-C.
         """
+        ...
 
 
 class PipedQuestions:

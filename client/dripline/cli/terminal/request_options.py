@@ -121,4 +121,4 @@ def request_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     beside = {name: options[name] for name in _BESIDE if name in options}
     if str(beside.get("keep_alive", "")).lstrip("-").isdigit():
         beside["keep_alive"] = int(beside["keep_alive"])
-    return {**({"options": inner} if inner else {}), **beside}
+    return {**({"options": inner} if inner else {}), **beside, "ui_control": "auto"}

@@ -17,20 +17,25 @@ from dripline.cli.terminal.markdown_lines import draw, lines_of
 from dripline.visible import visible
 
 
-class TerminalConsole(Console):
+class _TerminalConsole(Console):
     """A console of its terminal's size.
 
     rich's own takes COLUMNS and LINES where they are exported, and sees no new size then.
     """
 
     @property  # type: ignore[misc]  # nobody sets it
-    def size(self) -> ConsoleDimensions:
+    def size(self) -> ConsoleDimensions:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The terminal's size now; what rich believes where there is none that knows it."""
         try:
             size = os.get_terminal_size(self.file.fileno())
         except OSError:
             return super().size
         return ConsoleDimensions(*size) if all(size) else super().size
+
+
+def terminal_console() -> Console:
+    """Return the console of the terminal that the chat runs in."""
+    return _TerminalConsole(highlight=False)
 
 
 class RichOutput:

@@ -62,13 +62,13 @@ class Chat:
         self.client = client
         self.output = output
         self.conversation = conversation
-        self.server = ServerInfo()
+        self.server: ServerInfo = ServerInfo()
         self.buttons: dict[int, AddButton] = {}
         self.images: dict[str, str] = {}
         self.file = ""
-        self.draft = ""
-        self.leaving = False
-        self.color = ""
+        self.draft: str = ""
+        self.leaving: bool = False
+        self.color: str = ""
         self.keyboard = keyboard
         self._run_command = run_command
         self._view: AnswerView | None = None

@@ -77,11 +77,11 @@ class ReceivedRequest:
         self.path = path
         self.headers = headers
         self.body: JsonValue = None
-        self.started_at = clock.monotonic()
+        self.started_at: float = clock.monotonic()
         self.ended_at: float | None = None
         self.ended: Ending | None = None
         self.status: int | None = None
-        self.tokens_sent = 0
+        self.tokens_sent: int = 0
         self.fault: Fault | None = None
         self.chat: ReceivedChat | None = None
         self._entered: set[Phase] = set()
@@ -114,6 +114,11 @@ class ReceivedRequest:
                 return f"met the {self.fault.kind.value if self.fault else 'end'} {so_far}"
             case Ending.SERVER_CLOSED:
                 return f"was still reading when the server closed, {so_far}"
+
+    @property
+    def got_whole_answer(self) -> bool:
+        """Whether the client was sent an answer that is a success and came to its end."""
+        return self.ended is Ending.FINISHED and (self.status or 0) < 400
 
     @property
     def closed_at(self) -> float | None:

@@ -17,10 +17,10 @@ from dripline.testing.fake_ollama.endpoints import (
 )
 from dripline.testing.fake_ollama.visit import Visit
 
-Endpoint = Callable[[Visit], Awaitable[web.StreamResponse]]
+FakeEndpoint = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 # In the order of the source; the first of each method tells in which order `Allow` names them.
-ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
+ROUTES: tuple[tuple[str, str, FakeEndpoint], ...] = (
     ("HEAD", "/", library.root),
     ("GET", "/", library.root),
     ("HEAD", "/api/version", library.version),
@@ -72,7 +72,7 @@ ANSWERING = frozenset(
     )
 )
 _METHODS = tuple(dict.fromkeys(method for method, _, _ in ROUTES))
-_TABLE: dict[tuple[str, str], Endpoint] = {
+_TABLE: dict[tuple[str, str], FakeEndpoint] = {
     (method, path): endpoint for method, path, endpoint in ROUTES
 }
 _PARAMETERS = {
@@ -91,7 +91,7 @@ class Found:
         moved_to: Where it is instead: a slash at the end is one too many, or too few.
     """
 
-    endpoint: Endpoint | None = None
+    endpoint: FakeEndpoint | None = None
     param: str = ""
     allow: str = ""
     moved_to: str = ""

@@ -6,8 +6,10 @@ import math
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from dripline.recordings.exchange import Exchange
+from dripline.recordings.matching import Match, Playlist
 from dripline.recordings.recording import Recording
 from dripline.recordings.replay import check_speed
 from dripline.recordings.splits import SplitPlan, whole
@@ -97,33 +99,56 @@ class Pace:
             yield gap * draw.uniform(1 - self.jitter, 1 + self.jitter)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Replay:
     """What a real Ollama said: its own bytes again, status, headers, pieces and ending.
 
-    It is a stream, whatever the request asks for, and it says what it says, whatever the request
-    is. The times are the recorded ones, with whatever loading there was.
+    The times are the recorded ones, with whatever loading there was. One recorded exchange answers
+    every request. Of several, each is played once; a request that none is left for is answered with
+    404, and with what is different from the nearest one.
 
     Attributes:
-        recording: Of a streaming `POST /api/chat`.
+        recording: Of requests to a model, such as `POST /api/chat`. A recorded stream answers a
+            request for a stream, and a recorded whole answer one with `stream: false`.
         speed: 1 as recorded, 10 ten times as fast; by default no time passes.
+        match: How a request finds its exchange: "path", "body", "order" or a function; see
+            `Playlist`.
 
     Raises:
-        ValueError: `speed` is not above 0.
+        ValueError: `speed` is not above 0, there is no such `match`, or nothing is recorded.
     """
 
-    recording: Recording
+    recording: Recording | Exchange
     speed: float = math.inf
+    match: Match = "path"
 
     def __post_init__(self) -> None:
         check_speed(self.speed)
+        if not self.exchanges:
+            raise ValueError("the recording holds no exchange")
+        self.playlist()
+
+    @property
+    def exchanges(self) -> Sequence[Exchange]:
+        """What it plays."""
+        if isinstance(self.recording, Exchange):
+            return (self.recording,)
+        return self.recording.exchanges
 
     @property
     def capabilities(self) -> list[str]:
         """What the recorded model must have been able to do, beyond "completion"."""
         found = {"tools": b'"tool_calls":', "thinking": b'"thinking":'}
-        body = self.recording.body
+        body = b"".join(exchange.body for exchange in self.exchanges)
         return [capability for capability, field in found.items() if field in body]
+
+    def playlist(self) -> Playlist:
+        """Return what hands out its exchanges, from the first on."""
+        return Playlist(self.exchanges, self.match, repeat=len(self.exchanges) == 1)
+
+    def each(self) -> list[Replay]:
+        """Return a replay for each of its exchanges."""
+        return [replace(self, recording=exchange) for exchange in self.exchanges]
 
 
 Say = Text | Reply | Replay
@@ -204,20 +229,24 @@ def in_rounds(*replies: Say) -> Callable[[ReceivedChat], Say]:
 
     It is for `Script.reply`; the script's `capabilities` must name "tools". The first reply answers
     the user's last message, the second the results of the tools that the first has called, and so
-    on; the last one answers all that follow.
+    on; the last one answers all that follow. A `Replay` has as many rounds as its recording has
+    exchanges.
     """
     if not replies:
         raise ValueError("in_rounds needs at least one reply")
+    rounds: list[Say] = []
+    for reply in replies:
+        rounds += reply.each() if isinstance(reply, Replay) else [reply]
 
-    def reply(request: ReceivedChat) -> Say:
-        rounds = 0
+    def say(request: ReceivedChat) -> Say:
+        answered = 0
         for message in reversed(request.messages):
             if message.role == "user":
                 break
-            rounds += message.role == "assistant"
-        return replies[min(rounds, len(replies) - 1)]
+            answered += message.role == "assistant"
+        return rounds[min(answered, len(rounds) - 1)]
 
-    return reply
+    return say
 
 
 Condition = str | re.Pattern[str] | Callable[[ReceivedChat], bool]

@@ -36,7 +36,7 @@ REPEATS = 31  # tokens of one kind that Ollama lets pass before it gives a model
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class FittedPrompt:
     """What a model reads, cut to its context.
 
     Attributes:
@@ -50,7 +50,7 @@ class Prompt:
     whole: int
 
     @staticmethod
-    def fitting(request: ReceivedChat, context: int) -> Prompt:
+    def fitting(request: ReceivedChat, context: int) -> FittedPrompt:
         """Return the prompt; the oldest messages go first, and system messages stay."""
         whole = prompt_tokens(request)
         kept = request
@@ -60,7 +60,7 @@ class Prompt:
                 kept = replace(request, messages=(*system, *request.messages[start:]))
                 if prompt_tokens(kept) <= context:
                     break
-        return Prompt(kept, min(prompt_tokens(kept), context), whole)
+        return FittedPrompt(kept, min(prompt_tokens(kept), context), whole)
 
 
 class ScriptedAnswer:
@@ -79,7 +79,7 @@ class ScriptedAnswer:
     def __init__(
         self,
         visit: Visit,
-        prompt: Prompt,
+        prompt: FittedPrompt,
         script: Script,
         reply: Reply,
         fault: Fault | None,

@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Mapping, MutableMapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
 from dripline.clock import Clock, SystemClock
+from dripline.recordings.matching import Playlist, UnexpectedRequest
 from dripline.recordings.serving import Listener, write_through
 from dripline.testing.environment import ollama_origins
 from dripline.testing.fake_ollama import wire
@@ -26,7 +28,7 @@ from dripline.testing.fake_ollama.received import Connection, Ending, ReceivedRe
 from dripline.testing.fake_ollama.release import VERSION, Release
 from dripline.testing.fake_ollama.request import ApiError
 from dripline.testing.fake_ollama.routes_of_ollama import ANSWERING, Found, find
-from dripline.testing.fake_ollama.script import Script
+from dripline.testing.fake_ollama.script import Replay, Script
 from dripline.testing.fake_ollama.stored_models import Shelf
 from dripline.testing.fake_ollama.visit import FakeState, Visit
 
@@ -51,6 +53,7 @@ class FakeOllama:
         faults: Faults by endpoint, such as {"/api/tags": Fault.status(500)}; may be changed at any
             time. One at an endpoint where a model answers comes before that of the script.
         requests: What came, oldest first; the newest `max_requests` are kept.
+        unexpected: What came for a `Replay` that has no answer to it.
     """
 
     def __init__(
@@ -84,12 +87,14 @@ class FakeOllama:
         Raises:
             ValueError: `version` or `origins` is none.
         """
-        self.models = dict(demo_models() if models is None else models)
+        self.models: dict[str, Script] = dict(demo_models() if models is None else models)
         self.registry: MutableMapping[str, Script] | None = (
             None if registry is None else dict(registry)
         )
-        self.faults = dict(faults or {})
+        self.faults: dict[str, Fault] = dict(faults or {})
         self.requests: deque[ReceivedRequest] = deque(maxlen=max_requests)
+        self.unexpected: deque[UnexpectedRequest] = deque(maxlen=max_requests)
+        self._playlists: WeakKeyDictionary[Replay, Playlist] = WeakKeyDictionary()
         self._host = host
         self._listener = Listener("the fake Ollama", host, port)
         self._origins = Origins(ollama_origins() if origins is None else origins)
@@ -108,6 +113,8 @@ class FakeOllama:
             self.faults,
             self._release,
             self._clock,
+            self._playlists,
+            self.unexpected,
         )
 
     async def __aenter__(self) -> FakeOllama:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from dripline.clock import Clock
+from dripline.recordings.matching import Playlist, UnexpectedRequest
 from dripline.recordings.splits import SplitPlan, whole
 from dripline.testing.fake_ollama import wire
 from dripline.testing.fake_ollama.body import ResponseBody
@@ -23,7 +25,7 @@ from dripline.testing.fake_ollama.names import BadName, ModelRef, NoName, TwoSou
 from dripline.testing.fake_ollama.received import Ending, ReceivedRequest
 from dripline.testing.fake_ollama.release import Release
 from dripline.testing.fake_ollama.request import ApiError, read_fields, refused
-from dripline.testing.fake_ollama.script import Script
+from dripline.testing.fake_ollama.script import Replay, Script
 from dripline.testing.fake_ollama.stored_models import Shelf, StoredModel
 
 CLOUD_OFF = "ollama cloud is disabled"
@@ -42,6 +44,8 @@ class FakeState:
         strikes: How often faults have struck.
         release: The version that is played.
         clock: What to wait with.
+        playlists: What is left of recordings.
+        unexpected: What came for a recording that has no answer to it.
         ids: What ids are drawn from: always the same ones.
     """
 
@@ -51,6 +55,8 @@ class FakeState:
     faults: Mapping[str, Fault]
     release: Release
     clock: Clock
+    playlists: MutableMapping[Replay, Playlist]
+    unexpected: deque[UnexpectedRequest]
     blobs: dict[str, int] = field(default_factory=dict)
     strikes: Strikes = field(default_factory=Strikes)
     ids: random.Random = field(default_factory=lambda: random.Random(33))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dripline_server.run_log import RunLogUnavailable
 from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.pipe import Pipe
+from dripline_server.run_log.redis.reasons import unavailable
 
 # How often in a row a lease has to be missing: a Redis that has just restarted knows no lease.
 LOOKS = 3
+# Of the lease time: how long writers and readers wait for a Redis that has gone away.
+PATIENCE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +34,24 @@ class Link:
     keep_time: float
 
     @property
+    def now(self) -> float:
+        """The event loop's time."""
+        return asyncio.get_running_loop().time()
+
+    @property
     def period(self) -> float:
         """Seconds between two renewals, and between two looks."""
         return self.lease_time / 2 / LOOKS
+
+    @property
+    def retry(self) -> float:
+        """Seconds between two tries while Redis is away."""
+        return min(self.period, 0.25)
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which writers and readers wait for a Redis that has gone away."""
+        return self.lease_time * PATIENCE
 
     @property
     def lease(self) -> int:
@@ -62,6 +80,6 @@ class Link:
         if isinstance(reply, Exception):
             if stream.is_refusal(reply):
                 return False
-            raise RunLogUnavailable(str(reply)) from reply
+            raise unavailable(reply) from reply
         await self.pipe.call(*stream.expire(run_id, self.keep))
         return True

@@ -6,32 +6,34 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
-
-import orjson
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from dripline_server.run_log import LogOwner, RunExists, RunLogUnavailable
 from dripline_server.run_log.memory import Budget, MemoryRunLog
 from dripline_server.run_log.redis import stream
+from dripline_server.run_log.redis.connect import connect
 from dripline_server.run_log.redis.link import LOOKS, Link
 from dripline_server.run_log.redis.mailbox import Mailbox
 from dripline_server.run_log.redis.owned import RedisRunLog
 from dripline_server.run_log.redis.pipe import Pipe
-from dripline_server.run_log.redis.remote import RemoteRun
+from dripline_server.run_log.redis.reasons import LOST, unavailable
+from dripline_server.run_log.redis.remote import About, RemoteRun
 
 logger = logging.getLogger(__name__)
+
+# Logs of which Redis is asked at once what their newest entry is.
+AT_ONCE = 64
+MAX_TO_DROP = 1000
 
 
 class RedisRunLogs:
     """The logs of a server that is one of several processes.
 
     Args:
-        url: Redis's address: "redis://", "rediss://" or "unix://".
+        url: Redis's address; see `dripline_server.run_log.redis.connect`.
         max_bytes: The bound of each log.
         budget: What those of this process may hold in its memory together, and so in Redis too.
         keep_time: Seconds for which ended runs can be read.
@@ -44,79 +46,113 @@ class RedisRunLogs:
     def __init__(
         self, url: str, max_bytes: int, budget: Budget, *, keep_time: float, lease_time: float
     ) -> None:
-        self._client = Redis.from_url(
-            url,
-            # With RESP 3, redis-py 8 does not see that a connection was closed while it was idle.
-            protocol=2,
-            # The pipe and the mailbox have limits of their own. Sending a command a second time,
-            # after a connection broke, could add an entry that is there already. With a limit of
-            # its own, redis-py 8 eats cancellations on Python 3.11.
-            socket_timeout=None,
-            socket_connect_timeout=lease_time / 2,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._way = connect(url, lease_time / 2)
         self._max_bytes = max_bytes
         self._budget = budget
         self._owned: dict[str, RedisRunLog] = {}
-        # Forgotten runs that have no end in Redis, where nobody is to wait for one. They are few:
-        # while Redis is away no run begins.
-        self._unended: set[str] = set()
+        # What Redis is to let go of as soon as it is there. Bounded: all of it expires anyway.
+        self._to_drop: dict[str, stream.Command] = {}
         # One of each at most, for as long as somebody reads or asks.
         self._remote: WeakValueDictionary[str, RemoteRun] = WeakValueDictionary()
         # How often in a row the lease of a process was missing.
         self._missing: Counter[str] = Counter()
         self._refreshed = -float("inf")
+        # What the lease says: how often it was renewed. A Redis that says something else has lost
+        # something, though perhaps no connection broke.
+        self._renewals = 0
+        # When it was last seen that Redis had lost something.
+        self._lost_at = -float("inf")
+        # Set where Redis may have lost something; and of which runs a reader misses something.
+        self._doubt = asyncio.Event()
+        self._doubted: set[str] = set()
+        self._hurry = asyncio.Event()
         process = secrets.token_hex(8)
-        pipe = Pipe(self._client, lease_time / 2)
+        pipe = Pipe(self._way.client, lease_time / 2, self._doubt.set)
         self._link = Link(process, pipe, lease_time, keep_time)
         self._mailbox = Mailbox(
-            self._client,
+            self._way.client,
             stream.mailbox(process),
             patience=lease_time,
             opened=self._ask_for_stops,
+            closed=self._hurry.set,
             heard=self._hear,
         )
-        self._task = asyncio.create_task(self._beat(), name="redis lease")
+        self._tasks = (
+            asyncio.create_task(self._beat(), name="redis lease"),
+            asyncio.create_task(self._look_again(), name="redis look"),
+        )
 
-    async def create(self, run_id: str, model: str, owner: LogOwner) -> RedisRunLog:
+    async def create(
+        self, run_id: str, model: str, owner: LogOwner, request: str = ""
+    ) -> RedisRunLog:
         """See `RunLogs.create`."""
         link = self._link
-        about = orjson.dumps({"model": model, "owner": link.process})
-        (made,) = await link.pipe.call(
-            stream.create(run_id, about, link.process, lifetime=link.lifetime, lease=link.lease)
-        )
+        about = About(model, link.process, request, secrets.token_hex(4)).to_json()
+        try:
+            generation, (made,) = await link.pipe.look(
+                stream.create(
+                    run_id,
+                    about,
+                    link.process,
+                    lifetime=link.lifetime,
+                    lease=link.lease,
+                )
+            )
+        except BaseException:
+            # It may have been made all the same, and then nobody is to find it.
+            self._drop(run_id, stream.withdraw(run_id, about))
+            raise
         if not made:
             raise RunExists(run_id)
         memory = MemoryRunLog(self._max_bytes, self._budget)
-        log = self._owned[run_id] = RedisRunLog(run_id, memory, owner, link, self._max_bytes)
+        log = self._owned[run_id] = RedisRunLog(
+            run_id, memory, owner, link, self._max_bytes, about=about, generation=generation
+        )
         return log
 
     def forget(self, run_id: str) -> None:
         """See `RunLogs.forget`."""
         log = self._owned.pop(run_id)
         if log.to_mend:
-            self._unended.add(run_id)
+            # Without its end nobody is to wait for one.
+            self._drop(run_id, stream.unlink(run_id))
         log.forget()
+
+    def _drop(self, run_id: str, command: stream.Command) -> None:
+        self._to_drop[run_id] = command
+        if len(self._to_drop) > MAX_TO_DROP:
+            del self._to_drop[next(iter(self._to_drop))]
+        self._hurry.set()
 
     async def find(self, run_id: str) -> RemoteRun | None:
         """See `RunLogs.find`."""
-        about, there = await self._link.pipe.call(
-            ("GET", stream.run_key(run_id)), ("EXISTS", stream.log_key(run_id))
+        link = self._link
+        text, there, lease = await link.pipe.call(
+            ("GET", stream.run_key(run_id)),
+            ("EXISTS", stream.log_key(run_id)),
+            ("EXISTS", stream.lease_key(link.process)),
         )
-        if about is None or not there:
+        if text is None or not there:
+            if not lease or link.now - self._lost_at < link.lease_time:
+                # It may have been there, and its process may be about to write it again.
+                raise RunLogUnavailable("Redis has lost what it had", LOST)
             return None
-        known = orjson.loads(about)
-        found = RemoteRun(run_id, known["model"], known["owner"], self._link)
-        return self._remote.setdefault(run_id, found)
+        about = About.of_json(text)
+        if about.owner == self._link.process:
+            return None  # what is left of one that we have let go of
+        return self._remote.setdefault(run_id, RemoteRun(run_id, about, self._link))
 
     async def remember(self, name: str, run_id: str, about: bytes) -> None:
         """See `RunLogs.remember`."""
         link, key = self._link, stream.name_key(name)
         if about:
-            await link.pipe.call(
+            named: Sequence[stream.Command] = (
                 ("SET", stream.about_key(run_id), about, "PX", link.lifetime),
                 ("SET", key, run_id, "PX", stream.NAME_TIME),
             )
+            if log := self._owned.get(run_id):
+                log.named = named
+            await link.pipe.call(*named)
         else:
             await link.pipe.call(("UNLINK", key))
 
@@ -129,25 +165,52 @@ class RedisRunLogs:
         return bytes(about or b"")
 
     async def check(self) -> None:
-        """See `RunLogs.check`."""
-        await self._link.pipe.call(self._renewal)
-
-    @property
-    def _renewal(self) -> stream.Command:
-        return "SET", stream.lease_key(self._link.process), "", "PX", self._link.lease
+        """See `RunLogs.check`: does all that a run needs, with a run that nobody finds."""
+        link = self._link
+        probe = f"probe:{link.process}:{secrets.token_hex(4)}"
+        about = About("", link.process).to_json()
+        if self._mailbox.refused:
+            raise unavailable(self._mailbox.refused)
+        # Scripts come last, so that a right that they too lack is named by a command.
+        await link.pipe.call(
+            ("SET", stream.stop_key(probe), "", "PX", link.lease),
+            ("GET", stream.run_key(probe)),
+            ("EXISTS", stream.lease_key(link.process)),
+            stream.add(probe, 1, [b"{}"], keep_from=1),
+            stream.newest(probe),
+            stream.read(probe, 1, 1),
+            *stream.expire(probe, link.lease),
+            stream.tell(link.process, "ping", ""),
+            stream.create(
+                probe,
+                about,
+                link.process,
+                lifetime=link.lease,
+                lease=link.lease,
+            ),
+            stream.newest_of([probe]),
+            stream.build(probe, about, lifetime=link.lease),
+            stream.replace(probe, lifetime=link.lease),
+            stream.unlink(probe),
+            ("UNLINK", stream.stop_key(probe)),
+            urgent=True,
+        )
 
     async def close(self) -> None:
         """See `RunLogs.close`."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
         await self._mailbox.close()
-        self._link.pipe.send("DEL", stream.lease_key(self._link.process))
+        self._link.pipe.send("UNLINK", stream.lease_key(self._link.process))
         await self._link.pipe.close()
-        await self._client.aclose()
+        await self._way.close()
 
     async def _beat(self) -> None:
         """Renew the lease, and look for what no message tells."""
+        link = self._link
         while True:
+            self._hurry.clear()
             try:
                 await self._tick()
             except RunLogUnavailable:
@@ -156,7 +219,11 @@ class RedisRunLogs:
                 logger.exception("a fault in dripline")
             for run in self._followed():
                 run.wake()
-            await asyncio.sleep(self._link.period)
+            wait = link.retry if link.pipe.away_since else link.period
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._hurry.wait()
+                    await asyncio.sleep(link.retry / 5)  # for others who hurry at the same time
 
     async def _tick(self) -> None:
         link, now = self._link, asyncio.get_running_loop().time()
@@ -164,18 +231,25 @@ class RedisRunLogs:
             run.report()
         for log in self._owned.values():
             log.look_after_readers(now)
-        await link.pipe.call(
-            self._renewal,
-            # See `Mailbox.patience`.
-            stream.tell(link.process, "ping", ""),
-            *self._refreshments(now),
-        )
+        expected, self._renewals = self._renewals, self._renewals + 1
+        renewal = stream.renew(link.process, self._renewals, lease=link.lease)
+        # See `Mailbox.patience`.
+        ping = stream.tell(link.process, "ping", "")
+        said, _ = await link.pipe.call(renewal, ping, urgent=True)
+        if said != b"%d" % expected:
+            if expected:
+                self._lost_at = link.now
+            link.pipe.doubt()
+        elif any(log.in_doubt for log in self._owned.values()):
+            self._doubt.set()
+        if refreshments := list(self._refreshments(now)):
+            await link.pipe.call(*refreshments)
         await self._look_after_followed()
-        for log in [log for log in self._owned.values() if log.to_mend]:
-            await log.mend()
-        for run_id in tuple(self._unended):
-            await link.pipe.call(stream.unlink(run_id))
-            self._unended.discard(run_id)
+        while self._to_drop:
+            run_id, command = next(iter(self._to_drop.items()))
+            await link.pipe.call(command)
+            if self._to_drop.get(run_id) is command:
+                del self._to_drop[run_id]
 
     def _refreshments(self, now: float) -> Iterator[stream.Command]:
         """Keep the keys of what goes on from expiring."""
@@ -185,21 +259,45 @@ class RedisRunLogs:
                 if log.going_on:
                     yield from stream.expire(run_id, self._link.lifetime)
 
+    async def _look_again(self) -> None:
+        """Look whether Redis still has what it confirmed, whenever it may have lost something."""
+        while True:
+            await self._doubt.wait()
+            self._doubt.clear()
+            try:
+                await self._compare()
+            except RunLogUnavailable:
+                pass  # The next beat sees that there is doubt still.
+            except Exception:
+                logger.exception("a fault in dripline")
+
+    async def _compare(self) -> None:
+        """Compare each log that is held here with what Redis has."""
+        doubted, self._doubted = self._doubted, set()
+        in_doubt = [run_id for run_id, log in self._owned.items() if log.in_doubt]
+        for start in range(0, len(in_doubt), AT_ONCE):
+            some = in_doubt[start : start + AT_ONCE]
+            generation, (newest,) = await self._link.pipe.look(stream.newest_of(some))
+            for run_id, one in zip(some, newest, strict=True):
+                if log := self._owned.get(run_id):
+                    log.confirm(generation, one)
+        for run_id in (*in_doubt, *doubted):
+            if log := self._owned.get(run_id):
+                await log.look_again(gaps=run_id in doubted)
+
     async def _look_after_followed(self) -> None:
-        """Give up the runs of the dead, and end the readers of what Redis has lost."""
+        """Give up the runs of the dead."""
         runs = self._followed()
         owners = sorted({run.owner for run in runs})
         found = await self._link.pipe.call(
-            *[("EXISTS", stream.lease_key(owner)) for owner in owners],
-            *[("EXISTS", stream.log_key(run.id)) for run in runs],
+            *[("EXISTS", stream.lease_key(owner)) for owner in owners]
         )
-        there = dict(zip([*owners, *(run.id for run in runs)], found, strict=True))
+        there = dict(zip(owners, found, strict=True))
         self._missing = Counter({o: self._missing[o] + 1 for o in owners if not there[o]})
         for run in runs:
-            if not there[run.id]:
-                run.wake(gone=True)
-            elif self._missing[run.owner] >= LOOKS:
-                await run.give_up()
+            if self._missing[run.owner] >= LOOKS:
+                with suppress(RunLogUnavailable):  # its log may have gone
+                    await run.give_up()
 
     def _followed(self) -> list[RemoteRun]:
         return [run for run in self._remote.values() if run.readers]
@@ -209,14 +307,25 @@ class RedisRunLogs:
         verb, run_id, *rest = words
         if run := self._remote.get(run_id):
             run.hear(verb)
-        if log := self._owned.get(run_id):
+        log = self._owned.get(run_id)
+        if verb in ("read", "audit") and log is None:
+            self._forgotten(run_id, rest[0])
+        elif verb == "audit":
+            self._doubted.add(run_id)
+            self._doubt.set()
+        elif log:
             log.hear(verb, *rest)
+
+    def _forgotten(self, run_id: str, process: str) -> None:
+        """Tell readers elsewhere of a run that we have let go of, and no Redis can bring back."""
+        self._link.pipe.send(*stream.unlink_open(run_id))
+        self._link.pipe.send(*stream.tell(process, "gone", run_id))
 
     def _ask_for_stops(self) -> None:
         """Find the runs that somebody asked to stop while the mailbox was closed."""
         for run_id, log in self._owned.items():
             if log.going_on:
-                reply = self._link.pipe.send("EXISTS", stream.stop_key(run_id))
+                reply = self._link.pipe.send("EXISTS", stream.stop_key(run_id), urgent=True)
                 reply.add_done_callback(_stopper(log))
 
 

@@ -7,7 +7,9 @@ import logging
 from collections.abc import Callable
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
+
+from dripline_server.run_log.redis.reasons import words_of
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +23,11 @@ class Mailbox:
         patience: Seconds of silence after which the connection counts as dead. The process says
             something to itself more often than that.
         opened: Called whenever it has begun to listen: what was said before may have been missed.
+        closed: Called whenever its connection has broken.
         heard: Called with the words of each message.
+
+    Attributes:
+        refused: Why Redis does not let it listen; None where it does, or is away.
     """
 
     def __init__(
@@ -31,12 +37,15 @@ class Mailbox:
         *,
         patience: float,
         opened: Callable[[], None],
+        closed: Callable[[], None],
         heard: Callable[[list[str]], None],
     ) -> None:
+        self.refused: RedisError | None = None
         self._client = client
         self._channel = channel
         self._patience = patience
         self._opened = opened
+        self._closed = closed
         self._heard = heard
         self._task = asyncio.create_task(self._run(), name="redis mailbox")
 
@@ -49,8 +58,13 @@ class Mailbox:
         while True:
             try:
                 await self._listen()
+            except ResponseError as error:
+                if self.refused is None:
+                    logger.error("Redis refuses SUBSCRIBE: %s", words_of(error))
+                self.refused = error
             except (RedisError, OSError) as error:
                 logger.debug("the mailbox is closed: %s", error)
+                self._closed()
             except Exception:  # Without its mailbox the process could not be told to stop a run.
                 logger.exception("a fault in dripline, or in its Redis client")
             await asyncio.sleep(self._patience / 4)
@@ -63,4 +77,5 @@ class Mailbox:
                 if message["type"] == "message":
                     self._heard(message["data"].decode().split(" "))
                 else:
+                    self.refused = None
                     self._opened()

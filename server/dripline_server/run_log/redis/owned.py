@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from dripline.errors import ErrorCode
 from dripline_server.run_log import (
     ID_SHOWN,
     Batch,
     LogOwner,
     LogState,
-    PositionGone,
-    PositionUnknown,
     RunLogUnavailable,
     RunTakenOver,
     leave,
@@ -23,11 +21,18 @@ from dripline_server.run_log import (
 from dripline_server.run_log.memory import LogReader, MemoryRunLog
 from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.link import Link
+from dripline_server.run_log.redis.pipe import NewConnection
+from dripline_server.run_log.redis.reasons import LOST, unavailable
+from dripline_server.run_log.redis.stream import Entry
 
 logger = logging.getLogger(__name__)
 
 # Redis is trimmed in steps of this part of a log's bound.
 TRIM_STEPS = 16
+# Entries that are on their way at once while a log is written again.
+AT_ONCE = 16
+# Looks in a row at which Redis has something else: somebody writes at the same time, but once.
+TRIES = 5
 
 
 @dataclass(slots=True)
@@ -38,8 +43,16 @@ class _Elsewhere:
     until: float
 
 
+class _Changed(Exception):
+    """Redis does not have any more what it was just seen to have."""
+
+
 class RedisRunLog:
     """The log of a run of this process.
+
+    What Redis confirmed it may still lose: a restart from a snapshot, a replica that takes over, a
+    `FLUSHALL`. So after each new connection nothing is added before Redis's newest entry has been
+    compared with what is in memory, and what Redis lacks is written again.
 
     Args:
         run_id: The run's id.
@@ -47,22 +60,40 @@ class RedisRunLog:
         owner: The run.
         link: This process's way to Redis.
         max_bytes: The log's bound.
+        about: What Redis knows of the run.
+        generation: The pipe's connection over which the log was made.
     """
 
     def __init__(
-        self, run_id: str, memory: MemoryRunLog, owner: LogOwner, link: Link, max_bytes: int
+        self,
+        run_id: str,
+        memory: MemoryRunLog,
+        owner: LogOwner,
+        link: Link,
+        max_bytes: int,
+        *,
+        about: bytes,
+        generation: int,
     ) -> None:
         self._run_id = run_id
         self._memory = memory
         self._owner = owner
         self._link = link
         self._step = max_bytes // TRIM_STEPS
+        self._about = about
+        # What a client is to find by a name of its own, so that it can be put back.
+        self.named: Sequence[stream.Command] = ()
         # The entries at which Redis can be trimmed, about a step apart; how much is in the last.
         self._marks: list[int] = []
         self._unmarked = 0
         # Set while no entry is on its way to Redis.
         self._settled = asyncio.Event()
         self._settled.set()
+        # The connection over which Redis was last seen to have all, and its newest entry then.
+        self._verified = generation
+        self._newest = stream.newest_is(0, last=False)
+        self._whole_check = -float("inf")
+        self._recovering: asyncio.Task[None] | None = None
         self._lost: RunLogUnavailable | None = None
         self._finished = False
         self._elsewhere: dict[str, _Elsewhere] = {}
@@ -76,6 +107,13 @@ class RedisRunLog:
     def going_on(self) -> bool:
         """Whether more is to come."""
         return not self._finished
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether Redis may lack something, and nobody is looking after that yet."""
+        if not self._settled.is_set() or (self._lost and not self._finished):
+            return False
+        return self._verified != self._link.pipe.generation or self.to_mend
 
     async def state(self, seen: int = 0) -> LogState:
         """See `ReadableLog.state`."""
@@ -118,8 +156,8 @@ class RedisRunLog:
 
     async def finish(self, payloads: Sequence[bytes]) -> None:
         """See `RunLog.finish`."""
+        self._finished = True  # so that nobody waits for a Redis that is away
         await self._turn()
-        self._finished = True
         if self._lost:
             self._add_to_memory(payloads, last=True)
         else:
@@ -127,7 +165,7 @@ class RedisRunLog:
             await self._settled.wait()
 
     def finish_here(self, payloads: Sequence[bytes]) -> None:
-        """See `RunLog.finish_here`; Redis is told later, by `mend`."""
+        """See `RunLog.finish_here`; Redis is told later, by `look_again`."""
         self._finished = True
         self._lost = self._lost or RunLogUnavailable("the run's end could not be written")
         self._add_to_memory(payloads, last=True)
@@ -140,39 +178,87 @@ class RedisRunLog:
 
     def _send(self, payloads: Sequence[bytes], *, last: bool = False) -> None:
         """Add an entry: to Redis, and once that has it to memory. Then it is settled."""
-        pipe, first = self._link.pipe, self._memory.next_seq
+        pipe, first, since = (
+            self._link.pipe,
+            self._memory.next_seq,
+            self._link.now,
+        )
         keep_from = self._trim(first, payloads)
         self._settled.clear()
         command = stream.add(self._run_id, first, payloads, last=last, keep_from=keep_from)
-        pipe.send(*command).add_done_callback(
-            lambda reply: self._added(reply.result(), payloads, last=last)
+        pipe.send(*command, generation=self._verified).add_done_callback(
+            lambda reply: self._added(reply.result(), payloads, last=last, since=since)
         )
-        for process in self._elsewhere:
-            pipe.send(*stream.tell(process, "news", self._run_id))
+        self._tell_news()
         if last:
-            for command in stream.expire(self._run_id, self._link.keep):
-                pipe.send(*command)
+            self._expire()
 
-    def _added(self, reply: object, payloads: Sequence[bytes], *, last: bool) -> None:
-        """Take Redis's reply. What it refused because the run has ended is not ours to say."""
-        if isinstance(reply, Exception) and stream.is_refusal(reply):
-            self._lost = RunTakenOver("another process has ended the run")
-            logger.error(
-                "run lost: its process was taken for dead", extra={"run": self._run_id[:ID_SHOWN]}
+    def _tell_news(self) -> None:
+        for process in self._elsewhere:
+            self._link.pipe.send(*stream.tell(process, "news", self._run_id))
+
+    def _expire(self) -> None:
+        for command in stream.expire(self._run_id, self._link.keep):
+            self._link.pipe.send(*command)
+
+    def _added(self, reply: object, payloads: Sequence[bytes], *, last: bool, since: float) -> None:
+        """Take Redis's reply; where it is not that all is well, look at what Redis has."""
+        if not isinstance(reply, Exception) and reply is not None:
+            self._newest = stream.newest_is(self._memory.next_seq, last=last)
+            self._settle(payloads, last=last)
+        elif last and isinstance(reply, RunLogUnavailable):
+            self._settle(payloads, last=last, lost=reply)  # its readers here wait for no Redis
+        else:
+            self._recovering = asyncio.create_task(
+                self._recover(payloads, last=last, since=since),
+                name=f"recover {self._run_id[:ID_SHOWN]}",
             )
-        elif isinstance(reply, Exception):
-            self._lost = RunLogUnavailable(str(reply))
-        elif reply is None:
-            self._lost = RunLogUnavailable("Redis has lost the run's log")
-        if last or not isinstance(self._lost, RunTakenOver):
+
+    async def _recover(self, payloads: Sequence[bytes], *, last: bool, since: float) -> None:
+        """Write an entry of which it is not known whether Redis has it; the run waits meanwhile."""
+        lost: RunLogUnavailable | None = None
+        while True:
+            try:
+                await self._reconcile(payloads, last=last)
+                self._tell_news()
+                if last:
+                    self._expire()
+                break
+            except RunTakenOver as taken:
+                lost = taken
+                break
+            except RunLogUnavailable as error:
+                if self._finished or self._link.now - since >= self._link.patience:
+                    lost = error
+                    break
+            except Exception as fault:  # Without this, the run would wait for ever.
+                logger.exception("a fault in dripline")
+                lost = RunLogUnavailable(repr(fault))
+                break
+            await asyncio.sleep(self._link.retry)
+        self._settle(payloads, last=last, lost=lost)
+
+    def _settle(
+        self, payloads: Sequence[bytes], *, last: bool, lost: RunLogUnavailable | None = None
+    ) -> None:
+        """Let memory have an entry, and the run go on. What somebody else ended is not ours."""
+        if lost:
+            self._lose(lost)
+        if last or not isinstance(lost, RunTakenOver):
             self._add_to_memory(payloads, last=last)
         self._settled.set()
-        if self._lost and not last:
-            self._owner.log_lost()
+        if lost and not last:
+            self._owner.log_lost(lost)
+
+    def _lose(self, lost: RunLogUnavailable) -> None:
+        self._lost = lost
+        if isinstance(lost, RunTakenOver):
+            run = self._run_id[:ID_SHOWN]
+            logger.error("run lost: its process was taken for dead", extra={"run": run})
 
     def _add_to_memory(self, payloads: Sequence[bytes], *, last: bool) -> None:
         if last and isinstance(self._lost, RunTakenOver):
-            payloads = stream.failed_ending(ErrorCode.OWNER_LOST)
+            payloads = stream.owner_lost()
         self._memory.add(payloads, last=last)
 
     def _trim(self, first: int, payloads: Sequence[bytes]) -> int:
@@ -198,7 +284,7 @@ class RedisRunLog:
 
     def _count_readers(self, process: str, next_seq: int) -> None:
         """Count the readers of another process, and keep for them what they have yet to take."""
-        until = asyncio.get_running_loop().time() + self._link.lease_time
+        until = self._link.now + self._link.lease_time
         # It may be beyond what we have: Redis took that, and has not yet told us so.
         place = max(next_seq, self._memory.first_seq)
         if known := self._elsewhere.get(process):
@@ -231,31 +317,191 @@ class RedisRunLog:
         """Have the run end as cancelled."""
         self._owner.stop()
 
-    async def mend(self) -> None:
-        """Write to Redis how the run has ended, now that Redis is there again.
+    def confirm(self, generation: int, newest: bytes) -> None:
+        """Hear what Redis's newest entry is; see `stream.newest_of`."""
+        if self.in_doubt and not self.to_mend and newest == self._newest:
+            self._verified = generation
 
-        What Redis lacks is in memory, also an entry of which nobody knows whether Redis took it:
-        the `seq` are the same in both. Such an entry may come in as late as now, over a connection
-        that we have given up; then it is looked again.
+    async def look_again(self, *, gaps: bool = False) -> None:
+        """Compare what Redis has with what is in memory, and write what is missing.
+
+        That is whatever Redis lost, how a run has ended while Redis was away, and an entry of which
+        nobody knows whether Redis took it: the `seq` are the same in both. Such an entry may come
+        in as late as now, over a connection that we have given up; then it is looked again.
+
+        Args:
+            gaps: Whether to look for gaps too, which takes reading all of it; that is done now and
+                then only.
 
         Raises:
             RunLogUnavailable: Redis is not there.
         """
-        ended = False
-        while not ended:
-            (newest,) = await self._link.pipe.call(stream.newest(self._run_id))
-            if not newest or (entry := stream.parse(newest[0])).last:
-                break
-            rest = await self._rest(entry.next_seq - 1)
-            ended = await self._link.end(self._run_id, entry.next_seq, rest)
-        self._lost = None
-
-    async def _rest(self, after: int) -> list[bytes]:
+        await self._turn()
+        gaps = gaps and self._link.now - self._whole_check > self._link.lease_time
+        if not (self.in_doubt or gaps):
+            return
+        self._settled.clear()
         try:
-            async with self._memory.follow(after) as batches:
-                return [payload async for batch in batches for payload in batch.payloads]
-        except (PositionGone, PositionUnknown):
-            return stream.failed_ending(ErrorCode.RUN_LOG_LOST)
+            if gaps:
+                self._whole_check = self._link.now
+            await self._reconcile(gaps=gaps)
+            self._lost = None
+        except RunTakenOver as taken:
+            self._lose(taken)
+            if not self._finished:
+                self._owner.log_lost(taken)
+        finally:
+            self._settled.set()
+        self._tell_news()
+
+    async def _reconcile(
+        self, payloads: Sequence[bytes] = (), *, last: bool = False, gaps: bool = False
+    ) -> None:
+        """Have Redis hold what is in memory, and then one more entry where there is one.
+
+        Raises:
+            RunTakenOver: Somebody else has ended the log.
+            RunLogUnavailable: Redis is not there, or refuses.
+        """
+        with self._attached() as reader:
+            for _ in range(TRIES):
+                try:
+                    await self._write_missing(reader, payloads, last=last, gaps=gaps)
+                    return
+                except _Changed:
+                    pass
+        raise RunLogUnavailable("Redis has something else at each look")
+
+    @contextmanager
+    def _attached(self) -> Iterator[LogReader]:
+        """Keep what is in memory there."""
+        reader = LogReader(self._memory.first_seq)
+        self._memory.attach(reader)
+        try:
+            yield reader
+        finally:
+            self._memory.detach(reader)
+
+    async def _write_missing(
+        self, reader: LogReader, payloads: Sequence[bytes], *, last: bool, gaps: bool
+    ) -> None:
+        memory, run_id = self._memory, self._run_id
+        generation, (newest,) = await self._link.pipe.look(stream.newest(run_id))
+        restored = False
+        if not newest:
+            await self._restore(run_id)
+            restored, entry = True, Entry(1, [], last=False)
+        else:
+            entry = stream.parse(newest[0])
+        target = memory.next_seq + len(payloads)
+        complete = entry.next_seq == target
+        anew = entry.next_seq < memory.first_seq
+        if entry.last:
+            ours = payloads or self._newest_in_memory()
+            as_ours = complete and entry.payloads[-1] == ours[-1]
+            if as_ours or isinstance(self._lost, RunTakenOver):
+                pass
+            elif not memory.finished:
+                raise RunTakenOver("another process has ended the run")
+            else:  # Redis had lost our end, which readers have been told, and somebody gave it up.
+                anew, complete = True, False
+        elif entry.next_seq > target:
+            raise RunTakenOver("another process writes the run's log")
+        if gaps and not anew and not restored and await self._has_gap():
+            anew, complete = True, False
+        if complete or (entry.last and not anew):
+            self._newest = stream.newest_is(entry.first if entry.payloads else 0, last=entry.last)
+        else:
+            if not restored:
+                logger.warning(
+                    "Redis had lost some of a run, which is written again",
+                    extra={"run": run_id[:ID_SHOWN], "upto": entry.next_seq - 1},
+                )
+            await self._write(reader, entry.next_seq, payloads, generation, last=last, anew=anew)
+        self._verified = generation
+        lifetime = self._link.keep if memory.finished else self._link.lifetime
+        await self._link.pipe.call(*stream.expire(run_id, lifetime))
+
+    def _newest_in_memory(self) -> Sequence[bytes]:
+        batch = self._memory.read(LogReader(self._memory.next_seq - 1))
+        return batch.payloads if batch else (b"",)
+
+    async def _restore(self, run_id: str) -> None:
+        """Put back what Redis has to know of the run, and an empty stream."""
+        logger.warning("%s", LOST, extra={"run": self._run_id[:ID_SHOWN]})
+        restore = stream.restore(run_id, self._about, lifetime=self._link.lifetime)
+        await self._link.pipe.call(restore, *self.named)
+
+    async def _write(
+        self,
+        reader: LogReader,
+        first: int,
+        payloads: Sequence[bytes],
+        generation: int,
+        *,
+        last: bool,
+        anew: bool,
+    ) -> None:
+        """Write all from `first` on; or all there is, into a stream that takes the old one's place.
+
+        Raises:
+            _Changed: Redis has something else than was seen.
+        """
+        memory, pipe, run_id = self._memory, self._link.pipe, self._run_id
+        into, keep_from = run_id, 0
+        if anew:
+            into, first = stream.spare(run_id), memory.first_seq
+            keep_from = first if first > 1 else 0
+            await pipe.call(("UNLINK", stream.log_key(into)))
+            about = stream.build(run_id, self._about, lifetime=self._link.lifetime)
+            await pipe.call(about, *self.named)
+        # The entries are cut otherwise now: none of the old places is one to trim at.
+        self._marks.clear()
+        self._unmarked = 0
+        sent: list[asyncio.Future[Any]] = []
+        reader.next_seq = first
+        written = first, False
+        while batch := memory.read(reader):
+            ends = memory.finished and reader.next_seq == memory.next_seq
+            written = batch.first, ends
+            command = stream.add(into, *batch, last=ends, keep_from=keep_from)
+            sent.append(pipe.send(*command, generation=generation))
+            if len(sent) >= AT_ONCE:
+                await self._confirmed(sent)
+        if payloads and first <= memory.next_seq:
+            written = memory.next_seq, last
+            command = stream.add(into, memory.next_seq, payloads, last=last, keep_from=keep_from)
+            sent.append(pipe.send(*command, generation=generation))
+        await self._confirmed(sent)
+        if anew:
+            await pipe.call(stream.replace(run_id, lifetime=self._link.lifetime))
+        self._newest = stream.newest_is(written[0], last=written[1])
+
+    async def _confirmed(self, sent: list[asyncio.Future[Any]]) -> None:
+        """Wait for the replies, and see that all is well."""
+        replies = await asyncio.gather(*sent)
+        sent.clear()
+        for reply in replies:
+            if reply is None or isinstance(reply, NewConnection):
+                raise _Changed
+            if isinstance(reply, Exception):
+                if stream.is_refusal(reply):
+                    raise _Changed from reply
+                raise unavailable(reply) from reply
+
+    async def _has_gap(self) -> bool:
+        """Whether Redis lacks something before its newest entry that is in memory."""
+        next_seq = 0
+        while True:
+            read = stream.read(self._run_id, next_seq, AT_ONCE)
+            (found,) = await self._link.pipe.call(read)
+            entries = [stream.parse(raw) for raw in found]
+            for entry in entries:
+                if entry.first > max(next_seq, self._memory.first_seq):
+                    return True
+                next_seq = max(next_seq, entry.next_seq)
+            if len(entries) < AT_ONCE:
+                return False
 
     def forget(self) -> None:
         """Let go of it here, and in Redis unless others are reading."""

@@ -6,12 +6,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from dripline.errors import ErrorCode
+import orjson
+
 from dripline_server.run_log import (
     ID_SHOWN,
     Batch,
+    EndedBefore,
     LogState,
     PositionGone,
     PositionUnknown,
@@ -21,6 +24,7 @@ from dripline_server.run_log import (
 )
 from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.link import LOOKS, Link
+from dripline_server.run_log.redis.reasons import LOST
 from dripline_server.run_log.redis.stream import Entry
 
 logger = logging.getLogger(__name__)
@@ -29,22 +33,63 @@ logger = logging.getLogger(__name__)
 COUNT = 32
 
 
-class _Reader:
-    """One reader's place: the next event it is to get, and the entry in which that is."""
+@dataclass(frozen=True, slots=True)
+class About:
+    """What Redis knows of a run.
 
-    __slots__ = ("entry", "news", "next_seq")
+    Attributes:
+        model: Its model.
+        owner: The process that runs it.
+        request: What it was asked to do, as a digest.
+        made: Tells apart what one process made twice.
+    """
+
+    model: str
+    owner: str
+    request: str = ""
+    made: str = ""
+
+    def to_json(self) -> bytes:
+        """Return it as it is kept in Redis."""
+        return orjson.dumps(self)
+
+    @classmethod
+    def of_json(cls, text: bytes) -> About:
+        """Return what is kept in Redis, perhaps by another version of dripline."""
+        known = orjson.loads(text)
+        return cls(known["model"], known["owner"], known.get("request", ""), known.get("made", ""))
+
+
+class _Reader:
+    """One reader's place: the next event it is to get, and what it waits with.
+
+    Attributes:
+        next_seq: The `seq` of that event.
+        entered: Where it came in.
+        news: Set where there may be something to read.
+        trouble: Why there is nothing to read at the moment, though there may be; and since when.
+    """
+
+    __slots__ = ("entered", "news", "next_seq", "since", "trouble")
 
     def __init__(self, next_seq: int) -> None:
-        self.next_seq = next_seq
-        self.entry = next_seq
+        self.next_seq = self.entered = next_seq
         self.news = asyncio.Event()
+        self.trouble: RunLogUnavailable | None = None
+        self.since = 0.0
 
-    def take(self, entry: Entry) -> list[bytes]:
-        """Return what is new to the reader, and move it on."""
-        if entry.first > self.next_seq:
-            raise ReaderOvertaken
-        new = entry.payloads[self.next_seq - entry.first :]
-        self.next_seq = self.entry = entry.next_seq
+    def fits(self, entries: list[Entry]) -> bool:
+        """Whether the first of these holds what the reader is to get next."""
+        return bool(entries) and entries[0].first <= self.next_seq < entries[0].next_seq
+
+    def take(self, entries: list[Entry]) -> list[bytes]:
+        """Return what is new to the reader, up to a gap, and move it on."""
+        new: list[bytes] = []
+        for entry in entries:
+            if not entry.first <= self.next_seq:
+                break
+            new += entry.payloads[self.next_seq - entry.first :]
+            self.next_seq = max(self.next_seq, entry.next_seq)
         return new
 
 
@@ -53,21 +98,23 @@ class RemoteRun:
 
     Args:
         run_id: Its id.
-        model: Its model.
-        owner: The process that runs it.
+        about: What Redis knows of it; see `About`.
         link: This process's way to Redis.
     """
 
-    def __init__(self, run_id: str, model: str, owner: str, link: Link) -> None:
+    def __init__(self, run_id: str, about: About, link: Link) -> None:
         self.id = run_id
-        self.model = model
-        self.owner = owner
+        self.model = about.model
+        self.request = about.request
+        self.owner = about.owner
         self._link = link
         self._readers: set[_Reader] = set()
         # The place that the owner was told last; whether it waits for another one.
         self._told: int | None = None
         self._asked = False
         self._gone = False
+        # When the owner was last asked to look whether Redis has all.
+        self._doubted = -float("inf")
 
     @property
     def readers(self) -> int:
@@ -77,18 +124,21 @@ class RemoteRun:
     async def log_state(self, seen: int = 0) -> LogState:
         """See `ReadableLog.state`; a run whose owner has died has ended.
 
-        Redis has whatever a reader was given anywhere. Only where it was away, it has some of that
-        when the owner has made up for it, which takes a few looks.
+        A reader may have been given what Redis has not, or not any more. After an outage its owner
+        writes the missing entries again, which takes a few looks at most.
         """
         state, _ = await self._look()
         for _ in range(LOOKS):
             if seen <= state.last or state.finished:
                 break
+            self._doubt()
             await asyncio.sleep(self._link.period)
             state, _ = await self._look()
         if not state.finished and await self._owner_is_dead():
             await self.give_up()
             state, _ = await self._look()
+        if state.finished and seen > state.last and await self._owner_is_dead():
+            raise EndedBefore(stream.parse(await self._newest()).payloads)
         return state
 
     @asynccontextmanager
@@ -111,6 +161,7 @@ class RemoteRun:
         await self._link.pipe.call(
             ("SET", stream.stop_key(self.id), "", "PX", self._link.lifetime),
             stream.tell(self.owner, "stop", self.id),
+            urgent=True,
         )
 
     def report(self) -> None:
@@ -123,13 +174,15 @@ class RemoteRun:
         self._link.pipe.send(*message)
 
     def hear(self, word: str) -> None:
-        """Take a message from the owner: there is news, or it waits for our readers."""
+        """Take a message from the owner."""
         match word:
             case "news":
                 self.wake()
-            case "where":
+            case "where":  # it waits for our readers
                 self._asked = True
                 self._report_if_asked()
+            case "gone":  # it knows no such run any more
+                self.wake(gone=True)
 
     def _report_if_asked(self) -> None:
         if self._asked and self._place != self._told:
@@ -140,7 +193,7 @@ class RemoteRun:
         return min((reader.next_seq for reader in self._readers), default=None)
 
     def wake(self, *, gone: bool = False) -> None:
-        """Have the readers look for news; where the log has gone they end."""
+        """Have the readers look for news; where the owner has let go of the run they end."""
         self._gone = self._gone or gone
         for reader in self._readers:
             reader.news.set()
@@ -152,7 +205,7 @@ class RemoteRun:
         owner.
         """
         state, _ = await self._look()
-        ending = stream.failed_ending(ErrorCode.OWNER_LOST)
+        ending = stream.owner_lost()
         if state.finished or not await self._link.end(self.id, state.last + 1, ending):
             return
         logger.warning(
@@ -161,15 +214,28 @@ class RemoteRun:
         )
         # Should its owner live after all, it is not to go on for nothing.
         self._link.pipe.send(*stream.tell(self.owner, "stop", self.id))
+        self.wake()
 
     async def _owner_is_dead(self) -> bool:
+        """Whether the owner has no lease, and goes on having none while we have ours.
+
+        A Redis that takes no writes lets every lease run out; that makes nobody dead.
+        """
+        owner, own = stream.lease_key(self.owner), stream.lease_key(self._link.process)
         for look in range(LOOKS):
             if look:
                 await asyncio.sleep(self._link.period)
-            (there,) = await self._link.pipe.call(("EXISTS", stream.lease_key(self.owner)))
-            if there:
+            there, we = await self._link.pipe.call(("EXISTS", owner), ("EXISTS", own))
+            if there or not we:
                 return False
         return True
+
+    def _doubt(self) -> None:
+        """Have the owner look whether Redis has all of the run."""
+        if self._link.now - self._doubted > self._link.period:
+            self._doubted = self._link.now
+            message = stream.tell(self.owner, "audit", self.id, self._link.process)
+            self._link.pipe.send(*message)
 
     async def _look(self, *more: stream.Command) -> tuple[LogState, list[Any]]:
         """Return where the log stands, and the replies to further commands."""
@@ -177,43 +243,97 @@ class RemoteRun:
             stream.oldest(self.id), stream.newest(self.id), *more
         )
         if not newest:
-            raise RunLogUnavailable("the run's log has gone")
+            raise RunLogUnavailable("the run's log has gone", LOST)
         last = stream.parse(newest[0])
         state = LogState(stream.parse(oldest[0]).first, last.next_seq - 1, last.last)
         return state, replies
 
     async def _enter(self, reader: _Reader) -> None:
-        """Find the entry in which the reader's next event is, or will be."""
+        """See that what the reader asks for can be had, now or later."""
+        place = reader.next_seq
         state, (upto, beyond) = await self._look(
-            stream.newest(self.id, reader.next_seq), stream.read(self.id, reader.next_seq, 1)
+            stream.newest(self.id, place), stream.read(self.id, place, 1)
         )
-        if reader.next_seq > state.last + 1:
+        entries = [stream.parse(raw) for raw in (*upto, *beyond)]
+        if place > state.last + 1:
+            if state.finished and await self._owner_is_dead():
+                raise EndedBefore(stream.parse(await self._newest()).payloads)
             raise PositionUnknown(state.last)
         if not upto:
             raise PositionGone(state.first)
-        entry = stream.parse(upto[0])
-        if beyond and entry.next_seq < reader.next_seq:
-            # A Redis that lost its newest entries, and was written on to.
+        if beyond and not any(entry.first <= place < entry.next_seq for entry in entries):
+            # Redis has lost something in the middle, which its owner may write again.
+            self._doubt()
             raise PositionGone(stream.parse(beyond[0]).first)
-        reader.entry = entry.first
+
+    async def _newest(self) -> stream.RawEntry:
+        (found,) = await self._link.pipe.call(stream.newest(self.id))
+        if not found:
+            raise RunLogUnavailable("the run's log has gone", LOST)
+        newest: stream.RawEntry = found[0]
+        return newest
 
     async def _batches(self, reader: _Reader) -> AsyncIterator[Batch]:
         while True:
             reader.news.clear()
             first, entries = reader.next_seq, await self._read(reader)
-            if payloads := [payload for entry in entries for payload in reader.take(entry)]:
+            if payloads := reader.take(entries):
                 self._report_if_asked()
                 yield Batch(first, payloads)
-            if entries and entries[-1].last:
+            if entries and entries[-1].last and reader.next_seq == entries[-1].next_seq:
                 return
-            if len(entries) < COUNT:
+            if not payloads or len(entries) < COUNT:
                 await reader.news.wait()
 
     async def _read(self, reader: _Reader) -> list[Entry]:
+        """Return the entries that hold what the reader is to get next.
+
+        There are none where it has all there is; and while Redis is away or lacks something, for as
+        long as its owner may still write that again.
+
+        Raises:
+            RunLogUnavailable: It has waited long enough.
+            EndedBefore, ReaderOvertaken: See there.
+        """
         try:
-            if self._gone:
-                raise RunLogUnavailable("the run's log has gone")
-            (found,) = await self._link.pipe.call(stream.read(self.id, reader.entry, COUNT))
-        except RunLogUnavailable:
-            return [Entry(reader.next_seq, stream.failed_ending(ErrorCode.RUN_LOG_LOST), last=True)]
-        return [stream.parse(raw) for raw in found]
+            entries = await self._entries(reader)
+        except RunLogUnavailable as error:
+            if reader.trouble is None:
+                reader.trouble = error
+                reader.since = self._link.pipe.away_since or self._link.now
+            if self._gone or self._link.now - reader.since >= self._link.patience:
+                raise
+            return []
+        reader.trouble = None
+        return entries
+
+    async def _entries(self, reader: _Reader) -> list[Entry]:
+        call, place = self._link.pipe.call, reader.next_seq
+        (found,) = await call(stream.read(self.id, place, COUNT))
+        entries = [stream.parse(raw) for raw in found]
+        if reader.fits(entries):
+            return entries
+        # Nothing new. Or an entry that begins before this place holds it, because the log was
+        # written again; or Redis has lost something.
+        upto, oldest = await call(stream.newest(self.id, place), stream.oldest(self.id))
+        if not oldest:
+            self._doubt()
+            raise RunLogUnavailable("the run's log has gone", LOST)
+        if not upto:
+            raise ReaderOvertaken
+        holder = stream.parse(upto[0])
+        if holder.next_seq > place:
+            return [holder, *entries]
+        if holder.last:
+            if holder.next_seq == place == reader.entered:
+                return [holder]  # it came with all there is
+            if not await self._owner_is_dead():
+                self._doubt()
+                raise RunLogUnavailable("the run's log lacks its end", LOST)
+            raise EndedBefore(holder.payloads)
+        if entries or holder.next_seq < place:
+            self._doubt()
+            raise RunLogUnavailable("the run's log has a gap", LOST)
+        if self._gone:
+            raise RunLogUnavailable("the run's process knows it no longer", LOST)
+        return []

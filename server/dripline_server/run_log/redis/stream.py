@@ -4,6 +4,10 @@ A run is a stream with one entry for each append. The entry's ID is the `seq` of
 what comes next can be added by one writer only: Redis refuses an ID that is not beyond the newest.
 That is all the locking there is. Whoever ends the log of a dead owner adds the next entry; should
 the owner live after all, its own next entry is refused, and it knows.
+
+A Redis that was restarted from a snapshot, or a replica that took over, may lack the newest
+entries. Their owner writes them again, but not always cut into the same entries: what holds a `seq`
+is found by looking for the newest entry that begins with it or before.
 """
 
 from __future__ import annotations
@@ -31,7 +35,54 @@ if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('XADD', KEYS[2], '0-1', 'created', '')
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-redis.call('SET', KEYS[3], '', 'PX', ARGV[3])
+if redis.call('PEXPIRE', KEYS[3], ARGV[3]) == 0 then
+  redis.call('SET', KEYS[3], '', 'PX', ARGV[3])
+end
+return 1
+"""
+
+# What the lease said before tells whether Redis has lost something since.
+_RENEW = """
+local said = redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return said or ''
+"""
+
+_WITHDRAW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('UNLINK', unpack(KEYS))
+"""
+
+_UNLINK_OPEN = """
+local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+if not newest or newest[2][1] == 'last' then return 0 end
+return redis.call('UNLINK', unpack(KEYS))
+"""
+
+# Puts back what is known of a run; and its stream, unless there is one.
+_RESTORE = """
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('XADD', KEYS[2], '0-1', 'created', '')
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return 1
+"""
+
+# For each stream the ID of its newest entry and what the entry is called, without what is in it.
+_NEWEST = """
+local found = {}
+for i, key in ipairs(KEYS) do
+  local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+  found[i] = newest and newest[1] .. ' ' .. newest[2][1] or ''
+end
+return found
+"""
+
+# Puts a stream that was built beside another in its place, in one step: no reader finds none.
+_REPLACE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('RENAME', KEYS[1], KEYS[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[1])
 return 1
 """
 
@@ -66,7 +117,7 @@ _KEYS = run_key, log_key, about_key
 
 
 def lease_key(process: str) -> str:
-    """Return the key that is there as long as a process lives."""
+    """Return the key that is there as long as a process lives; it says how often it was renewed."""
     return f"dripline:lease:{process}"
 
 
@@ -111,6 +162,54 @@ def create(run_id: str, about: bytes, process: str, *, lifetime: int, lease: int
     """
     keys = run_key(run_id), log_key(run_id), lease_key(process)
     return "EVAL", _CREATE, len(keys), *keys, about, lifetime, lease
+
+
+def renew(process: str, renewals: int, *, lease: int) -> Command:
+    """Renew a process's lease; the reply is what it said before, b"" where it had run out."""
+    return "EVAL", _RENEW, 1, lease_key(process), renewals, lease
+
+
+def withdraw(run_id: str, about: bytes) -> Command:
+    """Let a run's keys go now, unless they are those of another run of that name."""
+    return "EVAL", _WITHDRAW, len(_KEYS), *(key(run_id) for key in _KEYS), about
+
+
+def unlink_open(run_id: str) -> Command:
+    """Let a run's keys go now, unless its log has an end."""
+    return "EVAL", _UNLINK_OPEN, len(_KEYS), *(key(run_id) for key in _KEYS)
+
+
+def restore(run_id: str, about: bytes, *, lifetime: int) -> Command:
+    """Put back what is known of a run, and its stream unless it is there: 1 if it was not."""
+    return "EVAL", _RESTORE, 2, run_key(run_id), log_key(run_id), about, lifetime
+
+
+def build(run_id: str, about: bytes, *, lifetime: int) -> Command:
+    """Put back what is known of a run, and begin its stream anew, beside the one that is there."""
+    keys = run_key(run_id), log_key(spare(run_id))
+    return "EVAL", _RESTORE, len(keys), *keys, about, lifetime
+
+
+def newest_of(run_ids: Sequence[str]) -> Command:
+    """Get what `newest_is` returns for each of the streams, b"" for one that is not there."""
+    return "EVAL", _NEWEST, len(run_ids), *map(log_key, run_ids)
+
+
+def newest_is(first: int, *, last: bool) -> bytes:
+    """Return what `newest_of` gives where that entry is the newest; 0 is the empty one."""
+    if not first:
+        return b"0-1 created"
+    return f"{first}-0 {_LAST if last else _EVENTS}".encode()
+
+
+def spare(run_id: str) -> str:
+    """Return the name under which a run's stream is built anew."""
+    return f"{run_id}:new"
+
+
+def replace(run_id: str, *, lifetime: int) -> Command:
+    """Put the stream that was built anew in the place of a run's own."""
+    return "EVAL", _REPLACE, 2, log_key(spare(run_id)), log_key(run_id), lifetime
 
 
 def add(
@@ -164,10 +263,12 @@ def tell(process: str, *words: Argument) -> Command:
     return "PUBLISH", mailbox(process), " ".join(map(str, words))
 
 
-def failed_ending(code: ErrorCode) -> list[bytes]:
+def failed_ending(code: ErrorCode, message: str) -> list[bytes]:
     """Return the last events of a run whose owner cannot say them."""
-    message = {
-        ErrorCode.OWNER_LOST: "The server process that ran this chat has died. Ask again.",
-        ErrorCode.RUN_LOG_LOST: "The server's run log, Redis, cannot be reached. Try again later.",
-    }[code]
     return [to_json(Error(code, message, code.retryable)), to_json(End("failed"))]
+
+
+def owner_lost() -> list[bytes]:
+    """Return the last events of a run whose owner has died."""
+    message = "The server process that ran this chat has died. Ask again."
+    return failed_ending(ErrorCode.OWNER_LOST, message)

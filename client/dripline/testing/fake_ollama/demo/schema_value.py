@@ -19,7 +19,7 @@ from dripline.testing.fake_ollama.demo.pattern_text import PatternUnknown, match
 from dripline.testing.fake_ollama.demo.schema_check import fits
 from dripline.testing.fake_ollama.json_value import JsonObject, JsonValue
 
-Words = Callable[[str], str]
+WordsFor = Callable[[str], str]
 
 _FORMATS = {
     "date": ("2024-05-04", "2024-05-05"),
@@ -93,7 +93,7 @@ class _Place:
         return len(set(self.entered)) < len(self.entered)
 
 
-def value_for(schema: JsonValue, words: Words, said: str = "") -> JsonValue:
+def value_for(schema: JsonValue, words: WordsFor, said: str = "") -> JsonValue:
     """Return a value that fits a schema.
 
     Args:
@@ -108,7 +108,7 @@ def value_for(schema: JsonValue, words: Words, said: str = "") -> JsonValue:
 
 
 class _Maker:
-    def __init__(self, root: JsonValue, words: Words, said: str) -> None:
+    def __init__(self, root: JsonValue, words: WordsFor, said: str) -> None:
         self._root = root
         self._words = words
         self._said = said

@@ -7,6 +7,9 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from dripline.recordings.exchange import Exchange
+from dripline.recordings.matching import UnexpectedRequest
+from dripline.recordings.replay_server import UNEXPECTED_STATUS
 from dripline.testing.fake_ollama.anthropic_api.messages_door import (
     MESSAGES_REQUEST,
     MessagesDoor,
@@ -33,7 +36,12 @@ from dripline.testing.fake_ollama.openai_api.openai_types import (
 )
 from dripline.testing.fake_ollama.openai_api.responses_door import ResponsesDoor, responses_fields
 from dripline.testing.fake_ollama.received import Ending, Phase
-from dripline.testing.fake_ollama.replayed import as_reply_of, plays_at, send_replay
+from dripline.testing.fake_ollama.replayed import (
+    as_reply_of,
+    find_exchange,
+    plays_at,
+    send_replay,
+)
 from dripline.testing.fake_ollama.request import (
     ApiError,
     Message,
@@ -42,8 +50,8 @@ from dripline.testing.fake_ollama.request import (
     check_options,
     check_top_logprobs,
 )
-from dripline.testing.fake_ollama.script import Reply, Script
-from dripline.testing.fake_ollama.scripted import Prompt, ScriptedAnswer
+from dripline.testing.fake_ollama.script import Replay, Reply, Script
+from dripline.testing.fake_ollama.scripted import FittedPrompt, ScriptedAnswer
 from dripline.testing.fake_ollama.stored_models import StoredModel
 from dripline.testing.fake_ollama.visit import CLOUD_OFF, Visit
 from dripline.testing.fake_ollama.wire import AnswerStep
@@ -244,7 +252,7 @@ async def _answer(
             visit.fault = fault
             return await _say_nothing(visit, request, "load")
         received.enter(Phase.EVALUATING)
-        prompt = Prompt.fitting(request, loaded.context_length)
+        prompt = FittedPrompt.fitting(request, loaded.context_length)
         _check_prompt(visit, request, script, prompt, fields, loaded.context_length)
         if not request.shift and _overflows(prompt, loaded.context_length):
             body = visit.body(visit.door.stream_type, headers=visit.door.stream_headers)
@@ -255,16 +263,17 @@ async def _answer(
 
 
 async def _speak(
-    visit: Visit, prompt: Prompt, script: Script, fault: Fault | None, load_seconds: float
+    visit: Visit, prompt: FittedPrompt, script: Script, fault: Fault | None, load_seconds: float
 ) -> web.StreamResponse:
     """Ask the script what to say, and say it."""
     request = prompt.request
     try:
         reply = script.answer(request)
         if not isinstance(reply, Reply):
+            recorded = _recorded(visit, reply, stream=request.stream)
             if plays_at(reply, visit.received.path):
-                return await send_replay(visit, request, reply, script.split)
-            reply = as_reply_of(reply)
+                return await send_replay(visit, recorded, reply.speed, script.split)
+            reply = as_reply_of(recorded)
         answer = ScriptedAnswer(
             visit,
             prompt,
@@ -280,6 +289,23 @@ async def _speak(
         _log.exception("the script of %s failed", request.model)
         raise ApiError(500, f"the script failed: {error!r}") from error
     return await answer.send()
+
+
+def _recorded(visit: Visit, replay: Replay, *, stream: bool) -> Exchange:
+    """Return the recorded exchange that answers a request to a model.
+
+    Raises:
+        ApiError: None does.
+    """
+    playlists, received = visit.state.playlists, visit.received
+    if replay not in playlists:
+        playlists[replay] = replay.playlist()
+    elsewhere = not plays_at(replay, received.path)
+    try:
+        return find_exchange(playlists[replay], received, stream=stream, elsewhere=elsewhere)
+    except UnexpectedRequest as unexpected:
+        visit.state.unexpected.append(unexpected)
+        raise ApiError(UNEXPECTED_STATUS, str(unexpected)) from unexpected
 
 
 def _status(visit: Visit, fault: Fault, model: str) -> ApiError:
@@ -305,7 +331,7 @@ def _check_prompt(
     visit: Visit,
     request: ReceivedChat,
     script: Script,
-    prompt: Prompt,
+    prompt: FittedPrompt,
     fields: JsonObject,
     context: int,
 ) -> None:
@@ -324,7 +350,7 @@ def _check_prompt(
         raise release.too_long(prompt.whole, context)
 
 
-def _overflows(prompt: Prompt, context: int) -> bool:
+def _overflows(prompt: FittedPrompt, context: int) -> bool:
     """Return whether prompt and answer do not go into the context together."""
     limit = prompt.request.num_predict or 1
     return prompt.whole + limit > context

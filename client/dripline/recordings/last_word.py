@@ -1,0 +1,45 @@
+"""Whether a stream has said that it is over: the last word of each protocol that dripline knows."""
+
+from __future__ import annotations
+
+import orjson
+
+from dripline.sse import EventDecoder
+
+# Of a stream, enough to hold its last event. Ollama's last line of `/api/generate` holds the
+# tokens of the whole context.
+TAIL = 256 * 1024
+
+
+def says_its_end(body: bytes) -> bool:
+    """Return whether the last thing in a stream is its protocol's last word.
+
+    Known are dripline, Ollama, OpenAI's chat completions and responses, Anthropic's messages, and
+    AG-UI. Of a long stream the last `TAIL` bytes are enough.
+    """
+    data = body[-TAIL:]
+    events = EventDecoder(max_event_size=len(data) + 1).feed(data)
+    last = events[-1].data if events else data.rstrip(b"\n").rpartition(b"\n")[2]
+    if last == "[DONE]":
+        return True
+    try:
+        record = orjson.loads(last)
+    except orjson.JSONDecodeError:
+        return False
+    match record:
+        case {"done": True}:
+            return True
+        case {"type": str(kind)}:
+            return kind in _LAST_TYPES
+        case _:
+            return False
+
+
+_LAST_TYPES = frozenset(
+    (
+        "end",  # dripline
+        "message_stop",  # Anthropic
+        *("response.completed", "response.incomplete", "response.failed"),  # OpenAI's responses
+        *("RUN_FINISHED", "RUN_ERROR"),  # AG-UI
+    )
+)

@@ -1,0 +1,115 @@
+"""`/v1/chat/completions` and `/v1/models`: a run, and the models, as OpenAI's API has them.
+
+Programs that speak it need no change: `base_url="http://127.0.0.1:8000/v1"`. The server's own tools
+and the page are not offered to them, because they expect to run every tool themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aiohttp import web
+
+from dripline.errors import ErrorCode
+from dripline.events import End, Error, Start, Status, from_json
+from dripline_server.dialects import Position
+from dripline_server.dialects.openai import (
+    STOPPED,
+    OpenAiRun,
+    OpenAiTranslator,
+    WholeCompletion,
+)
+from dripline_server.dialects.translated import TranslatedDialect
+from dripline_server.problems import Problem, json_response
+from dripline_server.routes.dialect_query import openai_address
+from dripline_server.routes.openai_input import CompletionRequest, chat_request
+from dripline_server.routes.request_body import read_json
+from dripline_server.routes.run_answer import STATUS_OF, read_whole, start_run, stream_run
+from dripline_server.run_log import Batch
+from dripline_server.state import STATE
+from dripline_server.upstream.failures import UpstreamError
+from dripline_server.upstream.ollama import Model
+
+# nginx's and Ollama's status for a request that was given up; OpenAI's clients do not retry it.
+GIVEN_UP = 499
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/v1/chat/completions")
+async def chat_completions(request: web.Request) -> web.StreamResponse:
+    """Start a run; its chunks, or its whole completion, are the response.
+
+    As with Ollama and OpenAI, the status waits for the model's first word, so that a missing model
+    is a 404 and not a broken stream.
+    """
+    asked = await read_json(request, CompletionRequest)
+    chat = chat_request(asked, request.headers.get("X-On-Disconnect", "stop"))
+    state = request.app[STATE]
+    run = await start_run(request, chat, tools=())
+    about = OpenAiRun(asked.model or state.default_model, int(time.time()), asked.include_usage)
+    if asked.stream:
+        dialect = TranslatedDialect(OpenAiTranslator(about, run.id), Position(0))
+        where = {"Content-Location": openai_address(run.id, about)}
+        return await stream_run(request, run, dialect, where, begun=_has_begun)
+    whole = WholeCompletion(about, run.id)
+    await read_whole(run, whole.add, max_bytes=state.settings.log_bytes)
+    if whole.error:
+        raise _problem(whole.error)
+    return json_response(whole.as_json(), headers={"X-Run-Id": run.id})
+
+
+@routes.get("/v1/models")
+async def models(request: web.Request) -> web.Response:
+    """List the models that can be asked."""
+    found = await _models(request)
+    return json_response({"object": "list", "data": [_model_object(model) for model in found]})
+
+
+@routes.get("/v1/models/{model:.+}")
+async def model(request: web.Request) -> web.Response:
+    """Say what is known of one model."""
+    name = request.match_info["model"]
+    wanted = {name, f"{name}:latest"}
+    for found in await _models(request):
+        if found.name in wanted:
+            return json_response({**_model_object(found), "id": name})
+    raise Problem(404, ErrorCode.MODEL_NOT_FOUND, f"model {name[:100]!r} not found")
+
+
+async def _models(request: web.Request) -> list[Model]:
+    try:
+        return await request.app[STATE].upstream.models()
+    except UpstreamError as error:
+        raise Problem(502, error.code, error.message) from error
+
+
+def _model_object(model: Model) -> dict[str, Any]:
+    return {"id": model.name, "object": "model", "created": model.created, "owned_by": "library"}
+
+
+def _has_begun(batch: Batch) -> bool:
+    """Whether the model has said something.
+
+    Raises:
+        Problem: The run failed, or was stopped, before that.
+    """
+    for payload in batch.payloads:
+        match from_json(payload):
+            case Error() as error:
+                raise _problem(error)
+            case End(status="cancelled"):
+                raise _problem(STOPPED)
+            case None | Start() | Status():
+                continue
+            case _:
+                return True
+    return False
+
+
+def _problem(error: Error) -> Problem:
+    """Return a run's failure as the status that OpenAI's clients know."""
+    if error is STOPPED:
+        return Problem(GIVEN_UP, ErrorCode.RUN_CANCELLED, error.message)
+    return Problem(STATUS_OF.get(error.code, 502), error.code, error.message)

@@ -1,0 +1,160 @@
+"""Where Ollama answers, and what goes with every request to it. No I/O but reading CA files."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from base64 import b64encode
+from collections.abc import Sequence
+from functools import cached_property
+from http import HTTPStatus
+
+from yarl import URL
+
+from dripline.http.redaction import REDACTED, Headers
+
+# The client decides these itself: what it reads depends on them.
+_OURS = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "content-type",
+        "expect",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_MAX_SHOWN = 300
+
+# Only these say that the same request, with its method and body, is to be sent elsewhere.
+_FOLLOWED = (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
+REDIRECTS = (HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.FOUND, HTTPStatus.SEE_OTHER, *_FOLLOWED)
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """Return the name and the value of `Name: value`.
+
+    Raises:
+        ValueError: It is none that can be sent. The message never holds the value.
+    """
+    name, colon, value = text.partition(":")
+    name, value = name.strip(), value.strip()
+    if not colon:
+        raise ValueError("a header is written `Name: value`")
+    if not _NAME.fullmatch(name):
+        raise ValueError("what stands before the colon is not the name of a header")
+    if name.lower() in _OURS:
+        raise ValueError(f"{name}: dripline sets this header itself")
+    if not value.isprintable() or any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError(f"{name}: the value has characters that a header cannot have")
+    return name, value
+
+
+class Endpoint:
+    """One Ollama's address, with the headers and the TLS for it.
+
+    Whoever asks is identified by the first of these that there is: an `Authorization` among the
+    headers, the user and password in the address, the API key.
+
+    Args:
+        url: The address; it may have a path, a user and a password.
+        headers: Sent with every request.
+        api_key: Sent as a bearer token.
+
+    Attributes:
+        url: The address as people are told it: without the user and the password.
+    """
+
+    def __init__(
+        self, url: str, headers: Sequence[tuple[str, str]] = (), api_key: str = ""
+    ) -> None:
+        address = URL(url)
+        self._base = address.with_user(None)
+        self.url = str(self._base).rstrip("/")
+        names = {name.lower() for name, _ in headers}
+        self._headers = list(headers)
+        self._has_host = "host" in names
+        if "authorization" not in names:
+            if address.user or address.password:
+                pair = f"{address.user or ''}:{address.password or ''}".encode()
+                self._headers.append(("Authorization", f"Basic {b64encode(pair).decode()}"))
+            elif api_key:
+                self._headers.append(("Authorization", f"Bearer {api_key}"))
+
+    def at(self, path: str) -> URL:
+        """Return the address of one of Ollama's paths."""
+        return self._base.with_path(self._base.raw_path.rstrip("/") + path, encoded=True)
+
+    def tls(self, url: URL) -> ssl.SSLContext | None:
+        """Return how to secure a connection; None where it is plain."""
+        return self._tls if url.scheme == "https" else None
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        # OpenSSL's own paths: SSL_CERT_FILE and SSL_CERT_DIR say where else to look.
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def head(self, method: str, url: URL, length: int) -> bytes:
+        """Return the head of a request."""
+        lines = [f"{method} {url.raw_path_qs} HTTP/1.1"]
+        if not self._has_host:
+            lines.append(f"Host: {_authority(url)}")
+        lines += [f"{name}: {value}" for name, value in _own_headers(length)]
+        lines += [f"{name}: {value}" for name, value in self._headers]
+        return "\r\n".join((*lines, "\r\n")).encode()
+
+    def recorded_headers(self, url: URL, length: int) -> Headers:
+        """Return the headers as a recording may hold them: without what identifies us."""
+        hidden = [(name, REDACTED) for name, _ in self._headers]
+        return (("Host", _authority(url)), *_own_headers(length), *hidden)
+
+    def redirect(self, url: URL, status: int, location: str) -> URL | None:
+        """Return where a redirect is followed to; None where it is not.
+
+        Every request may carry a key. So only the same host is trusted with it, at the same port
+        or by https, and never with less security than before.
+        """
+        if status not in _FOLLOWED:
+            return None
+        try:
+            target = url.join(URL(location)).with_user(None).with_fragment(None)
+        except ValueError:
+            return None
+        if target.host != url.host:
+            return None
+        return target if target.scheme == "https" or target.origin() == url.origin() else None
+
+
+def shown_location(location: str) -> str:
+    """Return where a redirect leads as people are told it: short, and without a password."""
+    try:
+        text = str(URL(location).with_user(None)) if "://" in location else location
+    except ValueError:
+        text = location
+    clean = "".join(char if char.isprintable() else "\ufffd" for char in text)
+    return clean if len(clean) <= _MAX_SHOWN else f"{clean[:_MAX_SHOWN]}…"
+
+
+def _own_headers(length: int) -> list[tuple[str, str]]:
+    headers = [
+        ("Connection", "close"),
+        ("Accept", "application/x-ndjson, application/json"),
+        ("Accept-Encoding", "identity"),
+    ]
+    if length:
+        headers += [("Content-Type", "application/json"), ("Content-Length", str(length))]
+    return headers
+
+
+def _authority(url: URL) -> str:
+    """Return the host as HTTP has it: in ASCII, IPv6 in brackets and without a zone."""
+    host = (url.raw_host or "").partition("%")[0]
+    if ":" in host:
+        host = f"[{host}]"
+    return host if url.explicit_port is None or url.is_default_port() else f"{host}:{url.port}"

@@ -1,0 +1,178 @@
+"""What Ollama's error answers mean: a status and a body -> an error of ours. No I/O.
+
+Ollama's own words are always passed on. They say what is wrong in many ways: as plain text, as
+llama-server's JSON inside of that text (from 0.33 on), as a web page of a proxy in between, or not
+at all.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from dripline.errors import ErrorCode
+from dripline_server.upstream.failures import UpstreamError
+
+# Of a body that is no JSON, so many characters are passed on; of Ollama's own words, so many.
+MAX_SHOWN = 200
+MAX_WORDS = 2000
+# JSON in JSON in JSON: Ollama's around llama-server's is two.
+_MAX_NESTED = 4
+
+# Ollama answers 500 to some requests that it will never take, and says these words.
+_REQUESTS_FAULT = re.compile(
+    r'option "[^"]*" must be of type|invalid option|invalid format|invalid think value'
+    r"|think must be|missing data required for image|does not support (?!embeddings)"
+    r"|exceeds? the (?:available )?context|cannot unmarshal|illegal base64|top_logprobs must"
+    r"|failed to parse grammar|invalid_request_error|exceed_context_size_error"
+    r"|unknown format|invalid image",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(r"exceeds? the (?:available )?context", re.IGNORECASE)
+_TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1", re.IGNORECASE | re.DOTALL)
+
+# The first bytes of what a proxy may have made of an answer that should be JSON.
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x78\x9c": "deflate"}
+
+
+def refusal(status: int, body: bytes, model: str) -> UpstreamError:
+    """Return what an error status means.
+
+    Args:
+        status: The HTTP status.
+        body: The start of its body.
+        model: The model that was to answer.
+    """
+    content = _json_of(body)
+    words, kind = _words_of(content)
+    text = words or _text_of(body)
+    if status == 404 and "not found" in text and "model" in text:
+        return UpstreamError(
+            ErrorCode.MODEL_NOT_FOUND,
+            f"Ollama does not have the model {model!r}. Get it with `ollama pull {model}`.",
+        )
+    if status == 401:
+        return UpstreamError(ErrorCode.OLLAMA_REFUSED, _sign_in(text, content))
+    if status == 403 and not text:
+        return UpstreamError(
+            ErrorCode.OLLAMA_REFUSED,
+            "Ollama refused the request (403) and gave no reason. It does so when it doesn't allow"
+            " the request's Host or Origin: set OLLAMA_ORIGINS where Ollama runs, and if there is a"
+            " tunnel or a proxy in front of it, have that send `Host: localhost:11434`.",
+        )
+    text = sentence(text or "it gave no reason")
+    if status == 503:
+        return UpstreamError(ErrorCode.OLLAMA_BUSY, f"Ollama is busy: {text} Try again later.")
+    if status < 500 or is_requests_fault(text, kind):
+        return UpstreamError(
+            ErrorCode.OLLAMA_REFUSED, f"Ollama refused the request ({status}): {text}{_help(text)}"
+        )
+    return UpstreamError(ErrorCode.OLLAMA_FAILED, f"Ollama failed ({status}): {text}")
+
+
+def error_line(error: object) -> UpstreamError:
+    """Return what an `{"error": ...}` line in the midst of an answer means."""
+    words, kind = _words_of({"error": error})
+    text = sentence(words or "it gave no reason")
+    if is_requests_fault(text, kind):
+        message = f"Ollama refused the request: {text}{_help(text)}"
+        return UpstreamError(ErrorCode.OLLAMA_REFUSED, message)
+    return UpstreamError(ErrorCode.OLLAMA_ERROR, f"Ollama reported an error: {text}")
+
+
+def is_requests_fault(text: str, kind: str = "") -> bool:
+    """Whether Ollama's words say that the request is wrong, so that asking again is no use."""
+    return bool(_REQUESTS_FAULT.search(text) or _REQUESTS_FAULT.search(kind))
+
+
+def sentence(text: str) -> str:
+    """Return the text with a full stop, where it has none, so that another sentence can follow."""
+    text = text.strip()
+    return text if text.endswith((".", "!", "?", "…", ".)", '."')) else f"{text}."
+
+
+def stranger(data: bytes) -> str:
+    """Return what bytes are that should be JSON, in words; "" where that cannot be told."""
+    start = data.lstrip()[:64].lower()
+    for magic, name in _COMPRESSED.items():
+        if data.startswith(magic):
+            return (
+                f"a compressed answer ({name}), though dripline asks for none. Turn off compression"
+                " in the proxy between dripline and Ollama"
+            )
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml", b"<h1")):
+        title = _title_of(data)
+        return f"a web page{f' ({title!r})' if title else ''}"
+    if start.startswith((b"data:", b"event:", b":")):
+        return "server-sent events, as other APIs do"
+    return ""
+
+
+def _json_of(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        return None
+
+
+def _words_of(content: object) -> tuple[str, str]:
+    """Return the innermost message of Ollama's error, and its type where it says one."""
+    kind, prefix = "", ""
+    for _ in range(_MAX_NESTED):
+        if isinstance(content, Mapping):
+            kind = str(content.get("type") or kind)[:MAX_SHOWN]
+            content = content.get("error") or content.get("message") or ""
+        if not isinstance(content, str):
+            continue
+        # llama-server's JSON may stand after words of Ollama's own.
+        words, brace, rest = content.partition("{")
+        inner = _json_of((brace + rest).encode("utf-8", "replace")) if brace else None
+        if not (isinstance(inner, Mapping) and ("error" in inner or "message" in inner)):
+            return f"{prefix}{content}"[:MAX_WORDS].strip(), kind
+        prefix += words
+        content = inner
+    return prefix.strip() or str(content or "")[:MAX_WORDS], kind
+
+
+def _text_of(body: bytes) -> str:
+    """Return the start of a body that is none of Ollama's."""
+    if told := stranger(body):
+        return f"it sent {told}"
+    return " ".join(body[:MAX_SHOWN].decode("utf-8", "replace").split())
+
+
+def _title_of(page: bytes) -> str:
+    found = _TITLE.search(page[:10_000].decode("utf-8", "replace"))
+    words = re.sub(r"<[^>]*>", "", html.unescape(found[2])) if found else ""
+    return " ".join(words.split())[:MAX_SHOWN]
+
+
+def _sign_in(text: str, content: object) -> str:
+    message = f"Ollama refused the request (401): {sentence(text or 'it gave no reason')}"
+    address = _address(content.get("signin_url")) if isinstance(content, Mapping) else ""
+    if address:
+        return f"{message} Sign in at {address} and try again."
+    return f"{message} If it needs a key, set OLLAMA_API_KEY where dripline-server runs."
+
+
+def _address(value: Any) -> str:
+    """Return a web address that a person can be told; "" for anything else."""
+    if not isinstance(value, str) or len(value) > MAX_WORDS or not value.isprintable():
+        return ""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return ""
+    whole = parts.scheme in ("http", "https") and parts.netloc and " " not in value
+    return value if whole else ""
+
+
+def _help(text: str) -> str:
+    if not _TOO_LONG.search(text):
+        return ""
+    return " Raise the option num_ctx, or send less."

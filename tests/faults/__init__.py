@@ -1,0 +1,1 @@
+"""Three servers on one Redis, and whatever can happen to any of them, in seeded series."""
