@@ -15,7 +15,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
-from dripline.testing import FakeOllama
+from dripline.testing import FakeOllama, demo_models
 from dripline_server import access_log
 from dripline_server import settings as options
 from dripline_server.app import serve
@@ -192,7 +192,7 @@ def _say(text: str) -> None:
 
 async def _serve_fake(host: str, port: int) -> None:
     stop, _ = _stop_signals()
-    async with FakeOllama(host=host, port=port) as fake:
+    async with FakeOllama(host=host, port=port, registry=demo_models()) as fake:
         _say(f"a fake Ollama is at {fake.url}")
         await stop.wait()
 

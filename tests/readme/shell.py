@@ -32,7 +32,7 @@ FILES = {
 RECORDINGS = {"before.jsonl": "chat-plain.jsonl", "after.jsonl": "chat-thinking.jsonl"}
 RECORDED = "sky.jsonl"  # by the lines themselves, or else there too
 TYPED = b"Hi\n"
-SERVES = ("dripline replay", "dripline-server")
+SERVES = ("dripline replay", "dripline fake-ollama", "dripline-server")
 
 
 async def run_lines(block: Block, folder: Path) -> None:

@@ -15,6 +15,7 @@ from tests.readme.blocks import Block
 COMMANDS = [
     "dripline",
     *(f"dripline {name}" for name in ("ask", "chat", "models", "record", "replay", "show")),
+    "dripline fake-ollama",
     "dripline-server",
     "dripline-server fake-ollama",
 ]

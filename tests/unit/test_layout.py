@@ -28,7 +28,7 @@ APART = {
 }
 
 SETTINGS = (".settings", ".client_settings", ".environment")
-COMMANDS = ("cli", ".cli.main", ".cli.recording_commands")
+COMMANDS = ("cli", ".cli.main", ".cli.recording_commands", ".cli.fake_command")
 
 # Only modules whose names end so use these names.
 ONLY = {

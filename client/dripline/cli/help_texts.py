@@ -79,3 +79,13 @@ examples:
   dripline show sky.jsonl
   dripline show before.jsonl after.jsonl --plot tokens.png
 """
+FAKE = """\
+Run a fake Ollama with demo models until Ctrl-C. It speaks all of Ollama's API,
+and OpenAI's and Anthropic's as Ollama does: point a program at it that wants an
+Ollama, and see how it does without one.
+"""
+FAKE_EXAMPLES = """\
+examples:
+  dripline fake-ollama --port 11435
+  dripline-server --ollama http://127.0.0.1:11435
+"""

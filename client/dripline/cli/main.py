@@ -17,6 +17,7 @@ from dripline.bounded_read import MIB, read_rest
 from dripline.chat.client import DEFAULT_URL, ChatClient, ChatFields, Messages, ModelInfo
 from dripline.cli import help_texts
 from dripline.cli.client_settings import load
+from dripline.cli.fake_command import add_fake_command
 from dripline.cli.recording_commands import CommandParser, Subparsers
 from dripline.cli.recording_commands import add_commands as add_recording_commands
 from dripline.cli.signals import run_loop, unwind_on_signals
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_chat(commands)
     _add_models(commands)
     add_recording_commands(commands, _run_recorded)
+    add_fake_command(commands)
     parser.set_defaults(middlewares=())
     return parser
 

@@ -59,6 +59,7 @@ __all__ = [
     "seeded",
     "two_way_splits",
     "usual_splits",
+    "when",
     "whole",
 ]
 
@@ -85,21 +86,21 @@ if TYPE_CHECKING:
         whole,
     )
     from dripline.testing.assertions import assert_same_events
+    from dripline.testing.fake_ollama.faults import Fault, FaultKind
+    from dripline.testing.fake_ollama.model_details import ModelDetails
     from dripline.testing.fake_ollama.models import demo_models
     from dripline.testing.fake_ollama.received import Ending, Phase, ReceivedRequest
     from dripline.testing.fake_ollama.request import Message, ReceivedChat
     from dripline.testing.fake_ollama.script import (
-        Call,
-        Fault,
-        FaultKind,
         Pace,
         Replay,
         Reply,
         Script,
         in_rounds,
+        when,
     )
     from dripline.testing.fake_ollama.server import DEFAULT_PORT, FakeOllama
-    from dripline.testing.fake_ollama.wire import ModelDetails
+    from dripline.testing.fake_ollama.stop_sequences import Call
     from dripline.testing.verdicts import (
         assert_gave_up,
         assert_no_half_answer,
@@ -124,14 +125,14 @@ else:  # Seen by type checkers, it would let every name pass.
                 "seeded two_way_splits usual_splits whole"
             ),
             "dripline.testing.assertions": "assert_same_events",
+            "dripline.testing.fake_ollama.faults": "Fault FaultKind",
+            "dripline.testing.fake_ollama.model_details": "ModelDetails",
             "dripline.testing.fake_ollama.models": "demo_models",
             "dripline.testing.fake_ollama.received": "Ending Phase ReceivedRequest",
             "dripline.testing.fake_ollama.request": "Message ReceivedChat",
-            "dripline.testing.fake_ollama.script": (
-                "Call Fault FaultKind Pace Replay Reply Script in_rounds"
-            ),
+            "dripline.testing.fake_ollama.script": "Pace Replay Reply Script in_rounds when",
             "dripline.testing.fake_ollama.server": "DEFAULT_PORT FakeOllama",
-            "dripline.testing.fake_ollama.wire": "ModelDetails",
+            "dripline.testing.fake_ollama.stop_sequences": "Call",
             "dripline.testing.verdicts": (
                 "assert_gave_up assert_no_half_answer assert_read_to_end assert_resilient"
                 " assert_retried"

@@ -11,6 +11,11 @@ def in_ci(environment: Mapping[str, str] = os.environ) -> bool:
     return bool(environment.get("CI"))
 
 
+def ollama_origins(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the pages that OLLAMA_ORIGINS lets ask."""
+    return [one for one in environment.get("OLLAMA_ORIGINS", "").split(",") if one]
+
+
 # The packages ask for a key, which a fake or a replay does not look at. One that is set is kept:
 # recording against the real server needs it.
 _KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")

@@ -239,11 +239,11 @@ async def loaded(ollama: FakeOllama) -> bool:
     return b"story" in (await raw_exchange(ollama.url, "GET", "/api/ps")).body
 
 
-async def test_a_model_is_not_there_while_it_loads() -> None:
-    """`/api/ps` shows a model when it is loaded; nothing has been sent until then."""
+async def test_a_model_is_shown_while_it_loads() -> None:
+    """`/api/ps` shows a model as soon as it loads; nothing has been sent until it is loaded."""
     async with chatting(Script(pace=Pace(cold_load=math.inf))) as (ollama, client, request):
         await request.wait_phase(Phase.LOADING)
-        assert not await loaded(ollama)
+        assert await loaded(ollama)
         client.socket.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.socket.recv(1)
@@ -263,9 +263,10 @@ async def test_leaving_aborts_the_load() -> None:
             client.leave()
             await first.wait_ended()
             assert second.ended is None
-            assert not await loaded(ollama)
+            assert await loaded(ollama)
             other.leave()
             await second.wait_ended()
+        assert not await loaded(ollama)
 
 
 async def test_clients_share_one_load() -> None:

@@ -22,7 +22,8 @@ from dripline.testing import (
     VirtualClock,
     in_rounds,
 )
-from dripline.testing.fake_ollama.script import ReplyPart, tokens
+from dripline.testing.fake_ollama.script import tokens
+from dripline.testing.fake_ollama.stop_sequences import ReplyPart
 
 CHAT = ReceivedChat("story", (Message("user", "Hi"),))
 WITH_TOOLS = ReceivedChat("story", CHAT.messages, tools=({"type": "function"},))

@@ -6,8 +6,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from dripline.testing.fake_ollama.request import JsonValue, ReceivedChat
-from dripline.testing.fake_ollama.script import Call, Fault, Pace, Reply, Script, as_reply
+from dripline.testing.fake_ollama.demo.schema_value import UnsatisfiableSchema, value_for
+from dripline.testing.fake_ollama.faults import Fault
+from dripline.testing.fake_ollama.json_value import JsonValue
+from dripline.testing.fake_ollama.request import ApiError, ReceivedChat
+from dripline.testing.fake_ollama.script import Pace, Reply, Script, as_reply
+from dripline.testing.fake_ollama.stop_sequences import Call
 
 # The server tells a model in a system message that begins so what it has done to the page.
 NOTE = "[dripline] "
@@ -92,8 +96,11 @@ def tools_reply(request: ReceivedChat) -> Reply:
     if _notes(request) or _page_calls(said) or not functions:
         return as_reply(page_reply(request))
     function = _fitting_tool(functions, said)
-    arguments = _example(function.get("parameters"), said)
-    call = Call(str(function.get("name", "")), arguments if isinstance(arguments, dict) else {})
+    name = str(function.get("name", ""))
+    parameters = function.get("parameters")
+    shape = {"type": "object", **parameters} if isinstance(parameters, Mapping) else {}
+    arguments = _example(shape or {"type": "object"}, said, f"the tool {name!r}")
+    call = Call(name, arguments if isinstance(arguments, Mapping) else {})
     return Reply(tool_calls=[call])
 
 
@@ -197,10 +204,10 @@ def _shorten(text: str, limit: int = 80) -> str:
 
 
 def _json_reply(wanted: str | Mapping[str, JsonValue], said: str) -> str:
-    """Return JSON, as `format` promises: of the schema's shape where it is one."""
-    schema = wanted if isinstance(wanted, Mapping) else None
-    example = _example(schema, said) if schema else {"you_said": _shorten(said)}
-    return json.dumps(example, ensure_ascii=False)
+    """Return JSON, as `format` promises: a value that fits the schema where it is one."""
+    if not isinstance(wanted, Mapping):
+        return json.dumps({"you_said": _shorten(said)}, ensure_ascii=False)
+    return json.dumps(_example(wanted, said, "the format"), ensure_ascii=False)
 
 
 _PAGE_TOOLS = ("change_theme", "add_button")
@@ -241,25 +248,16 @@ def _fitting_tool(
     return max(functions, key=shared, default={})
 
 
-def _example(schema: JsonValue, said: str, name: str = "") -> JsonValue:
-    """Return a value of the shape that a JSON schema asks for, made of the user's words."""
-    shape = schema if isinstance(schema, dict) else {}
-    choices, properties = shape.get("enum"), shape.get("properties")
-    if isinstance(choices, list) and choices:
-        named: list[JsonValue] = [c for c in choices if str(c).lower() in said.lower()]
-        return (named or choices)[0]
-    match shape.get("type"):
-        case "object":
-            fields = properties if isinstance(properties, dict) else {}
-            return {field: _example(inner, said, field) for field, inner in fields.items()}
-        case "array":
-            return [_example(shape.get("items"), said, name)]
-        case "integer" | "number":
-            return int(number[0]) if (number := re.search(r"\d+", said)) else 1
-        case "boolean":
-            return True
-        case _:
-            return _words_for(name, said)
+def _example(schema: JsonValue, said: str, what: str) -> JsonValue:
+    """Return a value that fits a JSON schema, made of the user's words where they fit.
+
+    Raises:
+        ApiError: There is none.
+    """
+    try:
+        return value_for(schema, lambda name: _words_for(name, said), said)
+    except UnsatisfiableSchema as error:
+        raise ApiError(400, f"{what}: {error}") from error
 
 
 def _words_for(name: str, said: str) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from dripline.clock import Clock
-from dripline.testing.fake_ollama.request import JsonValue
-from dripline.testing.fake_ollama.script import Fault
+from dripline.testing.fake_ollama.faults import Fault
+from dripline.testing.fake_ollama.json_value import JsonValue
+from dripline.testing.fake_ollama.request import ReceivedChat
 
 
 class Ending(Enum):
@@ -61,6 +62,7 @@ class ReceivedRequest:
         status: The HTTP status that was sent; None until then.
         tokens_sent: Tokens handed to the network: chunks of thinking or text, and tool calls.
         fault: The fault that struck it, if one did.
+        chat: What it asks a model to say, whichever endpoint it came to; None where it does not.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class ReceivedRequest:
         self.status: int | None = None
         self.tokens_sent: int = 0
         self.fault: Fault | None = None
+        self.chat: ReceivedChat | None = None
         self._entered: set[Phase] = set()
         self._connection = connection
         self._clock = clock

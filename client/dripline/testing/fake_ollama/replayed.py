@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import orjson
 from aiohttp import web
 
-from dripline.clock import Clock, forever
+from dripline.clock import forever
 from dripline.ndjson import LineSplitter
 from dripline.recordings.exchange import Exchange, Request
 from dripline.recordings.matching import Playlist
@@ -18,23 +18,33 @@ from dripline.recordings.splits import SplitPlan
 from dripline.testing.fake_ollama.body import ResponseBody
 from dripline.testing.fake_ollama.received import Ending, Phase, ReceivedRequest
 from dripline.testing.fake_ollama.request import ApiError
+from dripline.testing.fake_ollama.script import Replay, Reply
+from dripline.testing.fake_ollama.stop_sequences import Call
+from dripline.testing.fake_ollama.visit import Visit
 
 _MAX_LINE = 2**30
 
 
-def find_exchange(playlist: Playlist, received: ReceivedRequest, *, stream: bool) -> Exchange:
+def find_exchange(
+    playlist: Playlist, received: ReceivedRequest, *, stream: bool, elsewhere: bool = False
+) -> Exchange:
     """Return the recorded exchange that answers a request.
+
+    Args:
+        playlist: What is left.
+        received: The request.
+        stream: Whether it is for a stream.
+        elsewhere: Whether what was recorded at another endpoint answers it.
 
     Raises:
         ApiError: What is recorded is a stream, and the request is not for one; or the other way
             round.
         UnexpectedRequest: None is left for it.
     """
-    came = Request(
-        received.method,
-        f"http://fake{_root(playlist)}{received.path}",
-        body=orjson.dumps(received.body),
-    )
+    path = playlist.first.request.path if elsewhere else f"{_root(playlist)}{received.path}"
+    came = Request(received.method, f"http://fake{path}", body=orjson.dumps(received.body))
+    if elsewhere:
+        return playlist.take(came)
     alike = [exchange for exchange in playlist.all_like(came) if _may_answer(exchange, stream)]
     if not alike and playlist.all_like(came):
         recorded, asked = ("whole answer", "false") if stream else ("stream", "true")
@@ -63,18 +73,14 @@ def _may_answer(exchange: Exchange, stream: bool) -> bool:
 
 
 async def send_replay(
-    http: web.BaseRequest,
-    received: ReceivedRequest,
-    exchange: Exchange,
-    speed: float,
-    split: SplitPlan,
-    clock: Clock,
+    visit: Visit, exchange: Exchange, speed: float, split: SplitPlan
 ) -> web.StreamResponse:
     """Answer as a recorded exchange did."""
-    timing = Timing(exchange, speed, clock)
+    received = visit.received
+    timing = Timing(exchange, speed, visit.state.clock)
     response = exchange.response
     status = response.status if response else 200
-    body = ResponseBody(http, received, split, headers_to_send(exchange), status=status)
+    body = ResponseBody(visit.http, received, split, headers_to_send(exchange), status=status)
     lines = LineSplitter(_MAX_LINE)
     if response:
         await timing.wait(response.at)
@@ -113,3 +119,41 @@ def _tokens(lines: Iterable[bytes]) -> int:
         except (ValueError, LookupError, TypeError, AttributeError):
             pass  # Not one of Ollama's lines, and so no token.
     return count
+
+
+def plays_at(replay: Replay, path: str) -> bool:
+    """Return whether something of this endpoint is recorded, whose bytes can go out as they are.
+
+    One of an unknown address is taken for one of `/api/chat`.
+    """
+    recorded = [_API.sub("", exchange.request.path) for exchange in replay.exchanges]
+    known = any(name.startswith(("/api/", "/v1/")) for name in recorded)
+    return path in recorded or not known
+
+
+def as_reply_of(exchange: Exchange) -> Reply:
+    """Return what a recorded stream says, for an endpoint that it was not recorded at.
+
+    Raises:
+        ApiError: It is not a stream of `/api/chat` or `/api/generate`.
+    """
+    text: list[str] = []
+    thinking: list[str] = []
+    calls: list[Call] = []
+    done_reason = ""
+    try:
+        for line in exchange.body.split(b"\n"):
+            if not line.strip():
+                continue
+            chunk = orjson.loads(line)
+            message = chunk.get("message") or {"content": chunk["response"], **chunk}
+            text += [message["content"]] if message.get("content") else []
+            thinking += [message["thinking"]] if message.get("thinking") else []
+            for call in message.get("tool_calls") or ():
+                function = call["function"]
+                calls.append(Call(function["name"], function["arguments"], call.get("id", "")))
+            done_reason = chunk.get("done_reason") or done_reason
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        problem = "this model is a recording of another endpoint, and no stream of /api/chat"
+        raise ApiError(400, problem) from error
+    return Reply(text, thinking, calls, done_reason or "stop")

@@ -1,17 +1,17 @@
-"""What clients send to Ollama: parsed and refused as Ollama does, in its own words."""
+"""What clients ask a model for, whichever endpoint they ask at."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import math
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar, cast
+from typing import TypedDict, TypeVar, cast
 
-JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | Mapping[str, JsonValue] | None"
+from dripline.testing.fake_ollama.go.go_reading import GoError, NothingToRead
+from dripline.testing.fake_ollama.go.go_types import Struct, decode_base64, unmarshal_object
+from dripline.testing.fake_ollama.go.go_writing import quoted
+from dripline.testing.fake_ollama.json_value import JsonObject, JsonValue
+
 T = TypeVar("T")
 
 DEFAULT_KEEP_ALIVE = 300.0  # Ollama's OLLAMA_KEEP_ALIVE: five minutes
@@ -23,12 +23,29 @@ class ApiError(Exception):
     Attributes:
         status: The HTTP status.
         message: What `error` in the body says.
+        late: Whether it comes from the model's runner, when a stream could have begun.
+        early: Whether the endpoint refuses it before it becomes one of Ollama's own requests.
+        native: Whether it is in Ollama's own form at every endpoint.
+        headers: More headers of the answer.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        late: bool = False,
+        early: bool = False,
+        native: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(status, message)
         self.status = status
         self.message = message
+        self.late = late
+        self.early = early
+        self.native = native
+        self.headers = dict(headers or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +58,16 @@ class Message:
     images: tuple[bytes, ...] = ()
     tool_calls: tuple[Mapping[str, JsonValue], ...] = ()
     tool_name: str = ""
+    tool_call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedChat:
-    """The body of `POST /api/chat`.
+    """What a client asks a model for, whichever endpoint it asks at.
 
     Attributes:
         model: The name as the client wrote it.
-        messages: None at all only load the model.
+        messages: None at all only load the model. A prompt of `/api/generate` is a user's message.
         stream: Whether the answer comes line by line.
         think: A bool, a level, or None where the request does not say.
         tools: The tools offered, as JSON schema.
@@ -58,6 +76,13 @@ class ReceivedChat:
         keep_alive: Seconds for which the model stays loaded afterwards; `math.inf` for ever.
         logprobs: Whether each token comes with its log probability.
         top_logprobs: How many likely tokens come with it.
+        truncate: Whether a prompt that is too long for the context is cut.
+        shift: Whether an answer goes on when the context is full.
+        suffix: What is to follow the answer, of `/api/generate`.
+        raw: Whether the prompt is the whole of what the model gets.
+        context: The tokens of the conversation so far, of `/api/generate`.
+        path: The endpoint, such as "/v1/chat/completions".
+        keeps: Whether the request says `keep_alive` itself.
     """
 
     model: str
@@ -70,6 +95,13 @@ class ReceivedChat:
     keep_alive: float = DEFAULT_KEEP_ALIVE
     logprobs: bool = False
     top_logprobs: int = 0
+    truncate: bool = True
+    shift: bool = True
+    suffix: str = ""
+    raw: bool = False
+    context: tuple[int, ...] = ()
+    path: str = "/api/chat"
+    keeps: bool = False
 
     @property
     def num_predict(self) -> int | None:
@@ -81,208 +113,188 @@ class ReceivedChat:
         """The option that sets the context in tokens; None where it does not."""
         return self._positive("num_ctx")
 
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """The texts at which the answer ends."""
+        stop = self.options.get("stop")
+        return tuple(map(str, stop)) if isinstance(stop, list) else ()
+
+    @property
+    def question(self) -> str:
+        """The user's last message."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
     def _positive(self, option: str) -> int | None:
         value = self.options.get(option)
-        return value if isinstance(value, int) and value > 0 else None
+        return int(value) if isinstance(value, int | float) and value >= 1 else None
 
     @classmethod
-    def parse(cls, body: JsonValue) -> ReceivedChat:
-        """Return the request that a body holds.
-
-        Raises:
-            ApiError: What Ollama answers where a field is wrong.
-        """
-        fields = _object(body, "api.ChatRequest")
-        top_logprobs = _take(fields, "top_logprobs", int, 0)
-        if not 0 <= top_logprobs <= 20:
-            raise ApiError(400, "top_logprobs must be between 0 and 20")
+    def of_chat(cls, fields: JsonObject, path: str = "/api/chat") -> ReceivedChat:
+        """Return what the fields of an `api.ChatRequest` ask for."""
         return cls(
-            model=_take(fields, "model", str, ""),
-            messages=tuple(map(_message, _take(fields, "messages", list, []))),
-            stream=_take(fields, "stream", bool, True),
-            think=_think(fields.get("think")),
-            tools=tuple(_object(tool, "api.Tool") for tool in _take(fields, "tools", list, [])),
-            format=_format(fields.get("format")),
-            options=_options(_take(fields, "options", dict, {})),
-            keep_alive=_keep_alive(fields.get("keep_alive")),
-            logprobs=_take(fields, "logprobs", bool, False),
-            top_logprobs=top_logprobs,
+            messages=tuple(map(_message, _objects(fields.get("messages")))),
+            tools=tuple(_objects(fields.get("tools"))),
+            **_common(fields),
+            path=path,
+        )
+
+    @classmethod
+    def of_generate(cls, fields: JsonObject, path: str = "/api/generate") -> ReceivedChat:
+        """Return what the fields of an `api.GenerateRequest` ask for."""
+        prompt, system = str(fields.get("prompt") or ""), str(fields.get("system") or "")
+        messages = [Message("system", system)] if system else []
+        messages += [Message("user", prompt, images=_images(fields))] if prompt else []
+        context = fields.get("context")
+        return cls(
+            messages=tuple(messages),
+            suffix=str(fields.get("suffix") or ""),
+            raw=bool(fields.get("raw")),
+            context=tuple(cast("list[int]", context)) if isinstance(context, list) else (),
+            **_common(fields),
+            path=path,
         )
 
 
-def parse_json(body: bytes) -> JsonValue:
-    """Return the first JSON value of a body; Go's decoder does not look at what follows it.
+class _Common(TypedDict):
+    """What both of Ollama's own requests have."""
 
-    Raises:
-        ApiError: What Ollama answers where the body is empty or not JSON.
-    """
-    text = body.decode(errors="replace").lstrip(" \t\r\n")
-    if not text:
-        raise ApiError(400, "missing request body")
-    try:
-        return cast("JsonValue", _DECODER.raw_decode(text)[0])
-    except json.JSONDecodeError as error:
-        raise ApiError(400, _syntax_error(text, error.pos)) from error
-    except RecursionError as error:
-        raise ApiError(400, "exceeded max depth") from error
-
-
-def model_of(body: JsonValue) -> str:
-    """Return the model that a body of `POST /api/show` names.
-
-    Raises:
-        ApiError: It names none.
-    """
-    fields = _object(body, "api.ShowRequest")
-    name = _take(fields, "model", str, "") or _take(fields, "name", str, "")
-    if not name:
-        raise ApiError(400, "model is required")
-    return name
+    model: str
+    stream: bool
+    think: bool | str | None
+    format: str | Mapping[str, JsonValue] | None
+    options: Mapping[str, JsonValue]
+    keep_alive: float
+    keeps: bool
+    logprobs: bool
+    top_logprobs: int
+    truncate: bool
+    shift: bool
 
 
-def canonical(name: str) -> str:
-    """Return the name under which Ollama keeps a model: `x` is `x:latest`, in any case."""
-    short = name.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
-    return short if ":" in short.rpartition("/")[2] else f"{short}:latest"
+def _common(fields: JsonObject) -> _Common:
+    wanted = fields.get("format")
+    keep_alive = fields.get("keep_alive")
+    options = fields.get("options")
+    top_logprobs = fields.get("top_logprobs")
+    return {
+        "model": str(fields.get("model") or ""),
+        "stream": fields.get("stream") is not False,
+        "think": cast("bool | str | None", fields.get("think")),
+        "format": cast("str | JsonObject | None", None if wanted == "" else wanted),
+        "options": options if isinstance(options, Mapping) else {},
+        "keep_alive": keep_alive if isinstance(keep_alive, float) else DEFAULT_KEEP_ALIVE,
+        "keeps": keep_alive is not None,
+        "logprobs": fields.get("logprobs") is True,
+        "top_logprobs": top_logprobs if isinstance(top_logprobs, int) else 0,
+        "truncate": fields.get("truncate") is not False,
+        "shift": fields.get("shift") is not False,
+    }
 
 
-def _not_a_number(constant: str) -> None:
-    """Refuse `NaN` and `Infinity`, which Python takes and JSON does not have."""
-    raise ApiError(400, f"invalid character '{constant.lstrip('-')[0]}' in numeric literal")
+def _objects(value: JsonValue) -> list[Mapping[str, JsonValue]]:
+    """Return a list's objects; null stands for an empty one."""
+    values = value if isinstance(value, list) else []
+    return [one if isinstance(one, Mapping) else {} for one in values]
 
 
-_DECODER = json.JSONDecoder(parse_constant=_not_a_number)
-
-
-def _syntax_error(text: str, position: int) -> str:
-    if position >= len(text):
-        return "unexpected EOF"
-    return f"invalid character {text[position]!r} looking for beginning of value"
-
-
-def _go_kind(value: object) -> str:
-    """Return what Go's JSON package calls a value."""
-    match value:
-        case bool():
-            return "bool"
-        case int() | float():
-            return "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
-
-
-_GO_TYPES = {
-    "messages": "[]api.Message",
-    "tools": "api.Tools",
-    "options": "map[string]interface {}",
-    "images": "[]api.ImageData",
-    "tool_calls": "[]api.ToolCall",
-}
-
-
-def _take(
-    fields: Mapping[str, JsonValue], name: str, kind: type[T], default: T, within: str = ""
-) -> T:
-    """Return a field of the given type; absent and null give the default, as in Go."""
-    value = fields.get(name)
-    if value is None:
-        return default
-    if type(value) is not kind:
-        go_type = _GO_TYPES.get(name, {str: "string", int: "int"}.get(kind, "bool"))
-        raise ApiError(
-            400,
-            f"json: cannot unmarshal {_go_kind(value)} into Go struct field "
-            f"ChatRequest.{within}{name} of type {go_type}",
-        )
-    return value
-
-
-def _object(value: JsonValue, go_type: str) -> Mapping[str, JsonValue]:
-    if not isinstance(value, dict):
-        raise ApiError(400, f"json: cannot unmarshal {_go_kind(value)} into Go value of {go_type}")
-    return value
-
-
-def _message(value: JsonValue) -> Message:
-    fields = _object(value, "api.Message")
-
-    def take(name: str, kind: type[T], default: T) -> T:
-        return _take(fields, name, kind, default, within="messages.")
-
-    return Message(
-        role=take("role", str, "").lower(),
-        content=take("content", str, ""),
-        thinking=take("thinking", str, ""),
-        images=tuple(map(_image, take("images", list, []))),
-        tool_calls=tuple(_object(call, "api.ToolCall") for call in take("tool_calls", list, [])),
-        tool_name=take("tool_name", str, ""),
+def _images(fields: JsonObject) -> tuple[bytes, ...]:
+    images = fields.get("images")
+    return tuple(
+        decode_base64(image) if isinstance(image, str) else b""
+        for image in (images if isinstance(images, list) else ())
     )
 
 
-def _image(value: JsonValue) -> bytes:
+def _message(fields: JsonObject) -> Message:
+    return Message(
+        role=str(fields.get("role") or ""),
+        content=str(fields.get("content") or ""),
+        thinking=str(fields.get("thinking") or ""),
+        images=_images(fields),
+        tool_calls=tuple(_objects(fields.get("tool_calls"))),
+        tool_name=str(fields.get("tool_name") or ""),
+        tool_call_id=str(fields.get("tool_call_id") or ""),
+    )
+
+
+def read_fields(body: JsonValue, struct: Struct, *, early: bool = False) -> JsonObject:
+    """Return the fields of a request.
+
+    Raises:
+        ApiError: What Ollama answers where the body is of another type.
+    """
+    return refused(lambda: unmarshal_object(body, struct), early=early)
+
+
+def refused(read: Callable[[], T], *, early: bool = False) -> T:
+    """Return what `read` does; `early` is for the endpoints that translate to Ollama's own.
+
+    Raises:
+        ApiError: What Ollama answers where Go refuses it.
+    """
     try:
-        return base64.b64decode(cast("str", value), validate=True)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise ApiError(400, "illegal base64 data at input byte 0") from error
+        return read()
+    except NothingToRead as error:
+        message = error.message if early else "missing request body"
+        raise ApiError(400, message, early=early) from error
+    except GoError as error:
+        raise ApiError(400, error.message, early=early) from error
 
 
-_LEVELS = ("low", "medium", "high", "max")
+_INTEGERS = (
+    *("num_keep", "seed", "num_predict", "top_k", "repeat_last_n", "num_ctx", "num_batch"),
+    *("num_gpu", "main_gpu", "num_thread", "draft_num_predict"),
+)
+_FLOATS = (
+    *("top_p", "min_p", "typical_p", "temperature", "repeat_penalty"),
+    *("presence_penalty", "frequency_penalty"),
+)
 
 
-def _think(value: JsonValue) -> bool | str | None:
-    if value is None or isinstance(value, bool):
-        return value
-    choice = '"high", "medium", "low", "max", true, or false'
-    if isinstance(value, str):
-        if value in _LEVELS:
-            return value
-        raise ApiError(400, f'invalid think value: "{value}" (must be {choice})')
-    raise ApiError(400, f"think must be a boolean or string ({choice})")
+def check_options(options: JsonObject) -> None:
+    """Refuse options of wrong types; unknown ones are taken, and fractions of whole numbers cut.
+
+    Raises:
+        ApiError: What Ollama answers.
+    """
+    for name, value in options.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        problem = ""
+        if value is None:
+            continue
+        if name in _INTEGERS and not number:
+            problem = "of type integer"
+        elif name in _FLOATS and not number:
+            problem = "of type float32"
+        elif name == "use_mmap" and not isinstance(value, bool):
+            problem = "of type boolean"
+        elif name == "stop" and not isinstance(value, list):
+            problem = "of type array"
+        elif name == "stop" and not all(isinstance(one, str) for one in cast("list[str]", value)):
+            problem = "of an array of strings"
+        if problem:
+            raise ApiError(500, f"option {quoted(name)} must be {problem}")
 
 
-def _format(value: JsonValue) -> str | Mapping[str, JsonValue] | None:
-    if value is None or value == "":
-        return None
-    if value == "json" or isinstance(value, dict):
-        return cast("str | Mapping[str, JsonValue]", value)
-    given = json.dumps(json.dumps(value))
-    raise ApiError(500, f'invalid format: {given}; expected "json" or a valid JSON Schema object')
+def check_format(wanted: JsonValue) -> None:
+    """Refuse a `format` that is neither "json" nor an object.
+
+    Raises:
+        ApiError: What Ollama answers, once the model is loaded.
+    """
+    if wanted is None or wanted == "json" or isinstance(wanted, Mapping):
+        return
+    given = quoted(json.dumps(wanted, separators=(",", ":"), ensure_ascii=False))
+    message = f'invalid format: {given}; expected "json" or a valid JSON Schema object'
+    raise ApiError(500, message, late=True)
 
 
-def _options(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Check the options that the fake follows; the others are taken as they are."""
-    for name in ("num_predict", "num_ctx"):
-        if options.get(name) is not None and type(options[name]) is not int:
-            raise ApiError(500, f'option "{name}" must be of type integer')
-    return options
+def check_top_logprobs(fields: JsonObject) -> None:
+    """Refuse more alternatives than Ollama gives.
 
-
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_STEP = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|us|µs|ns|m|s)")
-_DURATION = re.compile(rf"[-+]?(?:0|(?:{_STEP.pattern})+)")
-
-
-def _keep_alive(value: JsonValue) -> float:
-    """Return seconds: a number of them, or a Go duration such as "1h30m"; below 0 is for ever."""
-    if value is None:
-        return DEFAULT_KEEP_ALIVE
-    if isinstance(value, str):
-        seconds = _duration(value)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    else:
-        raise ApiError(400, f"Unsupported type: '{_go_kind(value)}'")
-    return seconds if seconds >= 0 else math.inf
-
-
-def _duration(text: str) -> float:
-    if not _DURATION.fullmatch(text):
-        missing = re.fullmatch(r"[-+]?[0-9.]+", text)
-        problem = "missing unit in" if missing else "invalid"
-        raise ApiError(400, f'time: {problem} duration "{text}"')
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in _STEP.findall(text))
-    return -seconds if text.startswith("-") else seconds
+    Raises:
+        ApiError: What Ollama answers.
+    """
+    count = fields.get("top_logprobs") or 0
+    if isinstance(count, int) and not 0 <= count <= 20:
+        raise ApiError(400, "top_logprobs must be between 0 and 20")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
 from dripline.recordings.exchange import Exchange
 from dripline.recordings.matching import Match, Playlist
 from dripline.recordings.recording import Recording
 from dripline.recordings.replay import check_speed
 from dripline.recordings.splits import SplitPlan, whole
-from dripline.testing.fake_ollama.request import JsonValue, ReceivedChat
-from dripline.testing.fake_ollama.wire import ModelDetails
+from dripline.testing.fake_ollama.faults import Fault
+from dripline.testing.fake_ollama.model_details import ModelDetails
+from dripline.testing.fake_ollama.request import ReceivedChat
+from dripline.testing.fake_ollama.stop_sequences import Call, ReplyPart, stopped
 
 Text = str | Sequence[str]
 
@@ -27,31 +28,6 @@ _TOKEN = re.compile(r"\n+| ?[\w'’]{1,10}| ?[^\w\s'’]{1,8}|\s")
 def tokens(text: Text) -> list[str]:
     """Return a text as tokens, in the way of a real tokeniser; a list is taken as it is."""
     return _TOKEN.findall(text) if isinstance(text, str) else list(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call of one of the client's tools.
-
-    Attributes:
-        name: The tool's name; it is called as scripted, whether the client offers it or not.
-        arguments: The arguments, in this order.
-        id: Ollama's id of the call; made up where it is empty.
-    """
-
-    name: str
-    arguments: Mapping[str, JsonValue] = field(default_factory=dict)
-    id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyPart:
-    """What one chunk of an answer brings: one token of thinking or text, or one tool call."""
-
-    content: str = ""
-    thinking: str = ""
-    tool_call: Call | None = None
-    tool_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +54,9 @@ class Reply:
             calls = enumerate(self.tool_calls)
             parts += [ReplyPart(tool_call=call, tool_index=index) for index, call in calls]
         limit = request.num_predict
-        if limit is not None and limit < len(parts):
-            return parts[:limit], "length"
-        return parts, self.done_reason
+        cut = limit is not None and limit < len(parts)
+        said, met = stopped(parts[:limit] if cut else parts, request.stop)
+        return said, "stop" if met else "length" if cut else self.done_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,109 +97,6 @@ class Pace:
         yield self.first_token
         while True:
             yield gap * draw.uniform(1 - self.jitter, 1 + self.jitter)
-
-
-class FaultKind(Enum):
-    """The ways in which an answer fails."""
-
-    STATUS = "HTTP status"
-    ERROR = "error line"
-    CUT = "cut"
-    TRUNCATED = "truncated"
-    RESET = "reset"
-    STALL = "stall"
-    GARBAGE = "garbage line"
-    LONG_LINE = "long line"
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Fault:
-    """A way in which answers fail; made by the methods below, one for each kind.
-
-    `at_token` is how many tokens come before it; thinking counts, and so does a tool call. At 0
-    nothing has been sent, not even the headers: like Ollama, the fake holds them back until the
-    first token. A reply that is shorter fails after its last token, before `done`. Without
-    streaming nothing is sent before the end, so that the fault comes instead of the whole answer.
-
-    `times` is how many chats it hits, counted from the first; None hits them all.
-
-    Raises:
-        ValueError: A value is out of its range; names it.
-    """
-
-    kind: FaultKind
-    at_token: int = 0
-    times: int | None = None
-    code: int = 0
-    message: str = ""
-    line: bytes = b""
-    size: int = 0
-
-    def __post_init__(self) -> None:
-        if self.at_token < 0:
-            raise ValueError(f"at_token must be 0 or more, not {self.at_token}")
-        if self.times is not None and self.times < 1:
-            raise ValueError(f"times must be at least 1, or None for always, not {self.times}")
-        if self.kind is FaultKind.STATUS and not 400 <= self.code <= 599:
-            raise ValueError(f"code must be an HTTP error status, 400 to 599, not {self.code}")
-        if self.kind is FaultKind.LONG_LINE and self.size < 1:
-            raise ValueError(f"size must be at least 1 character, not {self.size}")
-
-    @staticmethod
-    def status(code: int, message: str = "", *, times: int | None = None) -> Fault:
-        """Answer an HTTP error instead of anything else, before the model loads.
-
-        Args:
-            code: 404, 500, 503 or any other.
-            message: What `error` in the body says; by default what Ollama would say.
-            times: How many chats it hits.
-        """
-        return Fault(FaultKind.STATUS, times=times, code=code, message=message)
-
-    @staticmethod
-    def error(
-        message: str = "an error was encountered while running the model: unexpected EOF",
-        *,
-        at_token: int = 0,
-        times: int | None = None,
-    ) -> Fault:
-        """End with a line `{"error": message}`; before the first token that is a status 500."""
-        return Fault(FaultKind.ERROR, at_token, times, code=500, message=message)
-
-    @staticmethod
-    def cut(*, at_token: int = 0, times: int | None = None) -> Fault:
-        """Close the socket (TCP FIN) inside the chunked body."""
-        return Fault(FaultKind.CUT, at_token, times)
-
-    @staticmethod
-    def truncated(*, at_token: int = 0, times: int | None = None) -> Fault:
-        """End the body as HTTP wants it, but without the `done` line."""
-        return Fault(FaultKind.TRUNCATED, at_token, times)
-
-    @staticmethod
-    def reset(*, at_token: int = 0, times: int | None = None) -> Fault:
-        """Reset the connection (TCP RST)."""
-        return Fault(FaultKind.RESET, at_token, times)
-
-    @staticmethod
-    def stall(*, at_token: int = 0, times: int | None = None) -> Fault:
-        """Fall silent, with the connection open, until the client leaves."""
-        return Fault(FaultKind.STALL, at_token, times)
-
-    @staticmethod
-    def garbage(
-        line: bytes = b"<html><body><h1>502 Bad Gateway</h1></body></html>",
-        *,
-        at_token: int = 0,
-        times: int | None = None,
-    ) -> Fault:
-        """Send a line that is not Ollama's, and go on; without streaming it is the whole body."""
-        return Fault(FaultKind.GARBAGE, at_token, times, line=line)
-
-    @staticmethod
-    def long_line(size: int, *, at_token: int = 0, times: int | None = None) -> Fault:
-        """Send one more chunk, right but with `size` characters of content, and go on."""
-        return Fault(FaultKind.LONG_LINE, at_token, times, size=size)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -278,7 +151,7 @@ class Replay:
         return [replace(self, recording=exchange) for exchange in self.exchanges]
 
 
-Say = Text | Reply
+Say = Text | Reply | Replay
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -301,9 +174,7 @@ class Script:
         ValueError: `reply` does what `capabilities` does not say, or is a `Replay` with a fault.
     """
 
-    reply: Say | Replay | Callable[[ReceivedChat], Say | Replay] = (
-        "Hello! How can I help you today?"
-    )
+    reply: Say | Callable[[ReceivedChat], Say] = "Hello! How can I help you today?"
     pace: Pace = Pace()
     split: SplitPlan = whole
     fault: Fault | None = None
@@ -336,9 +207,7 @@ class Script:
         Raises:
             ValueError: The reply does what `capabilities` does not say.
         """
-        if not callable(self.reply):
-            return self.reply if isinstance(self.reply, Replay) else as_reply(self.reply)
-        said = self.reply(request)
+        said = self.reply(request) if callable(self.reply) else self.reply
         if isinstance(said, Replay):
             return said
         reply = as_reply(said)
@@ -350,12 +219,12 @@ class Script:
             raise ValueError(f"the reply needs capabilities that the script lacks: {missing}")
 
 
-def as_reply(say: Say) -> Reply:
+def as_reply(say: Text | Reply) -> Reply:
     """Return the `Reply` that a script's `reply` stands for."""
     return say if isinstance(say, Reply) else Reply(say)
 
 
-def in_rounds(*replies: Say | Replay) -> Callable[[ReceivedChat], Say | Replay]:
+def in_rounds(*replies: Say) -> Callable[[ReceivedChat], Say]:
     """Return what a model says that calls tools: one reply for each round of a question.
 
     It is for `Script.reply`; the script's `capabilities` must name "tools". The first reply answers
@@ -365,11 +234,11 @@ def in_rounds(*replies: Say | Replay) -> Callable[[ReceivedChat], Say | Replay]:
     """
     if not replies:
         raise ValueError("in_rounds needs at least one reply")
-    rounds: list[Say | Replay] = []
+    rounds: list[Say] = []
     for reply in replies:
         rounds += reply.each() if isinstance(reply, Replay) else [reply]
 
-    def say(request: ReceivedChat) -> Say | Replay:
+    def say(request: ReceivedChat) -> Say:
         answered = 0
         for message in reversed(request.messages):
             if message.role == "user":
@@ -378,6 +247,48 @@ def in_rounds(*replies: Say | Replay) -> Callable[[ReceivedChat], Say | Replay]:
         return rounds[min(answered, len(rounds) - 1)]
 
     return say
+
+
+Condition = str | re.Pattern[str] | Callable[[ReceivedChat], bool]
+Answering = Say | Callable[[ReceivedChat], Say]
+
+
+def when(
+    *cases: tuple[Condition, Answering], otherwise: Answering | None = None
+) -> Callable[[ReceivedChat], Say]:
+    """Return what a model says that answers by request; the first case that fits answers.
+
+    It is for `Script.reply`: `when(("weather", "It rains."), (re.compile("sk(y|ies)"), "Blue."))`.
+
+    Args:
+        cases: Pairs of a condition and what is said then. A text is met where the user's last
+            message has it, in any case of letters; a pattern where it is found there; a function
+            where it returns true for the request.
+        otherwise: What is said where no case fits; None makes that an error, which names the
+            message.
+    """
+    if not cases:
+        raise ValueError("when needs at least one case")
+
+    def reply(request: ReceivedChat) -> Say:
+        for condition, say in cases:
+            if _fits(condition, request):
+                return say(request) if callable(say) else say
+        if otherwise is None:
+            raise LookupError(f"no case of `when` fits {request.question!r}")
+        return otherwise(request) if callable(otherwise) else otherwise
+
+    return reply
+
+
+def _fits(condition: Condition, request: ReceivedChat) -> bool:
+    match condition:
+        case str():
+            return condition.casefold() in request.question.casefold()
+        case re.Pattern():
+            return condition.search(request.question) is not None
+        case _:
+            return condition(request)
 
 
 def _needs(reply: Reply) -> list[str]:

@@ -3,51 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
+from http import HTTPStatus
 from types import TracebackType
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
 from dripline.clock import Clock, SystemClock
-from dripline.recordings.exchange import Exchange
 from dripline.recordings.matching import Playlist, UnexpectedRequest
-from dripline.recordings.replay_server import UNEXPECTED_STATUS
 from dripline.recordings.serving import Listener, write_through
+from dripline.testing.environment import ollama_origins
 from dripline.testing.fake_ollama import wire
+from dripline.testing.fake_ollama.access_checks import Origins, Refused, check_host
+from dripline.testing.fake_ollama.endpoints.answers import status_of
+from dripline.testing.fake_ollama.faults import Fault, FaultKind
+from dripline.testing.fake_ollama.go.go_reading import GoError, read_json
+from dripline.testing.fake_ollama.go.go_types import plain
+from dripline.testing.fake_ollama.json_value import JsonValue
 from dripline.testing.fake_ollama.loaded_models import Memory
 from dripline.testing.fake_ollama.models import demo_models
-from dripline.testing.fake_ollama.received import Connection, Ending, Phase, ReceivedRequest
-from dripline.testing.fake_ollama.replayed import find_exchange, send_replay
-from dripline.testing.fake_ollama.request import (
-    ApiError,
-    ReceivedChat,
-    canonical,
-    model_of,
-    parse_json,
-)
-from dripline.testing.fake_ollama.script import Fault, FaultKind, Replay, Script
-from dripline.testing.fake_ollama.scripted import ScriptedAnswer
-
-_log = logging.getLogger(__name__)
+from dripline.testing.fake_ollama.received import Connection, Ending, ReceivedRequest
+from dripline.testing.fake_ollama.release import VERSION, Release
+from dripline.testing.fake_ollama.request import ApiError
+from dripline.testing.fake_ollama.routes_of_ollama import ANSWERING, Found, find
+from dripline.testing.fake_ollama.script import Replay, Script
+from dripline.testing.fake_ollama.stored_models import Shelf
+from dripline.testing.fake_ollama.visit import FakeState, Visit
 
 DEFAULT_PORT = 11435  # one above Ollama's own
 MAX_BODY = 64 * 1024 * 1024  # bytes; images come in the body, as base64
-
-Endpoint = Callable[[web.BaseRequest, ReceivedRequest], Awaitable[web.StreamResponse]]
+_BODIES = ("POST", "DELETE")
+_FORMS = "/v1/audio/transcriptions"  # reads its body by itself
 
 
 class FakeOllama:
-    """A server that speaks Ollama's HTTP API and says what its scripts say.
+    """A server that speaks Ollama's HTTP API, all of it, and says what its scripts say.
 
     Use it as `async with FakeOllama({"story": Script("Once upon a time")}) as ollama:` and give
-    `ollama.url` to whatever is to be tested; afterwards `ollama.requests` tells what it did.
+    `ollama.url` to whatever is to be tested; afterwards `ollama.requests` tells what it did. What a
+    script says comes through every endpoint: `/api/chat` and `/api/generate`, OpenAI's
+    `/v1/chat/completions`, `/v1/completions` and `/v1/responses`, and Anthropic's `/v1/messages`.
 
     Attributes:
-        models: The models by name; may be changed at any time.
+        models: The models by name; may be changed at any time, as by `/api/create` and so on.
+        registry: What can be pulled, and where pushed models go; None is a machine without a
+            network, as it is by default.
+        faults: Faults by endpoint, such as {"/api/tags": Fault.status(500)}; may be changed at any
+            time. One at an endpoint where a model answers comes before that of the script.
         requests: What came, oldest first; the newest `max_requests` are kept.
         unexpected: What came for a `Replay` that has no answer to it.
     """
@@ -58,7 +62,10 @@ class FakeOllama:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        version: str = "0.0.0-fake",
+        version: str = VERSION,
+        registry: Mapping[str, Script] | None = None,
+        faults: Mapping[str, Fault] | None = None,
+        origins: Sequence[str] | None = None,
         clock: Clock | None = None,
         max_requests: int = 10_000,
     ) -> None:
@@ -68,29 +75,47 @@ class FakeOllama:
             models: Scripts by model name, where "x" means "x:latest"; None takes the demo models.
             host: The address to listen on.
             port: The port to listen on; 0 takes a free one.
-            version: What `/api/version` says.
+            version: The version of Ollama that is played: what `/api/version` says, and the ways of
+                0.25 for what is older than 0.30.
+            registry: What can be pulled.
+            faults: Faults by endpoint.
+            origins: More pages that may ask, as in OLLAMA_ORIGINS, which None reads. Those of this
+                machine may.
             clock: What to wait with; None takes the machine's clock.
             max_requests: How many requests are remembered.
+
+        Raises:
+            ValueError: `version` or `origins` is none.
         """
         self.models: dict[str, Script] = dict(demo_models() if models is None else models)
+        self.registry: MutableMapping[str, Script] | None = (
+            None if registry is None else dict(registry)
+        )
+        self.faults: dict[str, Fault] = dict(faults or {})
         self.requests: deque[ReceivedRequest] = deque(maxlen=max_requests)
         self.unexpected: deque[UnexpectedRequest] = deque(maxlen=max_requests)
-        self._listener = Listener("the fake Ollama", host, port)
-        self._version = version
-        self._clock = clock or SystemClock()
-        self._memory = Memory(self._clock)
-        self._struck: WeakKeyDictionary[Fault, int] = WeakKeyDictionary()
         self._playlists: WeakKeyDictionary[Replay, Playlist] = WeakKeyDictionary()
+        self._host = host
+        self._listener = Listener("the fake Ollama", host, port)
+        self._origins = Origins(ollama_origins() if origins is None else origins)
+        self._clock = clock or SystemClock()
+        self._release = Release(version)
+        self._shelf = Shelf(self.models, self._clock)
+        self._state = self._fresh_state()
         self._arrived = asyncio.Event()
         self._connections: dict[web.RequestHandler, Connection] = {}
-        self._routes: dict[str, dict[str, Endpoint]] = {
-            "/": {"GET": self._root, "HEAD": self._root},
-            "/api/version": {"GET": self._get_version, "HEAD": self._get_version},
-            "/api/tags": {"GET": self._tags, "HEAD": self._tags},
-            "/api/ps": {"GET": self._ps},
-            "/api/show": {"POST": self._show},
-            "/api/chat": {"POST": self._chat},
-        }
+
+    def _fresh_state(self) -> FakeState:
+        return FakeState(
+            self._shelf,
+            self.registry,
+            Memory(self._clock),
+            self.faults,
+            self._release,
+            self._clock,
+            self._playlists,
+            self.unexpected,
+        )
 
     async def __aenter__(self) -> FakeOllama:
         await self.start()
@@ -115,13 +140,18 @@ class FakeOllama:
 
     @property
     def chats(self) -> list[ReceivedRequest]:
-        """The requests that are chats, oldest first."""
-        return [request for request in self.requests if request.path == "/api/chat"]
+        """The requests for an answer of a model, whichever endpoint they came to, oldest first."""
+        return [request for request in self.requests if request.path in ANSWERING]
 
-    async def wait_for_request(self, nth: int = 1, *, path: str = "/api/chat") -> ReceivedRequest:
-        """Wait for the `nth` request to `path` among those remembered. Safe to cancel."""
+    async def wait_for_request(self, nth: int = 1, *, path: str | None = None) -> ReceivedRequest:
+        """Wait for the `nth` request to `path` among those remembered. Safe to cancel.
+
+        Args:
+            nth: 1 is the first.
+            path: Such as "/api/tags"; None takes every endpoint at which a model answers.
+        """
         while True:
-            came = [request for request in self.requests if request.path == path]
+            came = [r for r in self.requests if (r.path == path if path else r.path in ANSWERING)]
             if len(came) >= nth:
                 return came[nth - 1]
             await self._arrived.wait()
@@ -151,7 +181,7 @@ class FakeOllama:
         for connection in connections:
             await connection.closed.wait()
         await runner.cleanup()
-        self._memory = Memory(self._clock)  # another start is another process
+        self._state = self._fresh_state()  # another start is another process
 
     # What follows is called by `_Server`.
 
@@ -173,148 +203,88 @@ class FakeOllama:
         connection = self._connections[http.protocol]
         received = ReceivedRequest(http.method, http.path, http.headers, connection, self._clock)
         connection.current = received
+        visit = Visit(http, received, self._state)
         try:
-            return await self._answer(http, received)
-        except ApiError as error:
-            return _respond(received, wire.error(error.message), status=error.status)
+            try:
+                return await self._answer(visit)
+            except ApiError as error:
+                return await visit.refuse(error)
+            except Refused:
+                allowing = _allowing(find(http.method, http.path))
+                return await visit.respond(b"", "", status=403, headers=allowing)
         except ConnectionError:
             # A write met the closed connection before the cancellation came.
             received.end(Ending.CLIENT_LEFT)
             return web.Response()
 
-    async def _answer(self, http: web.BaseRequest, received: ReceivedRequest) -> web.StreamResponse:
-        methods = self._routes.get(http.path, {})
-        handler = methods.get(http.method)
+    async def _answer(self, visit: Visit) -> web.StreamResponse:
+        http, received = visit.http, visit.received
+        found = find(http.method, http.path)
+        if found.moved_to:
+            self._remember(received)
+            return await _moved(visit, found.moved_to)
         try:
-            if handler and http.method == "POST":
-                received.body = parse_json(await _read(http))
+            if http.method in _BODIES and http.path != _FORMS:
+                visit.data = await _read(http)
+                received.body = _parsed(visit.data)
         finally:
-            self.requests.append(received)
-            self._arrived.set()
-            self._arrived = asyncio.Event()
-        if handler:
-            return await handler(http, received)
-        if methods:
-            return _respond(received, b"405 method not allowed", "text/plain", status=405)
-        return _respond(received, b"404 page not found", "text/plain", status=404)
-
-    async def _root(self, _: web.BaseRequest, received: ReceivedRequest) -> web.Response:
-        return _respond(received, b"Ollama is running", "text/plain; charset=utf-8")
-
-    async def _get_version(self, _: web.BaseRequest, received: ReceivedRequest) -> web.Response:
-        return _respond(received, wire.go_json({"version": self._version}))
-
-    async def _tags(self, _: web.BaseRequest, received: ReceivedRequest) -> web.Response:
-        models = [(canonical(name), script.details) for name, script in self.models.items()]
-        return _respond(received, wire.tags(models))
-
-    async def _ps(self, _: web.BaseRequest, received: ReceivedRequest) -> web.Response:
-        now = self._clock.monotonic()
-        loaded = [
-            (model.name, model.details, model.context_length, model.expires_at - now)
-            for model in self._memory.loaded()
-        ]
-        return _respond(received, wire.ps(loaded, self._clock.time_ns()))
-
-    async def _show(self, _: web.BaseRequest, received: ReceivedRequest) -> web.Response:
-        name = model_of(received.body)
-        script = self._script(name)
-        return _respond(
-            received, wire.show(canonical(name), script.details, script.all_capabilities)
-        )
-
-    async def _chat(self, http: web.BaseRequest, received: ReceivedRequest) -> web.StreamResponse:
-        request = ReceivedChat.parse(received.body)
-        if not request.model:
-            raise ApiError(400, "model is required")
-        script = self._script(request.model)
-        name = canonical(request.model)
-        if not request.messages and request.keep_alive == 0:
-            self._memory.unload(name)
-            return self._respond_without_answer(received, request, "unload")
-        _check_capabilities(request, script)
-        fault = self._next_fault(script) if request.messages else None
-        if fault and fault.kind is FaultKind.STATUS:
-            received.fault = fault
+            self._remember(received)
+        if preflight := self._check_access(visit):
+            return await visit.respond(None, "", status=preflight, headers=_allowing(found))
+        visit.fault = self._state.strikes.strikes(self.faults.get(http.path))
+        if visit.fault and visit.fault.kind is FaultKind.STATUS and http.path not in ANSWERING:
+            received.fault = visit.fault
             received.end(Ending.FAULTED)
-            raise ApiError(fault.code, fault.message or _status_message(fault.code, request.model))
-        if self._memory.get(name) is None:
-            received.enter(Phase.LOADING)
-        async with self._memory.use(
-            name,
-            script.details,
-            cold_load=script.pace.cold_load,
-            keep_alive=request.keep_alive,
-            context_length=request.num_ctx or script.details.context_length,
-        ) as load_seconds:
-            if not request.messages:
-                return self._respond_without_answer(received, request, "load")
-            received.enter(Phase.EVALUATING)
-            try:
-                said = script.answer(request)
-                if not isinstance(said, Replay):
-                    answer = ScriptedAnswer(
-                        http,
-                        received,
-                        request,
-                        script,
-                        said,
-                        fault,
-                        load_seconds=load_seconds,
-                        clock=self._clock,
-                    )
-            except Exception as error:
-                _log.exception("the script of %s failed", name)
-                raise ApiError(500, f"the script failed: {error!r}") from error
-            if isinstance(said, Replay):
-                exchange = self._recorded(said, received, stream=request.stream)
-                return await send_replay(
-                    http, received, exchange, said.speed, script.split, self._clock
-                )
-            return await answer.send()
+            raise status_of(visit.fault, visit.param, self._release.terminated)
+        if found.endpoint:
+            visit.param = found.param
+            return await found.endpoint(visit)
+        if found.allow:
+            body = b"405 method not allowed"
+            return await visit.respond(body, wire.TEXT, status=405, headers=_allowing(found))
+        return await visit.respond(b"404 page not found", wire.TEXT, status=404)
 
-    def _recorded(self, replay: Replay, received: ReceivedRequest, *, stream: bool) -> Exchange:
-        """Return the recorded exchange that answers a request to a model.
+    def _remember(self, received: ReceivedRequest) -> None:
+        self.requests.append(received)
+        self._arrived.set()
+        self._arrived = asyncio.Event()
 
-        Raises:
-            ApiError: None does.
-        """
-        if replay not in self._playlists:
-            self._playlists[replay] = replay.playlist()
-        try:
-            return find_exchange(self._playlists[replay], received, stream=stream)
-        except UnexpectedRequest as unexpected:
-            self.unexpected.append(unexpected)
-            raise ApiError(UNEXPECTED_STATUS, str(unexpected)) from unexpected
+    def _check_access(self, visit: Visit) -> int:
+        """Refuse what may not ask; return the status of a preflight, or 0."""
+        http = visit.http
+        asks = http.method == "OPTIONS"
+        host = http.headers.get("Host", "")
+        headers = self._origins.headers(http.headers.get("Origin", ""), host, preflight=asks)
+        if headers:
+            visit.cors = headers
+            if asks:
+                return 204
+        by_name = check_host(host, listens_on=self._host)
+        return 204 if asks and by_name else 0
 
-    def _respond_without_answer(
-        self, received: ReceivedRequest, request: ReceivedChat, done_reason: str
-    ) -> web.Response:
-        """Say that the model has been loaded or unloaded; that is never a stream."""
-        return _respond(
-            received,
-            wire.chat_response(
-                request.model, self._clock.time_ns(), wire.message(), done_reason=done_reason
-            ),
-        )
 
-    def _script(self, name: str) -> Script:
-        wanted = canonical(name)
-        for known, script in self.models.items():
-            if canonical(known) == wanted:
-                return script
-        raise ApiError(404, f"model '{name}' not found")
+def _allowing(found: Found) -> list[tuple[str, str]]:
+    return [("Allow", found.allow)] if found.allow else []
 
-    def _next_fault(self, script: Script) -> Fault | None:
-        """Return the script's fault, and count it, while it has times left to strike."""
-        fault = script.fault
-        if fault is None:
-            return None
-        struck = self._struck.get(fault, 0)
-        if fault.times is not None and struck >= fault.times:
-            return None
-        self._struck[fault] = struck + 1
-        return fault
+
+async def _moved(visit: Visit, to: str) -> web.StreamResponse:
+    """Send to where the address is; that comes before anything else is looked at."""
+    location = [("Location", to)]
+    method = visit.http.method
+    if method not in ("GET", "HEAD"):
+        return await visit.respond(b"", "", status=307, headers=location)
+    status = 301 if method == "GET" and "//" not in visit.http.path else 307
+    phrase = HTTPStatus(status).phrase
+    page = None if method == "HEAD" else f'<a href="{to}">{phrase}</a>.\n\n'.encode()
+    return await visit.respond(page, "text/html; charset=utf-8", status=status, headers=location)
+
+
+def _parsed(data: bytes) -> JsonValue:
+    """Return a body for `ReceivedRequest.body`: None where it is not JSON."""
+    try:
+        return plain(read_json(data))
+    except GoError:
+        return None
 
 
 class _Server(web.Server):
@@ -348,39 +318,3 @@ async def _read(http: web.BaseRequest) -> bytes:
         if len(body) > MAX_BODY:
             raise ApiError(413, f"the request body is larger than {MAX_BODY:,} bytes")
     return bytes(body)
-
-
-def _respond(
-    received: ReceivedRequest, body: bytes, content_type: str = wire.JSON, *, status: int = 200
-) -> web.Response:
-    """Return an answer that is sent at once, and note that with it the request ends."""
-    received.status = status
-    received.end(Ending.FINISHED)
-    return web.Response(body=body, status=status, headers={"Content-Type": content_type})
-
-
-def _check_capabilities(request: ReceivedChat, script: Script) -> None:
-    """Refuse what the model cannot do.
-
-    Raises:
-        ApiError: The request asks for it.
-    """
-    quoted = json.dumps(request.model, ensure_ascii=False)
-    if request.think and not script.can("thinking"):
-        raise ApiError(400, f"{quoted} does not support thinking")
-    if not script.can("completion"):
-        raise ApiError(400, f"{quoted} does not support chat")
-    if request.tools and not script.can("tools"):
-        full_name = f"registry.ollama.ai/library/{canonical(request.model)}"
-        raise ApiError(400, f"{full_name} does not support tools")
-
-
-def _status_message(code: int, model: str) -> str:
-    """Return what Ollama says with an error status."""
-    match code:
-        case 404:
-            return f"model '{model}' not found"
-        case 503:
-            return "server busy, please try again.  maximum pending requests exceeded"
-        case _:
-            return "llama runner process has terminated: exit status 2"

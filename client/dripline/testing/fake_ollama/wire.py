@@ -1,68 +1,25 @@
-"""Ollama's JSON as it stands on the wire: the order of its fields, and Go's way of writing it.
+"""What an answer brings, step by step, and Ollama's own JSON for it.
 
 The field order and the rule "empty fields are left out" are those of `api/types.go` in Ollama's
-source; escapes are those of Go's `encoding/json`, and times those of its `time.Time`.
+source.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from dripline.testing.fake_ollama.request import JsonValue
+from dripline.testing.fake_ollama.go.go_writing import NANOSECONDS, go_json, go_number, go_time
+from dripline.testing.fake_ollama.json_value import JsonValue
+from dripline.testing.fake_ollama.stop_sequences import Call
 
 NDJSON = "application/x-ndjson"
 JSON = "application/json; charset=utf-8"
-
-NANOSECONDS = 1_000_000_000
-_FOREVER = (1 << 63) - 1  # Go's longest duration, in nanoseconds: 292 years
-_MODIFIED = 1_714_859_809_277_302_595  # when every fake model was "pulled"
-
-# Go escapes what would be unsafe inside HTML and inside old JavaScript, and nothing else above
-# U+001F: U+0085 stays raw, although many line readers take it for a line end.
-_ESCAPES = (
-    ("<", "\\u003c"),
-    (">", "\\u003e"),
-    ("&", "\\u0026"),
-    ("\u2028", "\\u2028"),
-    ("\u2029", "\\u2029"),
-)
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelDetails:
-    """What Ollama tells about a model besides its name.
-
-    Attributes:
-        family: Its architecture.
-        parameter_size: As people say it, such as "3.2B".
-        quantization_level: As the GGUF format names it.
-        size: Bytes on disk, and in memory once loaded.
-        context_length: The context in tokens, where the request's `num_ctx` asks for no other.
-    """
-
-    family: str = "llama"
-    parameter_size: str = "3.2B"
-    quantization_level: str = "Q4_K_M"
-    size: int = 2_019_393_189
-    context_length: int = 4096
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return `details` of a model."""
-        return {
-            "parent_model": "",
-            "format": "gguf",
-            "family": self.family,
-            "families": [self.family],
-            "parameter_size": self.parameter_size,
-            "quantization_level": self.quantization_level,
-        }
+PLAIN_JSON = "application/json"
+TEXT = "text/plain"
+EVENTS = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +33,11 @@ class AnswerFigures:
     eval: float
 
     def to_json(self) -> dict[str, JsonValue]:
-        """Return the fields, durations in nanoseconds."""
+        """Return the fields, durations in nanoseconds; what is zero is left out."""
         load, prompt_eval, generation = (
             round(seconds * NANOSECONDS) for seconds in (self.load, self.prompt_eval, self.eval)
         )
-        return {
+        fields: dict[str, JsonValue] = {
             "total_duration": load + prompt_eval + generation,
             "load_duration": load,
             "prompt_eval_count": self.prompt_tokens,
@@ -88,21 +45,65 @@ class AnswerFigures:
             "eval_count": self.completion_tokens,
             "eval_duration": generation,
         }
+        return {name: value for name, value in fields.items() if value}
 
 
-def go_json(value: JsonValue) -> bytes:
-    """Return a value as Go's `json.Marshal` writes it."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for raw, escaped in _ESCAPES:
-        text = text.replace(raw, escaped)
-    return _SURROGATE.sub(r"\\ufffd", text).encode()
+@dataclass(frozen=True, slots=True)
+class MadeCall:
+    """A call of a tool as a model has made it."""
+
+    index: int
+    name: str
+    arguments: JsonValue
+    id: str
+
+    @classmethod
+    def of(cls, call: Call, index: int, salt: object) -> MadeCall:
+        """Return a script's call; an id that it leaves out is made, always the same."""
+        about = repr((call.name, call.arguments, index, salt))
+        call_id = call.id or f"call_{hashlib.sha256(about.encode()).hexdigest()[:8]}"
+        return cls(index, call.name, dict(call.arguments), call_id)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return one of a message's `tool_calls`."""
+        function: JsonValue = {
+            "index": self.index,
+            "name": self.name,
+            "arguments": self.arguments,
+        }
+        return {"id": self.id, "function": function}
 
 
-def go_time(time_ns: int) -> str:
-    """Return nanoseconds since 1970 as Go writes a time: no zeros at the fraction's end."""
-    seconds, fraction = divmod(time_ns, NANOSECONDS)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{fraction:09d}".rstrip("0").rstrip(".") + "Z"
+@dataclass(frozen=True, slots=True)
+class AnswerStep:
+    """What one chunk of an answer brings, or all of them together.
+
+    Attributes:
+        model: The name as the client wrote it.
+        time_ns: When it was made.
+        content: Text.
+        thinking: Thinking.
+        calls: Calls of tools.
+        logprobs: The log probabilities of the tokens.
+        done_reason: Why the answer has ended; empty while it has not.
+        figures: Counts and times, at the end.
+        context: The tokens of the whole conversation, at the end.
+    """
+
+    model: str = ""
+    time_ns: int | None = None
+    content: str = ""
+    thinking: str = ""
+    calls: Sequence[MadeCall] = ()
+    logprobs: Sequence[JsonValue] = ()
+    done_reason: str = ""
+    figures: AnswerFigures | None = None
+    context: Sequence[int] = ()
+
+    @property
+    def seconds(self) -> int:
+        """The time in whole seconds since 1970."""
+        return (self.time_ns or 0) // NANOSECONDS
 
 
 def error(message: str) -> bytes:
@@ -110,41 +111,40 @@ def error(message: str) -> bytes:
     return go_json({"error": message})
 
 
-def message(content: str = "", **more: JsonValue) -> dict[str, JsonValue]:
-    """Return a message of the assistant's; empty fields of `more` are left out."""
-    filled = {name: value for name, value in more.items() if value}
-    return {"role": "assistant", "content": content, **filled}
+def chat_response(step: AnswerStep) -> bytes:
+    """Return an `api.ChatResponse`."""
+    message: dict[str, JsonValue] = {"role": "assistant", "content": step.content}
+    if step.thinking:
+        message["thinking"] = step.thinking
+    if step.calls:
+        message["tool_calls"] = [call.to_json() for call in step.calls]
+    body = _head(step) | {"message": message} | _done(step)
+    if step.logprobs:
+        body["logprobs"] = list(step.logprobs)
+    return go_json(body | (step.figures.to_json() if step.figures else {}))
 
 
-def tool_call(
-    index: int, name: str, arguments: Mapping[str, JsonValue], call_id: str
-) -> dict[str, JsonValue]:
-    """Return one of a message's `tool_calls`."""
-    function: JsonValue = {"index": index, "name": name, "arguments": dict(arguments)}
-    return {"id": call_id, "function": function}
+def generate_response(step: AnswerStep) -> bytes:
+    """Return an `api.GenerateResponse`."""
+    body = _head(step) | {"response": step.content}
+    if step.thinking:
+        body["thinking"] = step.thinking
+    body |= _done(step)
+    if step.context:
+        body["context"] = list(step.context)
+    body |= step.figures.to_json() if step.figures else {}
+    if step.logprobs:
+        body["logprobs"] = list(step.logprobs)
+    return go_json(body)
 
 
-def chat_response(
-    model: str,
-    time_ns: int,
-    message: Mapping[str, JsonValue],
-    *,
-    done_reason: str = "",
-    logprobs: Sequence[JsonValue] = (),
-    usage: AnswerFigures | None = None,
-) -> bytes:
-    """Return one chunk of an answer, or a whole one; `done_reason` makes it the last."""
-    body: dict[str, JsonValue] = {
-        "model": model,
-        "created_at": go_time(time_ns),
-        "message": message,
-        "done": bool(done_reason),
-    }
-    if done_reason:
-        body["done_reason"] = done_reason
-    if logprobs:
-        body["logprobs"] = list(logprobs)
-    return go_json(body | (usage.to_json() if usage else {}))
+def _head(step: AnswerStep) -> dict[str, JsonValue]:
+    return {"model": step.model, "created_at": go_time(step.time_ns or 0)}
+
+
+def _done(step: AnswerStep) -> dict[str, JsonValue]:
+    reason: dict[str, JsonValue] = {"done_reason": step.done_reason} if step.done_reason else {}
+    return {"done": bool(step.done_reason), **reason}
 
 
 def logprob(token: str, alternatives: int) -> dict[str, JsonValue]:
@@ -160,69 +160,11 @@ def logprob(token: str, alternatives: int) -> dict[str, JsonValue]:
 def _token_logprob(token: str, rank: int) -> dict[str, JsonValue]:
     data = token.encode(errors="replace")
     value = -0.01 - data[0] / 512 - rank if data else -1.0 - rank
-    return {"token": token, "logprob": value, "bytes": list(data)}
+    body: dict[str, JsonValue] = {"token": token, "logprob": go_number(value)}
+    return body | ({"bytes": list(data)} if data else {})
 
 
-def tags(models: Iterable[tuple[str, ModelDetails]]) -> bytes:
-    """Return `/api/tags`: every model there is."""
-    return go_json(
-        {
-            "models": [
-                {
-                    "name": name,
-                    "model": name,
-                    "modified_at": go_time(_MODIFIED),
-                    "size": details.size,
-                    "digest": _digest(name),
-                    "details": details.to_json(),
-                }
-                for name, details in models
-            ]
-        }
-    )
-
-
-def show(name: str, details: ModelDetails, capabilities: Sequence[str]) -> bytes:
-    """Return `/api/show`: one model."""
-    return go_json(
-        {
-            "modelfile": f'# Modelfile generated by "ollama show"\n\nFROM {name}\n',
-            "template": "{{ .Prompt }}",
-            "details": details.to_json(),
-            "model_info": {
-                "general.architecture": details.family,
-                f"{details.family}.context_length": details.context_length,
-            },
-            "capabilities": list(capabilities),
-            "modified_at": go_time(_MODIFIED),
-        }
-    )
-
-
-def ps(models: Iterable[tuple[str, ModelDetails, int, float]], now_ns: int) -> bytes:
-    """Return `/api/ps`: the loaded models, each with its context and the seconds it has left."""
-    return go_json(
-        {
-            "models": [
-                {
-                    "name": name,
-                    "model": name,
-                    "size": details.size,
-                    "digest": _digest(name),
-                    "details": details.to_json(),
-                    "expires_at": go_time(now_ns + _nanoseconds(left)),
-                    "size_vram": details.size,
-                    "context_length": context_length,
-                }
-                for name, details, context_length, left in models
-            ]
-        }
-    )
-
-
-def _nanoseconds(seconds: float) -> int:
-    return _FOREVER if math.isinf(seconds) else min(round(seconds * NANOSECONDS), _FOREVER)
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
+def call_as_text(call: Call) -> str:
+    """Return what a model generates for a call of a tool, which Ollama's parser takes away."""
+    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
+    return f'{{"name": "{call.name}", "arguments": {arguments}}}'

@@ -1,0 +1,1 @@
+"""What the demo models make up: values that fit a JSON schema."""

@@ -1,0 +1,1 @@
+"""What each of Ollama's endpoints does, one module a family."""

@@ -1,0 +1,1 @@
+"""Go's ways with JSON, times and durations, in which Ollama's API reads, writes and refuses."""
