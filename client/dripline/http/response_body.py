@@ -38,7 +38,7 @@ class BodyBroken(Exception):
 _USED = ("_buffer", "_eof", "_exception", "_high_water", "_loop", "_protocol", "_size", "_waiter")
 
 
-def _is_as_known(reader: aiohttp.StreamReader) -> bool:
+def _is_as_known(reader: object) -> bool:
     """Whether aiohttp's reader has inside what `_Pieces` uses; else it is used as it is.
 
     That costs an eighth more for a token that comes alone. And of a connection that breaks while
