@@ -16,6 +16,7 @@ from dripline.chat.chat_stream import ChatStream, OnLeave
 from dripline.chat.run_stream import RunStream, position_after, run_path
 from dripline.chat.structured import M, check_schema, model_of, value_of
 from dripline.chat.tool_rounds import DEFAULT_TOOL_ROUNDS, ToolChatStream
+from dripline.default_url import DEFAULT_URL
 from dripline.errors import ErrorCode, RequestError, RequestRefused, RunGone, TransportError
 from dripline.http.backoff import Backoff
 from dripline.http.event_reader import MAX_EVENT_SIZE
@@ -23,7 +24,6 @@ from dripline.http.json_encoding import json_body
 from dripline.http.sending import authorization, open_session, send
 from dripline.tool import Tool, ToolFunction, split_tools
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_BACKOFF: Final = Backoff()
 
 Messages = str | Sequence[Mapping[str, Any]]
