@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypedDict, Unpack, overload
+from typing import Any, Final, Literal, Self, TypedDict, Unpack, cast, overload
 
 import aiohttp
 import orjson
@@ -264,7 +264,7 @@ class ChatClient:
         """
         if isinstance(format, str):
             if not format:
-                return await self._ask(messages, fields)
+                return await self._ask(messages, cast("ChatFields", fields))
             return await self._ask(messages, {**fields, "format": format})
         if isinstance(format, Mapping):
             check_schema(format)
@@ -272,7 +272,7 @@ class ChatClient:
         schema = format.model_json_schema()
         return model_of(await self._ask(messages, {**fields, "format": schema}), format)
 
-    async def _ask(self, messages: Messages, fields: ChatFields | AskFields) -> Answer:
+    async def _ask(self, messages: Messages, fields: ChatFields) -> Answer:
         async with self.chat(messages, **fields) as stream:
             async for _ in stream:
                 pass
