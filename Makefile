@@ -60,6 +60,10 @@ check: $(VENV)/dev.installed $(PAGE_LIBRARIES) $(TEST_LIBRARIES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy client server tests
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	@# Read from the sources, however dripline is installed; it says much, so only where it fails.
+	PYTHONPATH=client:server $(BIN)/pyright --pythonpath $(BIN)/python --ignoreexternal \
+		--verifytypes dripline > .pyright-types.log || { cat .pyright-types.log; exit 1; }
 	tests/js/node_modules/.bin/tsc -p static
 
 fix: $(VENV)/dev.installed

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from dripline.testing import FakeOllama
 from dripline.tool import BadTool, Tool, ToolFunction, as_tools
 from dripline.tool_runner import ToolRunner
 from dripline_server.access import add_access
@@ -26,6 +25,8 @@ from dripline_server.runs.registry import RunRegistry
 from dripline_server.settings import BadSetting, Settings
 from dripline_server.state import STATE, State
 from dripline_server.tools.server_tools import load_tools
+from dripline_server.tools.ui_control import phrases
+from dripline_server.tools.ui_tools import page_tools
 from dripline_server.upstream.address import OllamaAddress
 from dripline_server.upstream.ollama import Ollama
 from dripline_server.upstream.upstreams import Upstreams, answers
@@ -50,6 +51,9 @@ def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) ->
         BadSetting: A module of `settings.tools` cannot be had, or has something else.
     """
     callable_tools = as_tools([*_tools_of(settings), *tools])
+    # What takes long to make: not when this module is imported, and not while a first chat waits.
+    phrases()
+    page_tools()
     app = web.Application(middlewares=[answer_problems], client_max_size=settings.max_body)
     app.add_routes(info.routes)
     app.add_routes(chat.routes)
@@ -140,6 +144,8 @@ async def _upstreams(settings: Settings) -> AsyncIterator[Upstreams]:
         if settings.names_ollama or await answers(ollama):
             yield Upstreams(ollama)
             return
+        from dripline.testing import FakeOllama  # only here: most servers need none
+
         async with (
             FakeOllama(max_requests=10) as fake,
             _connected(OllamaAddress(fake.url), settings) as stand_in,

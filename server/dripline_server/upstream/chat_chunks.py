@@ -13,7 +13,7 @@ from dripline.json_text import MAX_VALUES, has_too_many_values, load_json
 from dripline.ndjson import LineSplitter
 from dripline.nesting import SAFE_LENGTH, too_deep
 from dripline_server.upstream.failures import UpstreamError
-from dripline_server.upstream.refusals import error_line, stranger
+from dripline_server.upstream.ollama_refusals import error_line, stranger
 
 Chunk = dict[str, Any] | str
 """A chunk as Ollama sends it; or its text, where it is a piece of the answer's text alone."""

@@ -110,17 +110,18 @@ class HttpClient:
             Redirected: The answer is elsewhere.
         """
         url = self._address.at(path)
-        for _ in range(MAX_REDIRECTS + 1):
+        redirects = 0
+        while True:
             answer = await self._send(method, url, body, stall_timeout, record)
             location = answer.headers.get("location", "")
             if answer.status not in REDIRECTS or not location:
                 return answer
             await answer.close()
+            redirects += 1
             target = self._address.redirect(url, answer.status, location)
-            if target is None:
-                break
+            if target is None or redirects > MAX_REDIRECTS:
+                raise Redirected(answer.status, shown_location(location))
             url = target
-        raise Redirected(answer.status, shown_location(location))
 
     async def fetch(
         self, method: str, path: str, body: bytes = b"", *, seconds: float, limit: int

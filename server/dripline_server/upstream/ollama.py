@@ -34,7 +34,7 @@ from dripline_server.upstream.http_client import (
 from dripline_server.upstream.known_models import KnownModels
 from dripline_server.upstream.model_memory import ModelMemory, StatusPhase
 from dripline_server.upstream.ollama_lists import InMemory, Listed, Shown
-from dripline_server.upstream.refusals import refusal, stranger
+from dripline_server.upstream.ollama_refusals import refusal, stranger
 
 T = TypeVar("T")
 
