@@ -44,11 +44,13 @@ def _is_as_known(reader: object) -> bool:
     That costs an eighth more for a token that comes alone. And of a connection that breaks while
     nobody reads, what came last is lost: whoever reads sees a cut, and resumes from before that.
     """
+    if type(reader) is not aiohttp.StreamReader:
+        return False
+    inside = {name: getattr(reader, name, None) for name in _USED if hasattr(reader, name)}
     return (
-        type(reader) is aiohttp.StreamReader
-        and all(hasattr(reader, name) for name in _USED)
-        and isinstance(reader._buffer, deque)
-        and hasattr(reader._protocol, "_reading_paused")
+        len(inside) == len(_USED)
+        and isinstance(inside["_buffer"], deque)
+        and hasattr(inside["_protocol"], "_reading_paused")
     )
 
 
