@@ -31,7 +31,7 @@ from dripline_server.run_log import (
     PositionUnknown,
     ReaderOvertaken,
     RunLogUnavailable,
-    leave,
+    not_now,
 )
 from dripline_server.runs.registry import RegistryFull, RunIdInUse
 from dripline_server.state import STATE
@@ -117,7 +117,7 @@ async def stream_run(
             {"Retry-After": str(RETRY_AFTER)},
         )
     way = _DirectWay(dialect)
-    async with _attached(run, dialect, way.take) as batches:
+    async with _attached(run, dialect, way.deliver_now) as batches:
         record = state.records.find(run.id)
         reader = record.reader(request) if record else None
         headers = {"X-Run-Id": run.id, **dialect.headers, **headers}
@@ -198,7 +198,7 @@ class _DirectWay:
         self.stream: EventStream | None = None
         self._dialect = dialect
 
-    def take(self, batch: Batch) -> bool:
+    def deliver_now(self, batch: Batch) -> bool:
         """See `ReadableLog.follow`."""
         stream = self.stream
         if stream is None or not stream.is_free:
@@ -210,11 +210,11 @@ class _DirectWay:
 
 @asynccontextmanager
 async def _attached(
-    run: FoundRun, dialect: Dialect, take: Callable[[Batch], bool] = leave
+    run: FoundRun, dialect: Dialect, deliver_now: Callable[[Batch], bool] = not_now
 ) -> AsyncIterator[AsyncIterator[Batch]]:
     """Follow the run, and say as an HTTP status why that cannot be."""
     try:
-        async with run.follow(dialect.read_after, take) as batches:
+        async with run.follow(dialect.read_after, deliver_now) as batches:
             yield batches
     except PositionGone as gone:
         raise _position_gone(gone.first, dialect) from gone

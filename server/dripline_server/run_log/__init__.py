@@ -27,8 +27,8 @@ class Batch(NamedTuple):
     payloads: Sequence[bytes]
 
 
-def leave(_: Batch) -> bool:
-    """Take nothing before the iteration gives it; see `ReadableLog.follow`."""
+def not_now(_: Batch) -> bool:
+    """Deliver nothing before the iteration gives it; see `ReadableLog.follow`."""
     return False
 
 
@@ -147,7 +147,7 @@ class ReadableLog(Protocol):
         ...
 
     def follow(
-        self, after: int, take: Callable[[Batch], bool] = leave
+        self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """Give every event with a `seq` beyond `after`, then those to come, to the last.
 
@@ -156,9 +156,9 @@ class ReadableLog(Protocol):
 
         Args:
             after: The `seq` of the last event that the reader has.
-            take: May be offered what comes while the iteration waits, in the midst of what adds it
-                to the log, so that no task has to be woken. Where it returns True, it has dealt
-                with the batch, and the iteration does not give it. The last events are always
+            deliver_now: May be called with what comes while the iteration waits, in the midst of
+                what adds it to the log, so that no task has to be woken. True says that it has
+                delivered the batch: the iteration does not give it. The last events are always
                 given. What it raises is raised by the iteration.
 
         Raises:
@@ -256,7 +256,7 @@ class FoundRun(Protocol):
         ...
 
     def follow(
-        self, after: int, take: Callable[[Batch], bool] = leave
+        self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """See `ReadableLog.follow`."""
         ...

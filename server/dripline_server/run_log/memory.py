@@ -13,7 +13,7 @@ from dripline_server.run_log import (
     LogState,
     PositionGone,
     PositionUnknown,
-    leave,
+    not_now,
 )
 
 # What an event costs beside its JSON: the bytes object's header and its place in the list.
@@ -55,15 +55,15 @@ class LogReader:
 
     Attributes:
         next_seq: The next `seq` that it is to get.
-        take: Is offered what comes while it waits; see `ReadableLog.follow`.
+        deliver_now: Is called with what comes while it waits; see `ReadableLog.follow`.
         news: What it waits for; None while it does not.
     """
 
-    __slots__ = ("news", "next_seq", "take")
+    __slots__ = ("deliver_now", "news", "next_seq")
 
-    def __init__(self, next_seq: int, take: Callable[[Batch], bool] = leave) -> None:
+    def __init__(self, next_seq: int, deliver_now: Callable[[Batch], bool] = not_now) -> None:
         self.next_seq = next_seq
-        self.take = take
+        self.deliver_now = deliver_now
         self.news: asyncio.Future[None] | None = None
 
 
@@ -161,9 +161,9 @@ class MemoryRunLog:
                     self._offer(batch, reader, news)
 
     def _offer(self, batch: Batch, reader: LogReader, news: asyncio.Future[None]) -> None:
-        """Have a reader take a batch, or wake it for that."""
+        """Deliver a batch to a reader now, or wake it for that."""
         try:
-            if reader.take(batch):
+            if reader.deliver_now(batch):
                 reader.next_seq = self._next_seq
             else:
                 news.set_result(None)
@@ -185,14 +185,14 @@ class MemoryRunLog:
 
     @asynccontextmanager
     async def follow(
-        self, after: int, take: Callable[[Batch], bool] = leave
+        self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AsyncIterator[AsyncIterator[Batch]]:
         """See `ReadableLog.follow`."""
         if after + 1 < self.first_seq:
             raise PositionGone(self.first_seq)
         if after >= self._next_seq:
             raise PositionUnknown(self._next_seq - 1)
-        reader = LogReader(after + 1, take)
+        reader = LogReader(after + 1, deliver_now)
         self.attach(reader)
         try:
             yield self._batches(reader)
@@ -226,14 +226,14 @@ class MemoryRunLog:
     async def _batches(self, reader: LogReader) -> AsyncIterator[Batch]:
         while True:
             if reader.next_seq < self._next_seq:
-                yield self._take(reader)
+                yield self._next_batch(reader)
             elif self._finished:
                 return
             else:
                 reader.news = asyncio.get_running_loop().create_future()
                 await reader.news
 
-    def _take(self, reader: LogReader) -> Batch:
+    def _next_batch(self, reader: LogReader) -> Batch:
         """Return what comes next for a reader, and move it on."""
         first = reader.next_seq
         index = len(self._payloads) - (self._next_seq - first)

@@ -138,7 +138,7 @@ class Generation:
 
     async def _ask(self, model: str, body: bytes, turn: _Turn | None = None) -> None:
         self._turn = turn
-        chat = self._upstream.chat(model, body, self._record, self._take)
+        chat = self._upstream.chat(model, body, self._record, self._deliver_now)
         del body  # it is 4 KiB at least, and there are thousands of streams
         try:
             async with aclosing(chat) as stream:
@@ -156,7 +156,7 @@ class Generation:
         if await self._upstream.can(model, "thinking"):
             self.answer.forget_tags()
 
-    def _take(self, chunks: list[Chunk]) -> bool:
+    def _deliver_now(self, chunks: list[Chunk]) -> bool:
         if self._output.is_free and not (self.answer.tags and opens_tag(chunks)):
             self._output.write_now(self._events(chunks))
             return True
@@ -169,7 +169,7 @@ class Generation:
             self._on_answer()
         events = self.answer.events(chunks, self._now())
         self._metrics.tokens += len(events)
-        return self._turn.take(events) if self._turn else events
+        return self._turn.shown(events) if self._turn else events
 
     async def _ask_with_tools(self, request: RunRequest) -> None:
         conversation = _Conversation(request)
@@ -286,7 +286,7 @@ class _Turn:
         self._tools = tools
         self._conversation = conversation
 
-    def take(self, events: list[Event]) -> list[Event]:
+    def shown(self, events: list[Event]) -> list[Event]:
         """Return the events as readers see them."""
         texts = [event.content for event in events if type(event) is TextMessage]
         if len(texts) == len(events):  # nearly always: 0.1 and not 0.7 µs an event
@@ -295,12 +295,12 @@ class _Turn:
         shown: list[Event] = []
         for event in events:
             self._conversation.transcript.add(event)
-            seen = self._take_call(event) if isinstance(event, ToolCall) else event
+            seen = self._shown_call(event) if isinstance(event, ToolCall) else event
             if seen:
                 shown.append(seen)
         return shown
 
-    def _take_call(self, call: ToolCall) -> Event | None:
+    def _shown_call(self, call: ToolCall) -> Event | None:
         """Return what readers see of a call; None where that is nothing."""
         if call.name in self._conversation.client_tools:
             self.calls_client = True
@@ -311,11 +311,11 @@ class _Turn:
             )
         tool = next((tool for tool in self._tools if tool.name == call.name), None)
         if isinstance(tool, UiTool):
-            return self._take_ui_call(tool, call)
+            return self._shown_ui_call(tool, call)
         self.calls.append(_Call(call, tool or self._unknown(call), shown=True))
         return call
 
-    def _take_ui_call(self, tool: UiTool, call: ToolCall) -> Event | None:
+    def _shown_ui_call(self, tool: UiTool, call: ToolCall) -> Event | None:
         try:
             if wrong := why_unreadable(call):
                 raise ToolError(wrong)

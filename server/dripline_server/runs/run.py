@@ -12,7 +12,7 @@ from dripline.errors import ErrorCode
 from dripline.events import End, Error, Event, Start, Status, to_json
 from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
-from dripline_server.run_log import ID_SHOWN, Batch, LogState, RunLog, RunLogUnavailable, leave
+from dripline_server.run_log import ID_SHOWN, Batch, LogState, RunLog, RunLogUnavailable, not_now
 from dripline_server.runs.generation import Generation
 from dripline_server.runs.run_request import RunRequest
 from dripline_server.upstream.failures import UpstreamError
@@ -147,7 +147,7 @@ class Run:
 
     @asynccontextmanager
     async def follow(
-        self, after: int, take: Callable[[Batch], bool] = leave
+        self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AsyncIterator[AsyncIterator[Batch]]:
         """Attach a reader to the log; see `ReadableLog.follow`.
 
@@ -156,7 +156,7 @@ class Run:
         self._readers += 1
         self._watch_readers()
         try:
-            async with self._log.follow(after, take) as batches:
+            async with self._log.follow(after, deliver_now) as batches:
                 yield batches
         finally:
             self._readers -= 1

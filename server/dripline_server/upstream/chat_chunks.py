@@ -43,51 +43,52 @@ class ChunkReader:
 
     Args:
         max_line: The longest line taken, in bytes.
-        take: Is offered the chunks of each read but the last.
+        deliver_now: Is offered the chunks of each read but the last; returns whether it has
+            delivered them.
 
     Attributes:
-        chunks: Those of the last read, unless `take` has dealt with them.
+        chunks: Those of the last read, unless `deliver_now` has delivered them.
         done: Whether they are the last ones of all.
         failure: What came after them instead.
     """
 
     __slots__ = (
+        "_deliver_chunks",
         "_last",
         "_repeats",
         "_short",
         "_splitter",
-        "_take",
         "chunks",
         "done",
         "failure",
     )
 
-    def __init__(self, max_line: int, take: Callable[[list[Chunk]], bool]) -> None:
+    def __init__(self, max_line: int, deliver_now: Callable[[list[Chunk]], bool]) -> None:
         self.chunks: list[Chunk] = []
         self.done = False
         self.failure: UpstreamError | None = None
         self._short = min(_SHORT, max_line)
         self._splitter = LineSplitter(max_line)
-        self._take = take
+        self._deliver_chunks = deliver_now
         # The last text but for the blanks around it, and how many in a row are equal to it.
         self._last = ""
         self._repeats = 0
 
-    def feed(self, data: bytes) -> bool:
-        """Read on; returns False where somebody has to look at what there is now."""
+    def deliver_now(self, data: bytes) -> bool:
+        """Read on and deliver the chunks; False where whoever waits has to look at them."""
         if len(data) <= self._short and not self._splitter.pending:
             text = _lone_text(data)
             if text is not None:
                 self.chunks = [text]
                 self._count_repeats(self.chunks)
-                return self._take(self.chunks)
+                return self._deliver_chunks(self.chunks)
         self._read(self._splitter.feed(data))
         if self._splitter.too_long and not (self.done or self.failure):
             message = f"From Ollama: a line is longer than {self._splitter.max_line:,} bytes."
             self.failure = UpstreamError(ErrorCode.UPSTREAM_LINE_TOO_LONG, message)
         if self.done or self.failure:
             return False
-        return not self.chunks or self._take(self.chunks)
+        return not self.chunks or self._deliver_chunks(self.chunks)
 
     def end(self) -> None:
         """Hear that the body has ended: reads the last line if it has no LF, and judges the end."""

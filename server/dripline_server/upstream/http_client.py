@@ -200,6 +200,7 @@ class HttpAnswer(asyncio.Protocol):
 
     __slots__ = (
         "_all_headers",
+        "_deliver_now",
         "_due",
         "_ended",
         "_failure",
@@ -211,12 +212,11 @@ class HttpAnswer(asyncio.Protocol):
         "_part",
         "_paused",
         "_pieces",
-        "_refused",
         "_sized",
         "_stall",
         "_stall_timeout",
-        "_take",
         "_to_record",
+        "_undelivered",
         "_waiter",
         "headers",
         "on_body",
@@ -244,8 +244,8 @@ class HttpAnswer(asyncio.Protocol):
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         # Where the body goes, while somebody waits for it.
-        self._take: Callable[[bytes], bool] | None = None
-        self._refused = False
+        self._deliver_now: Callable[[bytes], bool] | None = None
+        self._undelivered = False
         self._stall_timeout = stall_timeout
         self._last = self._due = 0.0
         self._stall: asyncio.TimerHandle | None = None
@@ -280,25 +280,25 @@ class HttpAnswer(asyncio.Protocol):
             if self._overhead > MAX_HEAD:
                 what = "a chunk's extension or a trailer" if self.status else "its head"
                 self._end(NotHttp(f"{what} is longer than {MAX_HEAD:,} bytes"))
-        if self._take is None:
+        if self._deliver_now is None:
             self._held += len(data) if self._pieces else 0
             self._wake()
             if self._held > HIGH_WATER and not self._paused:
                 self._paused = True
                 self.transport.pause_reading()
         elif self._pieces:
-            self._hand_on(self._take)
+            self._hand_on(self._deliver_now)
 
-    def _hand_on(self, take: Callable[[bytes], bool]) -> None:
-        """Give what has come to `take`, and have `pump` end where that wants no more."""
+    def _hand_on(self, deliver_now: Callable[[bytes], bool]) -> None:
+        """Deliver what has come, and have `deliver` end where that cannot be done now."""
         body = b"".join(self._pieces)
         self._pieces.clear()
         self._held = 0
         try:
-            if take(body):
+            if deliver_now(body):
                 return
-            self._take, self._refused = None, True
-        except Exception as error:  # noqa: BLE001 (`pump` raises it)
+            self._deliver_now, self._undelivered = None, True
+        except Exception as error:  # noqa: BLE001 (`deliver` raises it)
             self._ended, self._failure = True, error
         self._wake()
 
@@ -420,41 +420,42 @@ class HttpAnswer(asyncio.Protocol):
                 raise self._failure
             await self._wait()
 
-    async def pump(self, take: Callable[[bytes], bool]) -> bool:
-        """Hand the body to `take` as it comes, until that returns False; or to the body's end.
+    async def deliver(self, deliver_now: Callable[[bytes], bool]) -> bool:
+        """Call `deliver_now` with each piece of the body as it comes, until that returns False.
 
-        Returns whether `take` returned False. Every byte that arrived is handed on, once, before
-        this raises. Safe to cancel: what was not handed on is there for the next call.
+        Returns True once the whole body is delivered, and False where `deliver_now` returned that:
+        the caller has to look at what it was given. Every byte that arrived is handed on, once,
+        before this raises. Safe to cancel: what was not handed on is there for the next call.
 
         Raises:
             BodyBroken: The body did not come to its end.
             NotHttp: It is no HTTP.
-            Exception: What `take` raised.
+            Exception: What `deliver_now` raised.
         """
-        self._take, self._refused = take, False
+        self._deliver_now, self._undelivered = deliver_now, False
         if self._pieces:
-            self._hand_on(take)
+            self._hand_on(deliver_now)
         if self._paused:
             self._paused, self._last = False, self._loop.time()
             self.transport.resume_reading()
         try:
-            while not (self._refused or self._ended):
+            while not (self._undelivered or self._ended):
                 await self._wait()
         finally:
-            self._take = None
-        if self._failure and not self._refused:
+            self._deliver_now = None
+        if self._failure and not self._undelivered:
             raise self._failure
-        return self._refused
+        return not self._undelivered
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body.
 
         Raises:
             BadAnswer: It is longer than `limit`, in bytes.
-            BodyBroken, NotHttp: See `pump`.
+            BodyBroken, NotHttp: See `deliver`.
         """
         body = bytearray()
-        if await self.pump(_collect(body, limit)):
+        if not await self.deliver(_collect(body, limit)):
             raise BadAnswer(f"it is longer than {limit:,} bytes")
         return bytes(body)
 
@@ -463,7 +464,7 @@ class HttpAnswer(asyncio.Protocol):
         body = bytearray()
         with suppress(TimeoutError, BodyBroken, BadAnswer):
             async with asyncio.timeout(seconds):
-                await self.pump(_collect(body, limit))
+                await self.deliver(_collect(body, limit))
         return bytes(body[:limit])
 
     def check_encoding(self) -> None:
@@ -505,11 +506,11 @@ _NO_TRANSPORT = _NoTransport()
 
 
 def _collect(body: bytearray, limit: int) -> Callable[[bytes], bool]:
-    def take(piece: bytes) -> bool:
+    def add(piece: bytes) -> bool:
         body.extend(piece)
         return len(body) <= limit
 
-    return take
+    return add
 
 
 def _ending_of(failure: Exception | None) -> ExchangeEnding:

@@ -104,12 +104,12 @@ class Ollama:
         model: str,
         body: bytes,
         record: Record | None = None,
-        take: Callable[[list[Chunk]], bool] = lambda _: False,
+        deliver_now: Callable[[list[Chunk]], bool] = lambda _: False,
     ) -> AsyncGenerator[list[Chunk]]:
         """Stream an answer: each item holds the chunks that one read completed.
 
-        Chunks are offered to `take` before whoever waits here is woken for them. Where it returns
-        True it has dealt with them, and they are no item. The last ones always are one.
+        Chunks are offered to `deliver_now` before whoever waits here is woken for them. Where it
+        returns True it has delivered them, and they are no item. The last ones always are one.
 
         Ends after the chunk that says `done`. Closing the generator, or cancelling whoever waits
         in it, closes the socket at once, whatever Ollama is doing: that is what frees its GPU.
@@ -118,22 +118,23 @@ class Ollama:
             model: The model's name, for messages.
             body: The request as `/api/chat` takes it, streaming, as JSON.
             record: Begins a recording of the HTTP exchange.
-            take: Called with chunks, in the midst of the event loop's call that brought them.
+            deliver_now: Called with chunks, in the midst of the event loop's call that brought
+                them.
 
         Raises:
             UpstreamError: Any way in which Ollama can fail.
-            Exception: What `take` raised.
+            Exception: What `deliver_now` raised.
         """
         answer = await self._post_chat(body, record)
         del body  # the answer may take minutes
-        lines = ChunkReader(self._max_line, take)
+        lines = ChunkReader(self._max_line, deliver_now)
         broken: BodyBroken | None = None
         try:
             if answer.status != 200:
                 raise await _refusal(answer, model)
             answer.check_encoding()
             try:
-                while await answer.pump(lines.feed):
+                while not await answer.deliver(lines.deliver_now):
                     if lines.chunks:
                         yield lines.chunks
                     if lines.done:

@@ -83,7 +83,7 @@ class ScriptedUpstream:
         model: str,
         body: bytes,
         record: object = None,
-        take: Callable[[list[Chunk]], bool] = lambda _: False,
+        deliver_now: Callable[[list[Chunk]], bool] = lambda _: False,
     ) -> AsyncGenerator[list[Chunk]]:
         answer = self.answers[body.decode()] = Answer()
         try:
@@ -92,7 +92,7 @@ class ScriptedUpstream:
                 if isinstance(said, UpstreamError):
                     raise said
                 done = isinstance(last := said[-1], dict) and last.get("done")
-                if done or not take(said):
+                if done or not deliver_now(said):
                     yield said
                 if done:
                     return
