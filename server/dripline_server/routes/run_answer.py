@@ -116,23 +116,20 @@ async def stream_run(
             f"This run has {run.readers} readers, as many as it may have (--max-readers).",
             {"Retry-After": str(RETRY_AFTER)},
         )
-    way = _DirectWay(dialect)
-    async with _attached(run, dialect, way.deliver_now) as batches:
+    headers = {"X-Run-Id": run.id, **dialect.headers, **headers}
+    stream = EventStream(request, headers, dialect.frames)
+    async with _attached(run, dialect, stream.deliver_now) as batches:
         record = state.records.find(run.id)
-        reader = record.reader(request) if record else None
-        headers = {"X-Run-Id": run.id, **dialect.headers, **headers}
+        stream.record = reader = record.reader(request) if record else None
         held = b"" if begun is _at_once else await _held_back(batches, dialect, begun)
-        stream = EventStream(request, headers, record=reader)
         with reader or nullcontext():
             await stream.prepare(request)
-            way.stream = stream
             state.pulse.add(stream)
             try:
                 if held:
                     await stream.send(held)
                 async for batch in batches:
-                    if frames := dialect.frames(batch):
-                        await stream.send(frames)
+                    await stream.deliver(batch)
                 await stream.finish()
             except (RunLogUnavailable, EndedBefore, ReaderOvertaken) as error:
                 # Here nothing more can be served, though elsewhere there may be more.
@@ -183,29 +180,6 @@ def _without_ids(dialect: Dialect, payloads: Sequence[bytes]) -> bytes:
     They have no id, so that a reader who comes back names the last event that it really has.
     """
     return _ID_LINE.sub(b"", dialect.frames(Batch(_BEYOND_ALL, payloads)))
-
-
-class _DirectWay:
-    """From a log to a stream, with no task woken.
-
-    Slots and no closure: with 1,000 streams, what a token touches has left the processor's cache
-    since the one before, so that every object costs.
-    """
-
-    __slots__ = ("_dialect", "stream")
-
-    def __init__(self, dialect: Dialect) -> None:
-        self.stream: EventStream | None = None
-        self._dialect = dialect
-
-    def deliver_now(self, batch: Batch) -> bool:
-        """See `ReadableLog.follow`."""
-        stream = self.stream
-        if stream is None or not stream.is_free:
-            return False
-        if frames := self._dialect.frames(batch):
-            stream.send_now(frames)
-        return True
 
 
 @asynccontextmanager

@@ -215,6 +215,8 @@ class RunLog(ReadableLog, Protocol):
 class LogOwner(Protocol):
     """What a log may ask of the run that owns it, on behalf of other processes."""
 
+    __slots__ = ()
+
     def stop(self) -> None:
         """End the run as cancelled."""
         ...
@@ -229,22 +231,19 @@ class LogOwner(Protocol):
 
 
 class FoundRun(Protocol):
-    """A run that was found: one of this process or of another."""
+    """A run that was found: one of this process or of another.
 
-    @property
-    def id(self) -> str:
-        """Its id."""
-        ...
+    Attributes:
+        id: Its id.
+        model: The model's name.
+        request: The digest of what it was asked to do; "" where that is not known.
+    """
 
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        ...
+    __slots__ = ()
 
-    @property
-    def request(self) -> str:
-        """The digest of what it was asked to do; "" where that is not known."""
-        ...
+    id: str
+    model: str
+    request: str
 
     @property
     def readers(self) -> int:

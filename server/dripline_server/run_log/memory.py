@@ -34,19 +34,27 @@ class Budget:
 
     Args:
         limit: Bytes.
-        make_room: Called when the logs are beyond it: lets go of what is least needed.
     """
 
-    def __init__(self, limit: int, make_room: Callable[[], None] = lambda: None) -> None:
+    __slots__ = ("_make_room", "limit", "used")
+
+    def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
-        self.make_room = make_room
+        self._make_room: Callable[[], None] = lambda: None
+
+    def when_exceeded(self, make_room: Callable[[], None]) -> None:
+        """Have `make_room` called when the logs are beyond the limit.
+
+        It lets go of what is least needed; one alone can do that: who keeps the ended runs.
+        """
+        self._make_room = make_room
 
     @property
     def exceeded(self) -> bool:
         """Whether the logs are beyond the limit, after making what room there is."""
         if self.used > self.limit:
-            self.make_room()
+            self._make_room()
         return self.used > self.limit
 
 
@@ -144,31 +152,38 @@ class MemoryRunLog:
         self.add(payloads, last=True)
 
     def add(self, payloads: Sequence[bytes], *, last: bool = False) -> None:
-        """Add events, and wake the readers; `last` says that no more will come."""
-        self._finished = last
-        batch = _new(Batch, (self._next_seq, payloads))
-        self._payloads.extend(payloads)
-        self._next_seq += len(payloads)
-        size = sum(map(len, payloads))
-        self._count(size + OVERHEAD * len(payloads))
-        self.is_free = not self._beyond()
-        for reader in self._readers:
-            if (news := reader.news) and not news.done():
-                # It has all that came before.
-                if last or size > BATCH_BYTES:
-                    news.set_result(None)
-                else:
-                    self._offer(batch, reader, news)
+        """Add events, and deliver them to the readers that wait, or wake those.
 
-    def _offer(self, batch: Batch, reader: LogReader, news: asyncio.Future[None]) -> None:
-        """Deliver a batch to a reader now, or wake it for that."""
-        try:
-            if reader.deliver_now(batch):
-                reader.next_seq = self._next_seq
-            else:
-                news.set_result(None)
-        except Exception as error:  # noqa: BLE001 (its own iteration raises it)
-            news.set_exception(error)
+        In one call, and what one token needs in its first lines: see docs/life-of-a-token.md.
+
+        Args:
+            payloads: The events.
+            last: Whether no more will come.
+        """
+        first, number = self._next_seq, len(payloads)
+        self._payloads += payloads
+        self._next_seq = following = first + number
+        size = len(payloads[0]) if number == 1 else sum(map(len, payloads))
+        self._bytes += size + OVERHEAD * number
+        budget = self._budget
+        budget.used += size + OVERHEAD * number
+        self.is_free = self._bytes <= self._max_bytes and (
+            budget.used <= budget.limit or not budget.exceeded
+        )
+        self._finished = last
+        batch: Batch = _new(Batch, (first, payloads))
+        for reader in self._readers:
+            news = reader.news
+            if news is None or news.done():
+                continue
+            # It has all that came before.
+            try:
+                if not last and size <= BATCH_BYTES and reader.deliver_now(batch):
+                    reader.next_seq = following
+                else:
+                    news.set_result(None)
+            except Exception as error:  # noqa: BLE001 (its own iteration raises it)
+                news.set_exception(error)
 
     async def wait_for_room(self, waiting: Callable[[], None] = lambda: None) -> None:
         """Wait until the log is within its bound, dropping what no reader needs. Safe to cancel.

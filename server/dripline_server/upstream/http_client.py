@@ -273,7 +273,8 @@ class HttpAnswer(asyncio.Protocol):
             self._end(NotHttp(f"it is not HTTP: {error}"))
         if len(self._pieces) > known:
             self._overhead = 0
-            self._record_read()
+            if self._part:
+                self._record_read()
         else:
             # Nothing of it is held, so reading goes on; but not for ever.
             self._overhead += len(data)

@@ -105,6 +105,7 @@ class Ollama:
         body: bytes,
         record: Record | None = None,
         deliver_now: Callable[[list[Chunk]], bool] = lambda _: False,
+        deliver_text_now: Callable[[bytes], bool] = lambda _: False,
     ) -> AsyncGenerator[list[Chunk]]:
         """Stream an answer: each item holds the chunks that one read completed.
 
@@ -120,6 +121,7 @@ class Ollama:
             record: Begins a recording of the HTTP exchange.
             deliver_now: Called with chunks, in the midst of the event loop's call that brought
                 them.
+            deliver_text_now: The same, for a piece of text that comes alone; see `ChunkReader`.
 
         Raises:
             UpstreamError: Any way in which Ollama can fail.
@@ -127,7 +129,7 @@ class Ollama:
         """
         answer = await self._post_chat(body, record)
         del body  # the answer may take minutes
-        lines = ChunkReader(self._max_line, deliver_now)
+        lines = ChunkReader(self._max_line, deliver_now, deliver_text_now)
         broken: BodyBroken | None = None
         try:
             if answer.status != 200:

@@ -64,7 +64,7 @@ def assert_agree(pieces: list[bytes]) -> None:
     body = b"".join(pieces)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chat_chunks, "_texts", lambda _: None)
-        patch.setattr(chat_chunks, "_lone_text", lambda _: None)
+        patch.setattr(chat_chunks, "_match_text", lambda _: None)
         expected = read([body])
     assert read([body]) == expected
     assert read(body.splitlines(keepends=True)) == expected
