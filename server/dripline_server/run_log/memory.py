@@ -131,7 +131,7 @@ class MemoryRunLog:
 
     def read(self, reader: LogReader) -> Batch | None:
         """Return what an attached reader gets next, and move it on; None where it has all."""
-        return self._take(reader) if reader.next_seq < self._next_seq else None
+        return self._next_batch(reader) if reader.next_seq < self._next_seq else None
 
     async def state(self, seen: int = 0) -> LogState:
         """See `ReadableLog.state`."""

@@ -144,15 +144,9 @@ class Run(FoundRun):
             self._stopped, self._stopped_by = True, because
             self._generating.cancel()
 
-<<<<<<< HEAD
     def log_lost(self, because: RunLogUnavailable) -> None:
-        """See `LogOwner.log_lost`."""
-        self.stop(_log_lost(because))
-=======
-    def log_lost(self) -> None:
         """End the run as failed: its log cannot be written any more."""
-        self.stop(_log_lost())
->>>>>>> 1f1927b (A piece of text goes from Ollama's bytes to the log and the readers without being made anew; a run is made in one step; frames come from the library's encoder)
+        self.stop(_log_lost(because))
 
     async def request_stop(self) -> None:
         """End the run now, as cancelled."""
@@ -277,9 +271,6 @@ class Run(FoundRun):
         return Error(code, "A fault in dripline ended the answer; its log says more.")
 
 
-<<<<<<< HEAD
-def _log_lost(lost: RunLogUnavailable) -> Error:
-=======
 class RunControls(LogOwner):
     """What a log asks of its run, which is made only once there is a log.
 
@@ -311,7 +302,6 @@ class RunControls(LogOwner):
             self.run.readers_elsewhere(count)
 
 
-def _log_lost() -> Error:
->>>>>>> 1f1927b (A piece of text goes from Ollama's bytes to the log and the readers without being made anew; a run is made in one step; frames come from the library's encoder)
+def _log_lost(lost: RunLogUnavailable) -> Error:
     code = ErrorCode.RUN_LOG_LOST
     return Error(code, lost.message, code.retryable)

@@ -134,7 +134,7 @@ async def test_a_slow_reader_is_not_stuck() -> None:
     pulse = Pulse(heartbeat=0, reader_timeout=1.5)
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        stream = EventStream(request)
+        stream = EventStream(request, {}, joined)
         await stream.prepare(request)
         pulse.add(stream)
         await stream.send(b"data: %b\n\n" % (b"x" * 1_000_000))

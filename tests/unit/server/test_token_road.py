@@ -22,6 +22,8 @@ import dripline_server
 from dripline.events import TEXT_JSON, TextMessage, from_json, to_json
 from dripline.sse import encode_event, encode_numbered
 from dripline.testing import FakeOllama, Script
+from dripline.tool import Tool
+from dripline.tool_runner import ToolRunner
 from dripline_server import serve
 from dripline_server.event_stream import EventStream
 from dripline_server.metrics import Metrics
@@ -29,8 +31,6 @@ from dripline_server.run_log.memory import Budget, MemoryRunLog
 from dripline_server.runs.generation import MAX_TEXTS, Generation
 from dripline_server.runs.run_request import RunRequest
 from dripline_server.settings import Settings
-from dripline_server.tools.runner import ToolRunner
-from dripline_server.tools.server_tools import Tool
 from dripline_server.upstream import ollama_events
 from dripline_server.upstream.chat_chunks import Chunk, ChunkReader
 from dripline_server.upstream.failures import UpstreamError
@@ -101,7 +101,7 @@ async def written(
     log, metrics, upstream = MemoryRunLog(2**24, Budget(2**24)), Metrics(), ReplayedUpstream(pieces)
     generation = Generation(
         cast("Ollama", upstream),
-        ToolRunner(timeout=5, max_result=1000, metrics=metrics),
+        ToolRunner(timeout=5, max_result=1000),
         max_rounds=2,
         metrics=metrics,
         log=log,
