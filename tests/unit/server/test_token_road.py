@@ -285,7 +285,7 @@ def test_a_tools_transcript_has_the_text_of_both_ways() -> None:
 
     first, second, *_ = asyncio.run(ask())
     assert orjson.loads(first)["messages"] == []
-    assert orjson.loads(second)["messages"][0]["content"] == "I lök\n"
+    assert orjson.loads(second)["messages"][0]["content"] == "I löok\n"
 
 
 @given(st.integers(1, 10**12), st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
