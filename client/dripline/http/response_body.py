@@ -47,7 +47,7 @@ def _is_as_known(reader: aiohttp.StreamReader) -> bool:
     return (
         type(reader) is aiohttp.StreamReader
         and all(hasattr(reader, name) for name in _USED)
-        and isinstance(reader._buffer, deque)
+        and type(reader._buffer) is deque
         and hasattr(reader._protocol, "_reading_paused")
     )
 
