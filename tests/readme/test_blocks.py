@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme import pages, python, shell, wire
+from tests.readme import pages, python, shell, systems, wire
 from tests.readme.blocks import BLOCKS, README, Block
 
 # What tries the blocks of each kind; it gets a folder of its own.
 TRIED_BY: dict[str, Callable[[Block, Path], Awaitable[None]]] = {
+    "ini": systems.run_as_service,
     "json": wire.send_request,
     "jsx": pages.use_page,
     "py": python.run_tests,
     "python": python.run_program,
+    "redis": systems.set_rights,
     "sh": shell.run_lines,
     "sse": wire.compare_answer,
     "text": wire.cut_in_two,
