@@ -69,12 +69,8 @@ def models() -> dict[str, Script]:
         "story": Script(STORY, capabilities=["completion", "tools"]),
         "thinker": Script(Reply(STORY, thinking=THOUGHT)),
         "caller": Script(rounds, capabilities=["completion", "tools"]),
-        "demo": Script(
-            demo_models()["demo"].reply, capabilities=["completion", "tools", "vision"]
-        ),
-        "vectors": Script(
-            capabilities=["embedding"], details=ModelDetails(embedding_length=8)
-        ),
+        "demo": Script(demo_models()["demo"].reply, capabilities=["completion", "tools", "vision"]),
+        "vectors": Script(capabilities=["embedding"], details=ModelDetails(embedding_length=8)),
         "busy": Script(fault=Fault.status(503)),
         "slow": Script("word " * 10_000, Pace(tokens_per_second=50)),
     }

@@ -51,9 +51,7 @@ def streamed_tools() -> None:
 @operation("thinking")
 def thinking() -> None:
     wanted = {"type": "enabled", "budget_tokens": 1024}
-    answer = client.messages.create(
-        model="thinker", max_tokens=2000, messages=HI, thinking=wanted
-    )
+    answer = client.messages.create(model="thinker", max_tokens=2000, messages=HI, thinking=wanted)
     same([answer.content[0].thinking, answer.content[1].text], [THOUGHT, STORY])
 
 
@@ -65,9 +63,7 @@ def errors() -> None:
         lambda: ask(model="nobody", max_tokens=9, messages=HI),
         "not found",
     )
-    refused(
-        anthropic.APIStatusError, lambda: ask(model="busy", max_tokens=9, messages=HI), "busy"
-    )
+    refused(anthropic.APIStatusError, lambda: ask(model="busy", max_tokens=9, messages=HI), "busy")
 
 
 @operation("abort")
