@@ -242,7 +242,8 @@ async def test_embeddings_are_stable_and_of_unit_length() -> None:
     assert list(old) == pytest.approx(list(fox))
     assert listed.data[0].embedding == pytest.approx(list(fox))
     assert sum(x * x for x in fox) == pytest.approx(1)
-    assert (len(few), sum(x * x for x in few)) == (8, pytest.approx(1))
+    assert len(few) == 8
+    assert sum(x * x for x in few) == pytest.approx(1)
     assert dot(fox, cat) > dot(fox, numbers) + 0.2
 
 
