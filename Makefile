@@ -10,7 +10,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 PAGE_LIBRARIES := static/node_modules/.package-lock.json
 TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
-.PHONY: run test clients coverage soak faults fuzz check fix bench bench-litellm wheel screenshots clean try-page try-tests
+.PHONY: run test test-lowest clients coverage soak faults fuzz check fix bench bench-litellm wheel screenshots clean try-page try-tests
 
 run: $(VENV)/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
@@ -65,6 +65,10 @@ check: $(VENV)/dev.installed $(PAGE_LIBRARIES) $(TEST_LIBRARIES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy client server tests
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	@# Read from the sources, however dripline is installed; it says much, so only where it fails.
+	PYTHONPATH=client:server $(BIN)/pyright --pythonpath $(BIN)/python --ignoreexternal \
+		--verifytypes dripline > .pyright-types.log || { cat .pyright-types.log; exit 1; }
 	tests/js/node_modules/.bin/tsc -p static
 
 fix: $(VENV)/dev.installed
@@ -85,6 +89,20 @@ bench: .venv-bench/bench.installed try-page
 
 # Has `make bench` measure the LiteLLM proxy too: 800 MB.
 bench-litellm: .venv-bench-litellm/bench.installed
+
+# The core of the tests on the oldest versions that setup.cfg allows; `make test` has the newest.
+LOWEST := aiohttp==3.14.0 httptools==0.6.0 redis==5.2.0 ollama==0.6.0
+LOWEST_TESTS := tests/unit/server tests/unit/client/test_response_body.py tests/http/server/test_chat.py \
+	tests/http/server/test_event_stream.py tests/http/server/test_upstream_http.py \
+	tests/http/client/test_aiohttp_changed.py tests/http/kit/test_recorder.py
+
+test-lowest: .venv-lowest/lowest.installed
+	.venv-lowest/bin/python -m pytest -q -p no:cacheprovider $(LOWEST_TESTS) $(ARGS)
+
+.venv-lowest/lowest.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet -e '.[server,redis,agui,dev]' $(LOWEST)
+	@touch $@
 
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info static/node_modules tests/js/node_modules

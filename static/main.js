@@ -1,6 +1,7 @@
 /** The page: its parts are made here, and connected. */
 
 import { App } from "./chat/app.js";
+import { CodedError } from "./chat/coded-error.js";
 import { DraftKeeper } from "./chat/draft-keeper.js";
 import { PageLook } from "./chat/page-look.js";
 import { RunStream } from "./net/run-stream.js";
@@ -31,6 +32,10 @@ const app = new App(
     },
     showConversation(conversation) {
       showLook(conversation.look);
+      if (conversation.id !== openId) {
+        openId = conversation.id;
+        settings.useModel(conversation.model ?? "");
+      }
       document.title = conversation.title ? `${conversation.title} – dripline` : "dripline";
       address(conversation.leaf ? conversation.id : "", addressed() === "");
       void drafts.open(conversation.leaf ? conversation.id : "");
@@ -44,8 +49,13 @@ const app = new App(
   },
   async () => {
     await known;
+    const fields = settings.requestFields();
+    if (!fields.model && trouble) {
+      throw new CodedError(trouble.code, trouble.message); // why there is no model
+    }
     return {
-      fields: settings.requestFields(),
+      fields,
+      isDemo: demo !== "",
       system: settings.systemPrompt,
       images: settings.canSee,
     };
@@ -56,6 +66,12 @@ const app = new App(
   },
 );
 
+/** What is wrong with the server as a whole. @type {import("./view/ways-out.js").Problem | null} */
+let trouble = null;
+/** Why the built-in fake answers instead of Ollama; "" where it does not. */
+let demo = "";
+/** The conversation that was opened last. */
+let openId = "";
 /** What the open conversation has made of the page. */
 let look = new PageLook();
 
@@ -241,19 +257,20 @@ function keepLook(said) {
 async function readServer() {
   try {
     const [service, found] = await Promise.all([readService(), readModels()]);
-    showNotice("demo", service.demo);
+    demo = service.demo;
+    showNotice("demo", demo);
     composer.allowPictures(settings.showModels(found), service.maxBody);
-    showTrouble(
+    trouble =
       found.models.length > 0
         ? null
-        : { code: "no_models", message: "Ollama has no models yet. Get one, then try again." },
-      troubleWays,
-    );
+        : { code: "no_models", message: "Ollama has no models yet. Get one, then try again." };
+    showTrouble(trouble, troubleWays);
   } catch (error) {
     if (!(error instanceof TransportError)) {
       throw error;
     }
-    showTrouble({ code: error.code, message: error.message }, troubleWays);
+    trouble = { code: error.code, message: error.message };
+    showTrouble(trouble, troubleWays);
     if (error.code === "unauthorized") {
       askToken();
     }

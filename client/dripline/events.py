@@ -219,6 +219,10 @@ UiControl = ChangeTheme | AddButton
 Event = UiControl | Start | Status | Thinking | TextMessage | ToolCall | ToolResult | Error | End
 
 
+# What `to_json` returns for a text without log probabilities, of whose JSON the inside is given.
+TEXT_JSON = b'{"type":"text_message","data":{"content":"%b"}}'
+
+
 def to_json(event: Event) -> bytes:
     """Return the event's wire form: one line of JSON, UTF-8."""
     # What orjson returns may hold 4 KiB however short it is, and logs keep many of these; what is

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from dripline.testing import FakeOllama
 from dripline.tool import BadTool, Tool, ToolFunction, as_tools
 from dripline.tool_runner import ToolRunner
 from dripline_server.access import add_access
@@ -26,7 +25,9 @@ from dripline_server.runs.registry import RunRegistry
 from dripline_server.settings import BadSetting, Settings
 from dripline_server.state import STATE, State
 from dripline_server.tools.server_tools import load_tools
-from dripline_server.upstream.endpoint import Endpoint
+from dripline_server.tools.ui_control import phrases
+from dripline_server.tools.ui_tools import page_tools
+from dripline_server.upstream.address import OllamaAddress
 from dripline_server.upstream.ollama import Ollama
 from dripline_server.upstream.upstreams import Upstreams, answers
 
@@ -50,6 +51,9 @@ def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) ->
         BadSetting: A module of `settings.tools` cannot be had, or has something else.
     """
     callable_tools = as_tools([*_tools_of(settings), *tools])
+    # What takes long to make: not when this module is imported, and not while a first chat waits.
+    phrases()
+    page_tools()
     app = web.Application(middlewares=[answer_problems], client_max_size=settings.max_body)
     app.add_routes(info.routes)
     app.add_routes(chat.routes)
@@ -135,14 +139,16 @@ def _run_logs(settings: Settings, budget: Budget) -> RunLogs:
 @asynccontextmanager
 async def _upstreams(settings: Settings) -> AsyncIterator[Upstreams]:
     """Give the Ollama that was named; where none was and none answers, the fake until one does."""
-    endpoint = Endpoint(settings.ollama_url, settings.ollama_headers, settings.ollama_api_key)
-    async with _connected(endpoint, settings) as ollama:
+    address = OllamaAddress(settings.ollama_url, settings.ollama_headers, settings.ollama_api_key)
+    async with _connected(address, settings) as ollama:
         if settings.names_ollama or await answers(ollama):
             yield Upstreams(ollama)
             return
+        from dripline.testing import FakeOllama  # only here: most servers need none
+
         async with (
             FakeOllama(max_requests=10) as fake,
-            _connected(Endpoint(fake.url), settings) as stand_in,
+            _connected(OllamaAddress(fake.url), settings) as stand_in,
         ):
             upstreams = Upstreams(ollama, stand_in)
             watching = asyncio.create_task(upstreams.watch(), name="watch for Ollama")
@@ -154,9 +160,9 @@ async def _upstreams(settings: Settings) -> AsyncIterator[Upstreams]:
 
 
 @asynccontextmanager
-async def _connected(endpoint: Endpoint, settings: Settings) -> AsyncIterator[Ollama]:
+async def _connected(address: OllamaAddress, settings: Settings) -> AsyncIterator[Ollama]:
     upstream = Ollama(
-        endpoint, stall_timeout=settings.stall_timeout, max_line=settings.max_upstream_line
+        address, stall_timeout=settings.stall_timeout, max_line=settings.max_upstream_line
     )
     try:
         yield upstream

@@ -15,10 +15,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
-from dripline.testing import FakeOllama, demo_models
-from dripline_server import access_log
 from dripline_server import settings as options
-from dripline_server.app import serve
 from dripline_server.service_manager import ServiceManager
 from dripline_server.settings import BadSetting, Settings
 
@@ -58,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 parser.error(f"--{given[0].replace('_', '-')}: fake-ollama's flags go after it")
             return _run(_serve_fake(flags["fake_host"], flags["fake_port"]))
         settings = options.load(flags)
+        from dripline_server import access_log
+
         access_log.configure(settings.log_level)
         _allow_files()
         _spare_collector()
@@ -170,6 +169,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(settings: Settings) -> None:
+    from dripline_server.app import serve  # takes long to import; `--help` does without
+
     stop, hurry = _stop_signals()
     manager = ServiceManager(options.service_manager())
     async with serve(settings) as server, manager.told():
@@ -191,6 +192,8 @@ def _say(text: str) -> None:
 
 
 async def _serve_fake(host: str, port: int) -> None:
+    from dripline.testing import FakeOllama, demo_models
+
     stop, _ = _stop_signals()
     async with FakeOllama(host=host, port=port, registry=demo_models()) as fake:
         _say(f"a fake Ollama is at {fake.url}")

@@ -6,36 +6,47 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 
+from dripline.sse import encode_comment
+from dripline_server.run_log import Batch
 from dripline_server.runs.records import ReaderRecord
 
 logger = logging.getLogger(__name__)
 
-# A comment line and no blank line: several clients take a comment block for an empty event.
-PING = b": ping\n"
 if sys.platform != "win32":
     from fcntl import ioctl
     from termios import TIOCOUTQ
 
+PING = encode_comment("ping")
 # Bytes that the kernel may hold for one reader (it doubles the figure for its own needs).
 KERNEL_BUFFER = 64 * 1024
 
 
 class EventStream(web.StreamResponse):
-    """A response that carries frames. Its headers go out as soon as it is prepared."""
+    """A response that carries a run's events as frames.
+
+    Its headers go out as soon as it is prepared.
+
+    Args:
+        request: What is answered.
+        headers: Headers beside those of every event stream.
+        frames: Turns events into frames; b"" where the reader needs none of them.
+
+    Attributes:
+        record: Where what is sent is recorded; set before it is prepared.
+    """
 
     def __init__(
         self,
         request: web.Request,
-        headers: Mapping[str, str] | None = None,
-        *,
-        record: ReaderRecord | None = None,
+        headers: Mapping[str, str],
+        frames: Callable[[Batch], bytes],
     ) -> None:
         super().__init__(
             headers={
@@ -43,7 +54,7 @@ class EventStream(web.StreamResponse):
                 # no-transform: compressing proxies would hold the whole answer back.
                 "Cache-Control": "no-cache, no-transform",
                 "X-Accel-Buffering": "no",
-                **(headers or {}),
+                **headers,
             }
         )
         self._transport = request.transport
@@ -52,8 +63,11 @@ class EventStream(web.StreamResponse):
         self._taken = 0
         self._taken_at = 0.0
         self._finished = False
-        self._record = record
+        self.record: ReaderRecord | None = None
+        self._frames = frames
         self._sent_now = 0
+        # Whether frames may go to the transport past aiohttp, and whether in HTTP chunks.
+        self._direct = False
         self._in_chunks = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -62,49 +76,56 @@ class EventStream(web.StreamResponse):
         if not was_prepared and request.version >= HttpVersion11:
             self.enable_chunked_encoding()
         writer = await super().prepare(request)
-        self._in_chunks = self.chunked  # a property, which is a call for each token
+        # That is right while aiohttp holds nothing back of what comes before them, the head, and
+        # does nothing to them but to put HTTP's chunks around. A version that buffers the head has
+        # not counted it as sent; then all goes through aiohttp.
+        self._direct = writer is not None and getattr(writer, "output_size", 0) > 0
+        self._direct = self._direct and not self.compression
+        self._in_chunks = self.chunked
         if self._transport and (found := self._transport.get_extra_info("socket")):
             # The kernel would take megabytes for a reader that takes nothing.
             found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
-        if self._record and not was_prepared:  # aiohttp asks again at the end
-            self._record.started(self)
+        if self.record and not was_prepared:  # aiohttp asks again at the end
+            self.record.started(self)
         return writer
+
+    def deliver_now(self, batch: Batch) -> bool:
+        """Write events if that needs no waiting: all before is sent, and the reader is there.
+
+        They go to the transport as `StreamResponse.write` would write them, but without its five
+        calls, which are a sixth of what a token costs that comes alone.
+        """
+        transport = self._transport
+        if (
+            transport is None
+            or not self._direct
+            or transport.get_write_buffer_size()
+            or transport.is_closing()
+        ):
+            return False
+        if frames := self._frames(batch):
+            self._last_sent = self._time()
+            if self.record:
+                self.record.sent(frames)
+            chunk = b"%x\r\n%b\r\n" % (len(frames), frames) if self._in_chunks else frames
+            transport.write(chunk)
+            self._sent_now += len(chunk)
+        return True
+
+    async def deliver(self, batch: Batch) -> None:
+        """Write events; waits while the reader is behind. See `send`."""
+        if frames := self._frames(batch):
+            await self.send(frames)
 
     async def send(self, frames: bytes) -> None:
         """Write whole frames; waits while the reader is behind.
 
         Safe to cancel: the frames are on their way before any wait.
         """
-        self._note(frames)
-        await self.write(frames)
-
-    @property
-    def is_free(self) -> bool:
-        """Whether frames can be sent without waiting: all are sent, and the reader is there."""
-        transport = self._transport
-        return (
-            transport is not None
-            and not transport.is_closing()
-            and not transport.get_write_buffer_size()
-        )
-
-    def send_now(self, frames: bytes) -> None:
-        """Write whole frames; only while `is_free`.
-
-        They go to the transport as `StreamResponse.write` would write them, but without its five
-        calls, which are a sixth of what a token costs that comes alone.
-        """
-        self._note(frames)
-        if transport := self._transport:
-            chunk = b"%x\r\n%b\r\n" % (len(frames), frames) if self._in_chunks else frames
-            transport.write(chunk)
-            self._sent_now += len(chunk)
-
-    def _note(self, frames: bytes) -> None:
-        """Note what is being sent, and when."""
         self._last_sent = self._time()
-        if self._record:
-            self._record.sent(frames)
+        if self.record:
+            self.record.sent(frames)
+        await self.write(frames)
 
     @property
     def body_length(self) -> int:
@@ -115,8 +136,8 @@ class EventStream(web.StreamResponse):
         """End the body. What is still unsent then goes out in the background, or is cut."""
         self._finished = True
         await self.write_eof()
-        if self._record:
-            self._record.finished()
+        if self.record:
+            self.record.finished()
 
     def abort(self) -> None:
         """Cut the connection: what was sent is not the whole stream."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from yarl import URL
 
-from dripline_server.upstream.endpoint import parse_header
+from dripline_server.upstream.address import parse_header
 
 MIB = 1024 * 1024
 DEFAULT_OLLAMA_URL = "http://127.0.0.1:11434"

@@ -12,10 +12,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         from dripline_server.cli import main as run
+
+        return run()
     except ModuleNotFoundError as missing:
         package = (missing.name or "").split(".")[0]
         if package == "dripline_server":
             raise
         sys.stderr.write(f"dripline-server needs {package}: pip install 'dripline[server]'\n")
         return 2
-    return run()

@@ -40,6 +40,7 @@ import { canContinue, hasBegun, isRunning, newMessage } from "./message.js";
  * @property {{model: string} & Record<string, unknown>} fields Of `POST /chat`, but the messages.
  * @property {string} system The system prompt where the conversation has none of its own.
  * @property {boolean} images Whether the model sees.
+ * @property {boolean} isDemo Whether the built-in fake answers instead of Ollama.
  *
  * @typedef {object} Outside How the app reaches what is not on this page.
  * @property {(handlers: ChatsHandlers) => Chats} openChats Where conversations are kept.
@@ -368,10 +369,15 @@ export class App {
    */
   async #body(answer, last) {
     const path = this.#tree.path(last.id);
-    const { system: own } = this.#conversation;
-    const { fields, images, system } = await this.#choices();
+    const conversation = this.#conversation;
+    const { system: own } = conversation;
+    const { fields, images, system, isDemo } = await this.#choices();
+    if (conversation.model !== fields.model && this.#chats.get(conversation.id)) {
+      void this.#chats.update(conversation, { model: fields.model });
+    }
     await this.#chats.settle();
     answer.model = fields.model;
+    answer.isDemo = isDemo;
     return { ...fields, messages: requestMessages(path, { system: own ?? system, images }) };
   }
 

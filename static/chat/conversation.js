@@ -10,6 +10,7 @@
  * @property {string} id
  * @property {string} title
  * @property {string | null} system Its system prompt; null takes the settings'.
+ * @property {string} [model] What answered last in it.
  * @property {unknown} look What it has made of the page; see page-look.js.
  * @property {string | null} leaf The last message of the path that is shown; null before the first.
  * @property {number} createdAt Milliseconds since 1970.

@@ -125,6 +125,7 @@ function read(file, at) {
     titleOf(path.find(({ role }) => role === "user")?.content ?? "") ||
     "Imported chat";
   conversation.system = system ? checkText(system, within(at, "system")) : null;
+  conversation.model = textOf(file.model);
   conversation.look = tree?.look ?? null;
   conversation.leaf = leafOf(tree, path);
   return { conversation, messages: path.map(({ oldId: _, ...message }) => /** @type {Message} */ (message)) };

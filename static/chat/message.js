@@ -25,6 +25,7 @@
  * @property {Problem | null} error
  * @property {import("./events.js").Usage} usage
  * @property {string} model
+ * @property {boolean} [isDemo] Whether the built-in fake made it instead of Ollama.
  * @property {string} runId The run that makes it; "" where none did.
  * @property {number} lastEventId The last of the run's events that is in it.
  * @property {number} attempt How many runs have gone into it: Continue adds one.

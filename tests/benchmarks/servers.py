@@ -34,6 +34,7 @@ class Kind:
         program: What has to be there: a command's name, or its path.
         path: Where chats are posted.
         fields: What is posted beside the model and the messages.
+        environment: Variables that it is started with.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Kind:
     program: str = ""
     path: str = "/chat"
     fields: tuple[tuple[str, object], ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
 
     @property
     def installed(self) -> bool:
@@ -92,11 +94,14 @@ LITELLM = Kind(
     path="/v1/chat/completions",
     fields=(("stream", True),),
 )
-GO = Kind("Go net/http", program="go")
+# With one processor's work at a time, as dripline has; and with two, which cost it a token more.
+GO = Kind("Go net/http, GOMAXPROCS=1", program="go", environment=(("GOMAXPROCS", "1"),))
+GO_TWO = Kind("Go net/http, GOMAXPROCS=2", program="go", environment=(("GOMAXPROCS", "2"),))
+FLOOR = Kind("uvloop floor, as many bytes", ("uvloop",))
 # These two relay bytes without looking at them, and make no SSE of them.
 NGINX = Kind("nginx, raw bytes", program="nginx", path="/api/chat")
 NONE = Kind("no relay", path="/api/chat")
-KINDS = (DRIPLINE, FASTAPI, SSE_STARLETTE, AIOHTTP_SSE, LITELLM, GO, NGINX, NONE)
+KINDS = (DRIPLINE, FASTAPI, SSE_STARLETTE, AIOHTTP_SSE, LITELLM, GO, GO_TWO, NGINX, FLOOR, NONE)
 
 _LITELLM_VERSION = "from importlib.metadata import version; print('litellm', version('litellm'))"
 _VERSION_COMMANDS: dict[str, list[str | Path]] = {
@@ -134,6 +139,7 @@ async def serving(kind: Kind, ollama: str, *flags: str) -> AsyncIterator[Server]
         **os.environ,
         "OLLAMA_HOST": ollama,
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # it would ask the network for prices
+        **dict(kind.environment),
     }
     with tempfile.TemporaryDirectory() as folder:
         command = _command(kind, port, ollama, Path(folder), flags)
@@ -163,7 +169,9 @@ def _command(
         return [*uvicorn, "sse_starlette_ollama:app"]
     if kind is AIOHTTP_SSE:
         return [sys.executable, PEERS / "aiohttp_sse_ollama.py", str(port)]
-    if kind is GO:
+    if kind is FLOOR:
+        return [sys.executable, PEERS / "uvloop_floor.py", str(port)]
+    if kind in (GO, GO_TWO):
         subprocess.run(["go", "build", "-o", folder / "relay", PEERS / "relay.go"], check=True)
         return [folder / "relay", str(port)]
     if kind is LITELLM:

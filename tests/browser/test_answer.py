@@ -57,7 +57,7 @@ async def test_code_is_copied_by_keyboard(opener: Opener) -> None:
         await button.focus()
         await chat.page.keyboard.press("Enter")
         await expect(block.get_by_role("button", name="Copied")).to_be_focused()
-        assert await chat.page.evaluate("navigator.clipboard.readText()") == code
+        assert await chat.page.evaluate("navigator.clipboard.readText()") == code.removesuffix("\n")
         await chat.page.clock.run_for(2000)
         await expect(button).to_have_text("Copy")
 

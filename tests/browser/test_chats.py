@@ -104,6 +104,25 @@ async def test_an_answer_goes_on_in_a_chat_that_is_not_open(opener: Opener) -> N
         await chat.wait_text("One two")
 
 
+async def test_a_chat_remembers_its_model(opener: Opener) -> None:
+    """Opened again, it is answered by what answered before; a new chat by what was chosen last."""
+    models = {"one": Script("I am one."), "two": Script("I am two.")}
+    async with chat_server(models, model="one") as (_, server):
+        chat = await opener(server.url)
+        await new_chat(chat, "First")
+        await chat.model.select_option("two:latest")
+        await new_chat(chat, "Second")
+        await titles(chat).filter(has_text="First").click()
+        await expect(chat.model).to_have_value("one:latest")
+        await chat.answers.get_by_role("button", name="Regenerate").click()
+        await expect(chat.answers.locator(".steps")).to_contain_text("2 / 2")
+        await chat.wait_text("I am one.")
+        await chat.reload()
+        await expect(chat.model).to_have_value("one:latest")
+        await chat.page.get_by_role("button", name="New chat").click()
+        await expect(chat.model).to_have_value("two:latest")
+
+
 async def export(chat: ChatPage, what: str) -> Path:
     """Press a button of "Export", and return the file."""
     await chat.page.get_by_text("Export", exact=True).click()

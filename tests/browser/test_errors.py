@@ -143,6 +143,8 @@ async def test_says_that_the_fake_stands_in(
         await chat.ask("Hello")
         await expect(chat.text).to_contain_text("demo model")
         await chat.wait_answered()
+        await expect(chat.answers.locator(".facts")).to_contain_text("Demo answer")
+        await chat.wait_answered()
 
 
 async def test_no_notice_where_ollama_answers(opener: Opener) -> None:
@@ -159,11 +161,17 @@ async def test_ollama_not_running(opener: Opener) -> None:
         await ollama.close()
         chat = await opener(server.url)
         await expect(chat.problem).to_contain_text("No Ollama answers at")
-        chat.expect_complaints("502")
+        await chat.ask("Hello")
+        await chat.wait_answered()
+        await expect(chat.answers.get_by_role("alert")).to_contain_text("No Ollama answers at")
+        chat.expect_complaints("503")
         ollama.models["story"] = Script("Yes.")
         await ollama.start()
-        await chat.problem.get_by_role("button", name="Try again").click()
+        await chat.page.locator("#trouble").get_by_role("button", name="Try again").click()
         await expect(chat.model).to_have_value("story:latest")
+        await expect(chat.page.locator("#trouble")).to_be_hidden()
+        await chat.answers.get_by_role("button", name="Try again").click()
+        await chat.wait_text("Yes.")
         await expect(chat.page.get_by_role("alert")).to_have_count(0)
 
 
@@ -174,8 +182,9 @@ async def test_no_models(opener: Opener) -> None:
         await expect(chat.problem).to_contain_text("ollama pull")
         await expect(chat.model).to_be_disabled()
         await chat.ask("Hello")
-        await expect(chat.problem).to_contain_text("model: name one")
-        chat.expect_complaints("400")
+        await chat.wait_answered()
+        await expect(chat.answers.get_by_role("alert")).to_contain_text("Ollama has no models yet")
+        await expect(chat.answers.locator(".command")).to_contain_text("ollama pull")
 
 
 async def test_unknown_events_are_ignored(opener: Opener) -> None:

@@ -50,7 +50,7 @@ async def test_a_line_to_copy(opener: Opener) -> None:
         await chat.problem.get_by_role("button", name="Try again").click()
         await expect(chat.problem).to_contain_text("No Ollama answers at")
         await expect(chat.problem.locator(".command")).to_contain_text("ollama serve")
-        chat.expect_complaints("502")
+        chat.expect_complaints("503")
 
 
 async def test_a_server_that_asks_for_its_token(opener: Opener) -> None:

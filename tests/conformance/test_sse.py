@@ -280,3 +280,14 @@ def test_the_encoder_refuses_what_would_break_a_frame(fields: Any, words: str) -
     """Nothing can be smuggled into another field, and the message names the field."""
     with pytest.raises(ValueError, match=words):
         encode_event("x", **fields)
+
+
+def test_comments_are_told_at_every_split() -> None:
+    """Each once, whatever is around it and wherever the stream is cut."""
+    body = b": one\ndata: a\n\n:two\n:\nid: 1\n: three \xc3\xa9\ndata: b\n\ndata: c\n\n: four\n"
+    for at in range(len(body)):
+        told: list[str] = []
+        decoder = EventDecoder(on_comment=told.append)
+        events = [*decoder.feed(body[:at]), *decoder.feed(body[at:])]
+        assert told == ["one", "two", "", "three é", "four"]
+        assert [event.data for event in events] == ["a", "b", "c"]

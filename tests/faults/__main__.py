@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from contextlib import suppress
 
 from tests.faults.runner import Table
 from tests.faults.table import FAULTS, WITH_SENTINEL
@@ -20,7 +21,8 @@ def main() -> int:
     given = parser.parse_args()
     table = Table(given.series, given.seed, given.only)
     started = time.monotonic()
-    asyncio.run(table.run(given.at_once))
+    with suppress(KeyboardInterrupt):  # what was done until then has figures too
+        asyncio.run(table.run(given.at_once))
     print(table.report())
     for name, told in sorted(table.told.items()):
         print(name, dict(told))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter, defaultdict, deque
 from contextlib import suppress
 
@@ -65,6 +66,8 @@ class Table:
                 longest = series.counts.pop("longest wait", 0)
                 self.longest[name] = max(self.longest[name], longest)
                 self.told[name] += series.counts
+                done = sum(self.series.values())
+                print(f"{done} of {len(self._plan)}: {name}", file=sys.stderr, flush=True)
 
     def report(self) -> str:
         """Return the figures as a Markdown table."""

@@ -25,6 +25,7 @@ class Site:
     """The servers, and what they stand on.
 
     Attributes:
+        ollama: Who answers.
         redis: The Redis that they use now.
         replicated: Its replica and Sentinel, where it has one.
         servers: The servers; one that has ended is replaced by `restore`.
@@ -40,7 +41,7 @@ class Site:
         self.replicated = redis if isinstance(redis, Replicated) else None
         self._redis = redis
         self._stack = stack
-        self._ollama = ollama
+        self.ollama = ollama
         self.http = http
         self.servers: list[One] = []
 
@@ -52,7 +53,7 @@ class Site:
         """Start one more server."""
         flags = {
             "port": 0,
-            "ollama": self._ollama.url,
+            "ollama": self.ollama.url,
             "model": MODEL,
             "run-log": self._redis.url,
             "lease-time": LEASE,
@@ -92,7 +93,7 @@ async def site(*, behind_sentinel: bool = False) -> AsyncIterator[Site]:
             redis = stack.enter_context(replicated())
         else:
             redis = stack.enter_context(redis_server())
-        ollama = await stack.enter_async_context(FakeOllama({MODEL: SCRIPT}))
+        ollama = await stack.enter_async_context(FakeOllama({MODEL: SCRIPT}, max_requests=100_000))
         connector = aiohttp.TCPConnector(limit=0)
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         found = Site(stack, ollama, redis, http)

@@ -17,7 +17,7 @@ Fault = Callable[[Site, random.Random], Awaitable[None]]
 
 
 class SiteLost(Exception):
-    """Sentinel does not take the old master back, so that another site has to be made."""
+    """Sentinel does not do its part, so that another site has to be made."""
 
 
 def _client(site: Site) -> Redis:
@@ -113,15 +113,15 @@ async def fail_over(site: Site, draw: random.Random) -> None:
             await client.client_pause(400)
             await asyncio.sleep(0.3)
     old.kill()
-    async with asyncio.timeout(30):
-        while site.redis is old:
-            await asyncio.sleep(0.05)
-    old.start()
-    async with Redis(port=old.port) as client:
-        await client.replicaof("127.0.0.1", str(new.port))
     try:
+        async with asyncio.timeout(30):
+            while site.redis is old:
+                await asyncio.sleep(0.05)
+        old.start()
+        async with Redis(port=old.port) as client:
+            await client.replicaof("127.0.0.1", str(new.port))
         await asyncio.to_thread(site.replicated.wait_replica)
-    except RuntimeError as error:
+    except (RuntimeError, TimeoutError) as error:
         raise SiteLost from error
 
 

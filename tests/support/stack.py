@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from dripline import ChatClient
-from dripline.chat.client import DEFAULT_URL
+from dripline.default_url import DEFAULT_URL
 from dripline.testing import FakeOllama, Script
 from dripline_server.app import Server, serve
 from dripline_server.settings import DEFAULT_OLLAMA_URL, Settings

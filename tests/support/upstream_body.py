@@ -16,7 +16,7 @@ def read_body(
     reader, answer = ChunkReader(max_line, lambda _: False), OllamaAnswer(0.0)
     events: list[Event] = []
     for piece in pieces:
-        reader.feed(piece)
+        reader.deliver_now(piece)
         events += answer.events(reader.chunks, 1.0)
         if reader.done or reader.failure:
             return events, answer, reader

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
+import sys
 from collections import Counter, defaultdict
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -28,7 +30,7 @@ APART = {
 }
 
 SETTINGS = (".settings", ".client_settings", ".environment")
-COMMANDS = ("cli", ".cli.main", ".cli.recording_commands", ".cli.fake_command")
+COMMANDS = ("cli", ".cli.main", ".cli.ask_actions", ".cli.recording_actions", ".cli.fake_command")
 
 # Only modules whose names end so use these names.
 ONLY = {
@@ -174,6 +176,45 @@ NAMESAKES = {
     "chat": "the library's chats, and the endpoint that starts one",
     "runs": "the server's runs, and the endpoints that lead to one",
 }
+# Which part of setup.cfg installs what a module imports, beside the base: by the module's package.
+PARTS = {
+    "dripline.cli.terminal": "terminal",
+    "dripline.chat.structured": "format",
+    "dripline.recordings.plot": "plot",
+    "dripline_server": "server",
+    "dripline_server.run_log.redis": "redis",
+    "dripline_server.routes.agui": "agui",
+    "dripline_server.routes.agui_input": "agui",
+}
+# pytest loads this module itself, and so does it pytest-asyncio.
+TEST_TOOLS = {PLUGIN: {"pytest", "pytest_asyncio"}}
+# Of packages that are installed by another name.
+DISTRIBUTIONS = {"ag_ui": "ag_ui_protocol", "markdown_it": "markdown_it_py"}
+DISTRIBUTION = re.compile(r"[\w.-]+")
+
+
+def declared(part: str) -> set[str]:
+    """Return what setup.cfg installs for a part; "" is the base."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = (
+        config["options.extras_require"][part] if part else config["options"]["install_requires"]
+    )
+    found = filter(None, map(DISTRIBUTION.match, listed.splitlines()))
+    return {match[0].lower().replace("-", "_") for match in found}
+
+
+@pytest.mark.parametrize("package", FOLDERS)
+def test_every_import_is_declared(package: str) -> None:
+    """By setup.cfg: what a dependency happens to bring may go with its next version."""
+    for module in (name for name in modules() if within(name, package)):
+        parts = {"", *(part for name, part in PARTS.items() if within(module, name))}
+        known = set[str]().union(*map(declared, parts)) | TEST_TOOLS.get(module, set())
+        tops = {name.split(".")[0] for name in imported(module)} - FOLDERS.keys()
+        others = tops - sys.stdlib_module_names
+        assert {DISTRIBUTIONS.get(name, name) for name in others} <= known, module
+
+
 TYPE_NAME = re.compile(r"[A-Z]\w*[a-z]\w*")
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypedDict, Unpack, overload
+from typing import Any, Final, Literal, Self, TypedDict, Unpack, cast, overload
 
 import aiohttp
 import orjson
@@ -16,6 +16,7 @@ from dripline.chat.chat_stream import ChatStream, OnLeave
 from dripline.chat.run_stream import RunStream, position_after, run_path
 from dripline.chat.structured import M, check_schema, model_of, value_of
 from dripline.chat.tool_rounds import DEFAULT_TOOL_ROUNDS, ToolChatStream
+from dripline.default_url import DEFAULT_URL
 from dripline.errors import ErrorCode, RequestError, RequestRefused, RunGone, TransportError
 from dripline.http.backoff import Backoff
 from dripline.http.event_reader import MAX_EVENT_SIZE
@@ -23,7 +24,6 @@ from dripline.http.json_encoding import json_body
 from dripline.http.sending import authorization, open_session, send
 from dripline.tool import Tool, ToolFunction, split_tools
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_BACKOFF: Final = Backoff()
 
 Messages = str | Sequence[Mapping[str, Any]]
@@ -264,7 +264,7 @@ class ChatClient:
         """
         if isinstance(format, str):
             if not format:
-                return await self._ask(messages, fields)
+                return await self._ask(messages, cast("ChatFields", fields))
             return await self._ask(messages, {**fields, "format": format})
         if isinstance(format, Mapping):
             check_schema(format)
@@ -272,7 +272,7 @@ class ChatClient:
         schema = format.model_json_schema()
         return model_of(await self._ask(messages, {**fields, "format": schema}), format)
 
-    async def _ask(self, messages: Messages, fields: ChatFields | AskFields) -> Answer:
+    async def _ask(self, messages: Messages, fields: ChatFields) -> Answer:
         async with self.chat(messages, **fields) as stream:
             async for _ in stream:
                 pass

@@ -70,9 +70,6 @@ class RunStream(ChatStream):
     what is missing or comes twice is never overlooked: it raises `MalformedEvent`.
     """
 
-    run_id: str = ""
-    reconnects: int = 0
-
     def __init__(
         self,
         client: Requester,
@@ -85,7 +82,8 @@ class RunStream(ChatStream):
     ) -> None:
         self.messages: Sequence[Mapping[str, Any]] = messages
         self.answer: Answer = Answer()
-        self.run_id = run_id
+        self._run_id = run_id
+        self._reconnects = 0
         self._client = client
         self._fields = fields or {}
         self._on_leave = on_leave
@@ -98,6 +96,16 @@ class RunStream(ChatStream):
         self._over = False
 
     @property
+    def run_id(self) -> str:
+        """See `ChatStream`."""
+        return self._run_id
+
+    @property
+    def reconnects(self) -> int:
+        """See `ChatStream`."""
+        return self._reconnects
+
+    @property
     def last_event_id(self) -> str:
         """See `ChatStream`."""
         return str(self._seq) if self._seq else ""
@@ -107,7 +115,7 @@ class RunStream(ChatStream):
         if self._state != "new":
             raise RuntimeError("a stream is entered once; ask the client for another one")
         self._state = "entered"
-        if self.run_id:
+        if self._run_id:
             self._over = not await self._attach()
         else:
             await self._send()
@@ -118,7 +126,7 @@ class RunStream(ChatStream):
         body = {"messages": self.messages, **self._fields}
         response = await self._client.request("POST", "/chat", body)
         self._open(response)
-        self.run_id = response.headers.get("X-Run-Id", "")
+        self._run_id = response.headers.get("X-Run-Id", "")
 
     async def __aexit__(
         self,
@@ -129,7 +137,7 @@ class RunStream(ChatStream):
         """See `ChatStream`."""
         self._state = "left"
         try:
-            if self._on_leave == "stop" and self.run_id and not self._over:
+            if self._on_leave == "stop" and self._run_id and not self._over:
                 await despite_cancellation(self._stop_on_leaving())
         finally:
             self._disconnect()
@@ -138,10 +146,10 @@ class RunStream(ChatStream):
         """See `ChatStream`."""
         if self._over:
             return
-        if not self.run_id:
+        if not self._run_id:
             raise RequestError("the server has not named the run, so it cannot be stopped")
         with suppress(RunGone):
-            await self._client.stop(self.run_id)
+            await self._client.stop(self._run_id)
 
     async def __anext__(self) -> Event:
         """See `ChatStream`."""
@@ -186,14 +194,14 @@ class RunStream(ChatStream):
         """Note that the connection is lost."""
         self._lost = lost
         self._disconnect()
-        logger.info("run %s: the connection is lost: %s", self.run_id[:8], lost)
+        logger.info("run %s: the connection is lost: %s", self._run_id[:8], lost)
         self._client.on_drop(lost)
 
     async def _resume(self) -> None:
         """Try once to attach again, if that can still succeed."""
         if self._state != "entered" or self._lost is None:
             raise RuntimeError("iterate inside the context: async with client.chat(...) as stream")
-        if not (self.run_id and may_pass(self._lost) and await self._attempts.wait(self._pause())):
+        if not (self._run_id and may_pass(self._lost) and await self._attempts.wait(self._pause())):
             self._give_up(self._lost)
         try:
             attached = await self._attach()
@@ -202,7 +210,7 @@ class RunStream(ChatStream):
             return
         if not attached:
             raise StreamTruncated(self.last_event_id, "the server has no events after it")
-        self.reconnects += 1
+        self._reconnects += 1
 
     def _give_up(self, lost: DriplineError) -> NoReturn:
         named = isinstance(lost, TransportError) and not may_pass(lost)
@@ -219,11 +227,11 @@ class RunStream(ChatStream):
         """Attach to the run, after the last event; False where it is over and has no more."""
         position = {"Last-Event-ID": self.last_event_id} if self._seq else {}
         try:
-            path = f"{run_path(self.run_id)}/events"
+            path = f"{run_path(self._run_id)}/events"
             response = await self._client.request("GET", path, headers=position)
         except RequestRefused as refused:
             if refused.status == 404:
-                raise RunGone(self.run_id) from refused
+                raise RunGone(self._run_id) from refused
             if refused.status == 410:
                 first = refused.headers.get("X-First-Event-Id", "")
                 raise EventsDropped(self.last_event_id, first) from refused
@@ -255,7 +263,7 @@ class RunStream(ChatStream):
                 await self.stop()
         except (DriplineError, TimeoutError) as error:
             reason = str(error) or f"no answer within {LEAVE_TIMEOUT:g} s"
-            logger.warning("run %s was left without being stopped: %s", self.run_id[:8], reason)
+            logger.warning("run %s was left without being stopped: %s", self._run_id[:8], reason)
 
 
 async def despite_cancellation(work: Coroutine[Any, Any, None]) -> None:

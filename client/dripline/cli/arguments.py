@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from dripline.recordings.replay import check_speed
-from dripline.recordings.splits import SplitPlan, plan_named
+if TYPE_CHECKING:
+    from dripline.recordings.splits import SplitPlan
 
 T = TypeVar("T")
 
@@ -45,6 +45,8 @@ def seconds(text: str) -> float:
 @_argument
 def speed(text: str) -> float:
     """Return a speed of a replay."""
+    from dripline.recordings.replay import check_speed
+
     value = float(text)
     check_speed(value)
     return value
@@ -73,4 +75,9 @@ def unicode_text(text: str) -> str:
     return text.encode().decode()  # raises where a byte of it was no UTF-8
 
 
-split: Callable[[str], SplitPlan] = _argument(plan_named)
+@_argument
+def split(text: str) -> SplitPlan:
+    """Return a plan that cuts the bytes of a recording."""
+    from dripline.recordings.splits import plan_named
+
+    return plan_named(text)

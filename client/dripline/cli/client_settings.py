@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dripline.chat.client import DEFAULT_URL
+from dripline.default_url import DEFAULT_URL
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import sys
+from typing import TYPE_CHECKING
 
 from dripline.cli import help_texts
 from dripline.cli.arguments import host, port
 from dripline.cli.recording_commands import Subparsers
-from dripline.cli.signals import run_loop
-from dripline.testing import DEFAULT_PORT, FakeOllama, demo_models
+
+if TYPE_CHECKING:
+    from dripline.testing import FakeOllama
+
+DEFAULT_PORT = 11435  # the fake's own, which takes long to import
 
 
 def add_fake_command(commands: Subparsers) -> None:
@@ -41,6 +43,9 @@ def add_fake_command(commands: Subparsers) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from dripline.cli.signals import run_loop
+    from dripline.testing import FakeOllama, demo_models
+
     version = {"version": options.ollama_version} if options.ollama_version else {}
     try:
         ollama = FakeOllama(host=options.host, port=options.port, registry=demo_models(), **version)
@@ -52,6 +57,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 async def _serve(ollama: FakeOllama) -> None:
+    import asyncio
+    import signal
+
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -369,7 +369,7 @@ class ReplayFixture:
         load: Callable[[], Recording],
         split: SplitPlan,
     ) -> None:
-        self.url = server.url
+        self.url: str = server.url
         self._server = server
         self._background = background
         self._load = load
@@ -423,9 +423,12 @@ def chat_server(
     fake_ollama: OllamaFixture, dripline_background: Background, request: pytest.FixtureRequest
 ) -> Iterator[Server]:
     """A dripline server before the fake Ollama; `url` says where. Its default model is "demo"."""
-    from dripline_server.app import serve
-    from dripline_server.settings import Settings
-
+    try:
+        from dripline_server.app import serve
+        from dripline_server.settings import Settings
+    except ModuleNotFoundError as missing:
+        package = (missing.name or "").split(".")[0]
+        pytest.fail(f"chat_server needs {package}: pip install 'dripline[server]'", pytrace=False)
     settings: dict[str, Any] = {"model": "demo"}
     for marker in reversed(list(request.node.iter_markers("dripline_settings"))):
         settings |= marker.kwargs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dripline.sse import encode_numbered
 from dripline_server.run_log import Batch
 
 
@@ -20,10 +21,5 @@ class NativeDialect:
         self.read_after = after
 
     def frames(self, batch: Batch) -> bytes:
-        """Return the batch's frames, joined: cost follows reads and not tokens."""
-        if len(batch.payloads) == 1:  # a token that comes alone: a third of the time
-            return b"id: %d\ndata: %b\n\n" % (batch.first, batch.payloads[0])
-        seq = batch.first - 1
-        return b"".join(
-            [b"id: %d\ndata: %b\n\n" % (seq := seq + 1, payload) for payload in batch.payloads]
-        )
+        """See `Dialect.frames`."""
+        return encode_numbered(batch.first, batch.payloads)

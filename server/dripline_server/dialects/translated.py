@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from dripline.events import Event, from_json
+from dripline.sse import encode_event
 from dripline_server.dialects import Position
 from dripline_server.run_log import Batch
 
@@ -59,7 +60,7 @@ class TranslatedDialect:
                 skip = self._after.part or len(data)
             for part, one in enumerate(data[skip:], start=skip + 1):
                 event_id = Position(seq, part if part < len(data) else 0)
-                frames.append(b"id: %b\ndata: %b\n\n" % (str(event_id).encode(), one))
+                frames.append(encode_event(one, id=str(event_id)))
         return b"".join(frames)
 
 

@@ -17,7 +17,7 @@ from dripline_server.routes.request_body import bad_field
 from dripline_server.runs.run_request import Prompt, RunRequest
 from dripline_server.tools import ui_control
 from dripline_server.tools.server_tools import tool_names
-from dripline_server.tools.ui_tools import PAGE_TOOLS
+from dripline_server.tools.ui_tools import page_tools
 
 MAX_MESSAGES = 10_000
 # Of the prompt, in characters, the words are counted.
@@ -171,7 +171,7 @@ def _offered(
     with_page = chat.ui_control == "tools" or (
         chat.ui_control == "auto" and not ruled and not chat.tools
     )
-    offered = [*tools, *PAGE_TOOLS] if with_page else tools
+    offered = [*tools, *page_tools()] if with_page else tools
     return [tool for tool in offered if tool.name not in client_tools]
 
 

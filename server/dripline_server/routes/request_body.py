@@ -14,6 +14,7 @@ from dripline.json_fields import BadField, json_field
 from dripline.json_text import MAX_VALUES, has_too_many_values, load_json
 from dripline.nesting import too_deep
 from dripline_server.problems import Problem
+from dripline_server.runs.records import BODY
 from dripline_server.state import STATE
 
 M = TypeVar("M", bound=BaseModel)
@@ -53,7 +54,7 @@ async def read_json(request: web.Request, model: type[M]) -> M:
         request.content.feed_eof()  # or aiohttp reads on, and logs this as a fault of the server's
         message = "The body cannot be read: it is not encoded as its headers say."
         raise Problem(400, ErrorCode.BAD_JSON, message, {"Connection": "close"}) from error
-    request._read_bytes = body  # the clone has taken it; a recording reads it once more
+    request[BODY] = body
     return parse_json(body, model)
 
 

@@ -31,7 +31,7 @@ from dripline_server.run_log import (
     PositionUnknown,
     ReaderOvertaken,
     RunLogUnavailable,
-    leave,
+    not_now,
 )
 from dripline_server.runs.registry import RegistryFull, RunIdInUse
 from dripline_server.state import STATE
@@ -116,23 +116,20 @@ async def stream_run(
             f"This run has {run.readers} readers, as many as it may have (--max-readers).",
             {"Retry-After": str(RETRY_AFTER)},
         )
-    way = _DirectWay(dialect)
-    async with _attached(run, dialect, way.take) as batches:
+    headers = {"X-Run-Id": run.id, **dialect.headers, **headers}
+    stream = EventStream(request, headers, dialect.frames)
+    async with _attached(run, dialect, stream.deliver_now) as batches:
         record = state.records.find(run.id)
-        reader = await record.reader(request) if record else None
-        headers = {"X-Run-Id": run.id, **dialect.headers, **headers}
+        stream.record = reader = record.reader(request) if record else None
         held = b"" if begun is _at_once else await _held_back(batches, dialect, begun)
-        stream = EventStream(request, headers, record=reader)
         with reader or nullcontext():
             await stream.prepare(request)
-            way.stream = stream
             state.pulse.add(stream)
             try:
                 if held:
                     await stream.send(held)
                 async for batch in batches:
-                    if frames := dialect.frames(batch):
-                        await stream.send(frames)
+                    await stream.deliver(batch)
                 await stream.finish()
             except (RunLogUnavailable, EndedBefore, ReaderOvertaken) as error:
                 # Here nothing more can be served, though elsewhere there may be more.
@@ -185,36 +182,13 @@ def _without_ids(dialect: Dialect, payloads: Sequence[bytes]) -> bytes:
     return _ID_LINE.sub(b"", dialect.frames(Batch(_BEYOND_ALL, payloads)))
 
 
-class _DirectWay:
-    """From a log to a stream, with no task woken.
-
-    Slots and no closure: with 1,000 streams, what a token touches has left the processor's cache
-    since the one before, so that every object costs.
-    """
-
-    __slots__ = ("_dialect", "stream")
-
-    def __init__(self, dialect: Dialect) -> None:
-        self.stream: EventStream | None = None
-        self._dialect = dialect
-
-    def take(self, batch: Batch) -> bool:
-        """See `ReadableLog.follow`."""
-        stream = self.stream
-        if stream is None or not stream.is_free:
-            return False
-        if frames := self._dialect.frames(batch):
-            stream.send_now(frames)
-        return True
-
-
 @asynccontextmanager
 async def _attached(
-    run: FoundRun, dialect: Dialect, take: Callable[[Batch], bool] = leave
+    run: FoundRun, dialect: Dialect, deliver_now: Callable[[Batch], bool] = not_now
 ) -> AsyncIterator[AsyncIterator[Batch]]:
     """Follow the run, and say as an HTTP status why that cannot be."""
     try:
-        async with run.follow(dialect.read_after, take) as batches:
+        async with run.follow(dialect.read_after, deliver_now) as batches:
             yield batches
     except PositionGone as gone:
         raise _position_gone(gone.first, dialect) from gone

@@ -27,8 +27,8 @@ class Batch(NamedTuple):
     payloads: Sequence[bytes]
 
 
-def leave(_: Batch) -> bool:
-    """Take nothing before the iteration gives it; see `ReadableLog.follow`."""
+def not_now(_: Batch) -> bool:
+    """Deliver nothing before the iteration gives it; see `ReadableLog.follow`."""
     return False
 
 
@@ -147,7 +147,7 @@ class ReadableLog(Protocol):
         ...
 
     def follow(
-        self, after: int, take: Callable[[Batch], bool] = leave
+        self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """Give every event with a `seq` beyond `after`, then those to come, to the last.
 
@@ -156,9 +156,9 @@ class ReadableLog(Protocol):
 
         Args:
             after: The `seq` of the last event that the reader has.
-            take: May be offered what comes while the iteration waits, in the midst of what adds it
-                to the log, so that no task has to be woken. Where it returns True, it has dealt
-                with the batch, and the iteration does not give it. The last events are always
+            deliver_now: May be called with what comes while the iteration waits, in the midst of
+                what adds it to the log, so that no task has to be woken. True says that it has
+                delivered the batch: the iteration does not give it. The last events are always
                 given. What it raises is raised by the iteration.
 
         Raises:
@@ -215,6 +215,8 @@ class RunLog(ReadableLog, Protocol):
 class LogOwner(Protocol):
     """What a log may ask of the run that owns it, on behalf of other processes."""
 
+    __slots__ = ()
+
     def stop(self) -> None:
         """End the run as cancelled."""
         ...
@@ -229,22 +231,19 @@ class LogOwner(Protocol):
 
 
 class FoundRun(Protocol):
-    """A run that was found: one of this process or of another."""
+    """A run that was found: one of this process or of another.
 
-    @property
-    def id(self) -> str:
-        """Its id."""
-        ...
+    Attributes:
+        id: Its id.
+        model: The model's name.
+        request: The digest of what it was asked to do; "" where that is not known.
+    """
 
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        ...
+    __slots__ = ()
 
-    @property
-    def request(self) -> str:
-        """The digest of what it was asked to do; "" where that is not known."""
-        ...
+    id: str
+    model: str
+    request: str
 
     @property
     def readers(self) -> int:
@@ -256,7 +255,7 @@ class FoundRun(Protocol):
         ...
 
     def follow(
-        self, after: int, take: Callable[[Batch], bool] = leave
+        self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """See `ReadableLog.follow`."""
         ...

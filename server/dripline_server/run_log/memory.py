@@ -13,7 +13,7 @@ from dripline_server.run_log import (
     LogState,
     PositionGone,
     PositionUnknown,
-    leave,
+    not_now,
 )
 
 # What an event costs beside its JSON: the bytes object's header and its place in the list.
@@ -34,19 +34,27 @@ class Budget:
 
     Args:
         limit: Bytes.
-        make_room: Called when the logs are beyond it: lets go of what is least needed.
     """
 
-    def __init__(self, limit: int, make_room: Callable[[], None] = lambda: None) -> None:
+    __slots__ = ("_make_room", "limit", "used")
+
+    def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
-        self.make_room = make_room
+        self._make_room: Callable[[], None] = lambda: None
+
+    def when_exceeded(self, make_room: Callable[[], None]) -> None:
+        """Have `make_room` called when the logs are beyond the limit.
+
+        It lets go of what is least needed; one alone can do that: who keeps the ended runs.
+        """
+        self._make_room = make_room
 
     @property
     def exceeded(self) -> bool:
         """Whether the logs are beyond the limit, after making what room there is."""
         if self.used > self.limit:
-            self.make_room()
+            self._make_room()
         return self.used > self.limit
 
 
@@ -55,15 +63,15 @@ class LogReader:
 
     Attributes:
         next_seq: The next `seq` that it is to get.
-        take: Is offered what comes while it waits; see `ReadableLog.follow`.
+        deliver_now: Is called with what comes while it waits; see `ReadableLog.follow`.
         news: What it waits for; None while it does not.
     """
 
-    __slots__ = ("news", "next_seq", "take")
+    __slots__ = ("deliver_now", "news", "next_seq")
 
-    def __init__(self, next_seq: int, take: Callable[[Batch], bool] = leave) -> None:
+    def __init__(self, next_seq: int, deliver_now: Callable[[Batch], bool] = not_now) -> None:
         self.next_seq = next_seq
-        self.take = take
+        self.deliver_now = deliver_now
         self.news: asyncio.Future[None] | None = None
 
 
@@ -123,7 +131,7 @@ class MemoryRunLog:
 
     def read(self, reader: LogReader) -> Batch | None:
         """Return what an attached reader gets next, and move it on; None where it has all."""
-        return self._take(reader) if reader.next_seq < self._next_seq else None
+        return self._next_batch(reader) if reader.next_seq < self._next_seq else None
 
     async def state(self, seen: int = 0) -> LogState:
         """See `ReadableLog.state`."""
@@ -144,31 +152,38 @@ class MemoryRunLog:
         self.add(payloads, last=True)
 
     def add(self, payloads: Sequence[bytes], *, last: bool = False) -> None:
-        """Add events, and wake the readers; `last` says that no more will come."""
-        self._finished = last
-        batch = _new(Batch, (self._next_seq, payloads))
-        self._payloads.extend(payloads)
-        self._next_seq += len(payloads)
-        size = sum(map(len, payloads))
-        self._count(size + OVERHEAD * len(payloads))
-        self.is_free = not self._beyond()
-        for reader in self._readers:
-            if (news := reader.news) and not news.done():
-                # It has all that came before.
-                if last or size > BATCH_BYTES:
-                    news.set_result(None)
-                else:
-                    self._offer(batch, reader, news)
+        """Add events, and deliver them to the readers that wait, or wake those.
 
-    def _offer(self, batch: Batch, reader: LogReader, news: asyncio.Future[None]) -> None:
-        """Have a reader take a batch, or wake it for that."""
-        try:
-            if reader.take(batch):
-                reader.next_seq = self._next_seq
-            else:
-                news.set_result(None)
-        except Exception as error:  # noqa: BLE001 (its own iteration raises it)
-            news.set_exception(error)
+        In one call, and what one token needs in its first lines: see docs/life-of-a-token.md.
+
+        Args:
+            payloads: The events.
+            last: Whether no more will come.
+        """
+        first, number = self._next_seq, len(payloads)
+        self._payloads += payloads
+        self._next_seq = following = first + number
+        size = len(payloads[0]) if number == 1 else sum(map(len, payloads))
+        self._bytes += size + OVERHEAD * number
+        budget = self._budget
+        budget.used += size + OVERHEAD * number
+        self.is_free = self._bytes <= self._max_bytes and (
+            budget.used <= budget.limit or not budget.exceeded
+        )
+        self._finished = last
+        batch: Batch = _new(Batch, (first, payloads))
+        for reader in self._readers:
+            news = reader.news
+            if news is None or news.done():
+                continue
+            # It has all that came before.
+            try:
+                if not last and size <= BATCH_BYTES and reader.deliver_now(batch):
+                    reader.next_seq = following
+                else:
+                    news.set_result(None)
+            except Exception as error:  # noqa: BLE001 (its own iteration raises it)
+                news.set_exception(error)
 
     async def wait_for_room(self, waiting: Callable[[], None] = lambda: None) -> None:
         """Wait until the log is within its bound, dropping what no reader needs. Safe to cancel.
@@ -185,14 +200,14 @@ class MemoryRunLog:
 
     @asynccontextmanager
     async def follow(
-        self, after: int, take: Callable[[Batch], bool] = leave
+        self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AsyncIterator[AsyncIterator[Batch]]:
         """See `ReadableLog.follow`."""
         if after + 1 < self.first_seq:
             raise PositionGone(self.first_seq)
         if after >= self._next_seq:
             raise PositionUnknown(self._next_seq - 1)
-        reader = LogReader(after + 1, take)
+        reader = LogReader(after + 1, deliver_now)
         self.attach(reader)
         try:
             yield self._batches(reader)
@@ -226,14 +241,14 @@ class MemoryRunLog:
     async def _batches(self, reader: LogReader) -> AsyncIterator[Batch]:
         while True:
             if reader.next_seq < self._next_seq:
-                yield self._take(reader)
+                yield self._next_batch(reader)
             elif self._finished:
                 return
             else:
                 reader.news = asyncio.get_running_loop().create_future()
                 await reader.news
 
-    def _take(self, reader: LogReader) -> Batch:
+    def _next_batch(self, reader: LogReader) -> Batch:
         """Return what comes next for a reader, and move it on."""
         first = reader.next_seq
         index = len(self._payloads) - (self._next_seq - first)

@@ -7,16 +7,17 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from dripline.chat.transcript import Transcript
 from dripline.errors import ErrorCode
-from dripline.events import Event, TextMessage, ToolCall, ToolResult
+from dripline.events import TEXT_JSON, Event, TextMessage, ToolCall, ToolResult, to_json
 from dripline.tool import Tool, ToolError, why_unreadable
 from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
+from dripline_server.run_log import RunLog
 from dripline_server.runs.run_request import NO_PROMPT, Prompt, RunRequest
 from dripline_server.tools.ui_tools import UiTool
 from dripline_server.upstream.chat_chunks import Chunk
@@ -32,23 +33,8 @@ logger = logging.getLogger(__name__)
 MAX_CALLS = 64
 # The end's `reason` where the model was told to answer without further tools.
 TOOL_ROUNDS = "tool_rounds"
-
-
-class Output(Protocol):
-    """Where a generation's events go."""
-
-    @property
-    def is_free(self) -> bool:
-        """Whether events can be written without waiting."""
-        ...
-
-    def write_now(self, events: Sequence[Event]) -> None:
-        """Tell events to the run's readers; only while `is_free`."""
-        ...
-
-    async def write(self, events: Sequence[Event]) -> None:
-        """Tell events to the run's readers; waits while they are far behind."""
-        ...
+# Pieces of text of a turn that are not in its transcript yet.
+MAX_TEXTS = 1024
 
 
 class Generation:
@@ -65,7 +51,7 @@ class Generation:
         runner: Calls the server's tools.
         max_rounds: How many times it may be asked with the server's tools.
         metrics: Where pieces are counted.
-        output: Where events go.
+        log: Where events are written.
         on_answer: Called once the first thing has come from the model.
         think_tags: Whether `<think>` tags in the text of models that Ollama does not know as
             thinking become thinking.
@@ -75,13 +61,15 @@ class Generation:
 
     __slots__ = (
         "_answered",
+        "_log",
         "_max_rounds",
         "_metrics",
         "_now",
         "_on_answer",
-        "_output",
+        "_plain",
         "_record",
         "_runner",
+        "_texts",
         "_turn",
         "_upstream",
         "answer",
@@ -94,7 +82,7 @@ class Generation:
         *,
         max_rounds: int,
         metrics: Metrics,
-        output: Output,
+        log: RunLog,
         on_answer: Callable[[], object],
         think_tags: bool = False,
         prompt: Prompt = NO_PROMPT,
@@ -112,10 +100,13 @@ class Generation:
         self._runner = runner
         self._max_rounds = max_rounds
         self._metrics = metrics
-        self._output = output
+        self._log = log
         self._on_answer = on_answer
         self._answered = False
         self._turn: _Turn | None = None
+        # Whether a piece of text is an event as it is, and nothing else; and where else it goes.
+        self._plain = False
+        self._texts: list[bytes] | None = None
         self._record = record
 
     async def run(self, request: RunRequest) -> None:
@@ -137,18 +128,21 @@ class Generation:
         return False
 
     async def _ask(self, model: str, body: bytes, turn: _Turn | None = None) -> None:
-        self._turn = turn
-        chat = self._upstream.chat(model, body, self._record, self._take)
+        self._turn, self._plain = turn, False
+        self._texts = turn.texts if turn else None
+        chat = self._upstream.chat(
+            model, body, self._record, self._deliver_now, self._deliver_text_now
+        )
         del body  # it is 4 KiB at least, and there are thousands of streams
         try:
             async with aclosing(chat) as stream:
                 async for chunks in stream:
                     if self.answer.tags and opens_tag(chunks):
                         await self._settle_tags(model)
-                    await self._output.write(self._events(chunks))
+                    await self._log.append(self._payloads(chunks))
         except UpstreamError:
             if rest := self.answer.rest():
-                await self._output.write(rest)
+                await self._log.append([*map(to_json, rest)])
             raise
 
     async def _settle_tags(self, model: str) -> None:
@@ -156,20 +150,40 @@ class Generation:
         if await self._upstream.can(model, "thinking"):
             self.answer.forget_tags()
 
-    def _take(self, chunks: list[Chunk]) -> bool:
-        if self._output.is_free and not (self.answer.tags and opens_tag(chunks)):
-            self._output.write_now(self._events(chunks))
+    def _deliver_text_now(self, text: bytes) -> bool:
+        """Write a piece of text to the log, given the inside of its JSON string.
+
+        What `_deliver_now` does with it, without a string, an event and JSON made anew of that: an
+        eighth of all that a token costs which comes alone.
+        """
+        if not (self._plain and self._log.is_free):
+            return False
+        if self._texts is not None:
+            if len(self._texts) == MAX_TEXTS:
+                return False
+            self._texts.append(text)
+        self._metrics.tokens += 1
+        self._log.add([TEXT_JSON % text])
+        return True
+
+    def _deliver_now(self, chunks: list[Chunk]) -> bool:
+        """Write what chunks say to the log, unless it is to be waited for something first."""
+        if self._log.is_free and not (self.answer.tags and opens_tag(chunks)):
+            if payloads := self._payloads(chunks):
+                self._log.add(payloads)
             return True
         return False
 
-    def _events(self, chunks: list[Chunk]) -> list[Event]:
-        """Return what readers see of the chunks."""
+    def _payloads(self, chunks: list[Chunk]) -> list[bytes]:
+        """Return what readers see of the chunks, as the log has it."""
         if not self._answered:
             self._answered = True
             self._on_answer()
-        events = self.answer.events(chunks, self._now())
+        answer = self.answer
+        events = answer.events(chunks, self._now())
+        self._plain = answer.first_token is not None and answer.tags is None
         self._metrics.tokens += len(events)
-        return self._turn.take(events) if self._turn else events
+        return [*map(to_json, self._turn.shown(events) if self._turn else events)]
 
     async def _ask_with_tools(self, request: RunRequest) -> None:
         conversation = _Conversation(request)
@@ -210,7 +224,7 @@ class Generation:
             conversation.transcript.add(result)
             results[_call_key(made.call)] = result.content
             if made.shown:
-                await self._output.write([result])
+                await self._log.append([to_json(result)])
         conversation.note(results)
         return not turn.calls_client
 
@@ -276,18 +290,23 @@ class _Turn:
     Attributes:
         calls: Those that the server answers.
         calls_client: Whether there are others: those are the client's.
+        texts: Pieces of text that came since the last events: the insides of their JSON strings.
     """
 
-    __slots__ = ("_conversation", "_tools", "calls", "calls_client")
+    __slots__ = ("_conversation", "_tools", "calls", "calls_client", "texts")
 
     def __init__(self, tools: Sequence[Tool], conversation: _Conversation) -> None:
         self.calls: list[_Call] = []
         self.calls_client = False
+        self.texts: list[bytes] = []
         self._tools = tools
         self._conversation = conversation
 
-    def take(self, events: list[Event]) -> list[Event]:
+    def shown(self, events: list[Event]) -> list[Event]:
         """Return the events as readers see them."""
+        if self.texts:
+            self._conversation.transcript.add_text(orjson.loads(b'"%b"' % b"".join(self.texts)))
+            self.texts.clear()
         texts = [event.content for event in events if type(event) is TextMessage]
         if len(texts) == len(events):  # nearly always: 0.1 and not 0.7 µs an event
             self._conversation.transcript.add_text("".join(texts))
@@ -295,12 +314,12 @@ class _Turn:
         shown: list[Event] = []
         for event in events:
             self._conversation.transcript.add(event)
-            seen = self._take_call(event) if isinstance(event, ToolCall) else event
+            seen = self._shown_call(event) if isinstance(event, ToolCall) else event
             if seen:
                 shown.append(seen)
         return shown
 
-    def _take_call(self, call: ToolCall) -> Event | None:
+    def _shown_call(self, call: ToolCall) -> Event | None:
         """Return what readers see of a call; None where that is nothing."""
         if call.name in self._conversation.client_tools:
             self.calls_client = True
@@ -311,11 +330,11 @@ class _Turn:
             )
         tool = next((tool for tool in self._tools if tool.name == call.name), None)
         if isinstance(tool, UiTool):
-            return self._take_ui_call(tool, call)
+            return self._shown_ui_call(tool, call)
         self.calls.append(_Call(call, tool or self._unknown(call), shown=True))
         return call
 
-    def _take_ui_call(self, tool: UiTool, call: ToolCall) -> Event | None:
+    def _shown_ui_call(self, tool: UiTool, call: ToolCall) -> Event | None:
         try:
             if wrong := why_unreadable(call):
                 raise ToolError(wrong)

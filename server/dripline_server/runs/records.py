@@ -21,6 +21,10 @@ from dripline_server.run_log import ID_SHOWN
 logger = logging.getLogger(__name__)
 
 
+# A request's body, once it has been read.
+BODY = web.RequestKey("BODY", bytes)
+
+
 class ReaderRecord:
     """What one reader is sent. Leaving the context ends it, as cancelled unless it was finished."""
 
@@ -69,13 +73,13 @@ class RunRecord:
         number = next(self._requests)
         return self._writer.begin(request, part="upstream" if number == 1 else f"upstream-{number}")
 
-    async def reader(self, request: web.Request) -> ReaderRecord | None:
+    def reader(self, request: web.Request) -> ReaderRecord | None:
         """Begin the part of a reader; None once the file is closed."""
         asked = Request(
             request.method,
             str(request.url),
             tuple(request.headers.items()),
-            await request.read(),
+            request.get(BODY, b""),
         )
         if self._writer.closed:
             return None

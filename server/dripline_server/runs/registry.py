@@ -13,7 +13,7 @@ from dripline_server.metrics import Metrics
 from dripline_server.run_log import FoundRun, RunExists, RunLogs, RunLogUnavailable
 from dripline_server.run_log.memory import Budget
 from dripline_server.runs.records import RunRecords
-from dripline_server.runs.run import Run
+from dripline_server.runs.run import Run, RunControls
 from dripline_server.runs.run_request import RunRequest
 from dripline_server.settings import Settings
 from dripline_server.upstream.upstreams import Upstreams
@@ -45,7 +45,7 @@ class RunRegistry:
         upstreams: Who answers, at the time of each start.
         runner: Calls the server's tools.
         logs: Where the runs write.
-        budget: What their logs may hold here; it is told to ask this registry for room.
+        budget: What their logs may hold here; beyond that, they ask this registry for room.
         metrics: Where runs are counted.
         records: Where runs are recorded.
     """
@@ -75,9 +75,9 @@ class RunRegistry:
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
-        budget.make_room = self._make_room
+        budget.when_exceeded(self._make_room)
         metrics.watch(
-            runs=lambda: len(self._active),
+            runs=lambda: self.active,
             readers=lambda: sum(run.readers for run in self._runs()),
             log_bytes=lambda: budget.used,
         )
@@ -97,7 +97,7 @@ class RunRegistry:
         """
         if run_id:
             found = await self.find(run_id)
-            if found is None and run_id in self._active:
+            if found is None and (run_id in self._active or run_id in self._starting):
                 found = await self.find(run_id)  # another request asked meanwhile
             if found:
                 return _same(found, request)
@@ -112,30 +112,34 @@ class RunRegistry:
     async def _start(self, request: RunRequest, run_id: str) -> Run:
         self._check_room()
         record = self._records.begin(run_id)
-        run = Run(
-            run_id,
-            request,
-            self._upstreams.current,
-            self._runner,
-            self._metrics,
-            max_tool_rounds=self._settings.max_tool_rounds,
-            loading_after=self._settings.loading_after,
-            think_tags=self._settings.think_tags == "auto",
-            record=record.upstream if record else None,
-        )
-        self._active[run.id] = run
-        self._starting[run.id] = asyncio.get_running_loop().create_future()
+        self._starting[run_id] = asyncio.get_running_loop().create_future()
         self._idle.clear()
+        controls = RunControls()
         try:
-            log = await self._logs.create(run.id, run.model, run, run.request)
+            log = await self._logs.create(run_id, request.model, controls, request.digest)
+            run = self._active[run_id] = Run(
+                run_id,
+                request,
+                log,
+                self._upstreams.current,
+                self._runner,
+                self._metrics,
+                on_end=lambda: self._keep(run),
+                max_tool_rounds=self._settings.max_tool_rounds,
+                loading_after=self._settings.loading_after,
+                think_tags=self._settings.think_tags == "auto",
+                record=record.upstream if record else None,
+            )
         except BaseException:
-            self._records.end(run.id)
-            self._remove(run)
+            self._records.end(run_id)
             raise
         finally:
-            self._starting.pop(run.id).set_result(None)
-        run.start(request, log, lambda: self._keep(run))
-        if self._draining:
+            self._starting.pop(run_id).set_result(None)
+            self._look_whether_idle()
+        controls.run = run
+        if controls.stopped:
+            run.stop()
+        elif self._draining:
             run.stop(_shutdown_error())
         return run
 
@@ -186,7 +190,7 @@ class RunRegistry:
     @property
     def active(self) -> int:
         """How many runs are going on here."""
-        return len(self._active)
+        return len(self._active) + len(self._starting)
 
     def _runs(self) -> Iterator[Run]:
         yield from self._active.values()
@@ -197,16 +201,15 @@ class RunRegistry:
         if self._draining:
             message = "This server is shutting down. Ask again in a moment."
             raise RegistryFull(message, shutting_down=True)
-        if len(self._active) >= self._settings.max_runs:
+        if self.active >= self._settings.max_runs:
             raise RegistryFull(
-                f"{len(self._active)} chats are going on, as many as there may be (--max-runs)."
+                f"{self.active} chats are going on, as many as there may be (--max-runs)."
             )
         if self._budget.exceeded:
             raise RegistryFull("The run logs hold all that they may (--total-log-bytes).")
 
-    def _remove(self, run: Run) -> None:
-        del self._active[run.id]
-        if not self._active:
+    def _look_whether_idle(self) -> None:
+        if not self.active:
             self._idle.set()
 
     def _keep(self, run: Run) -> None:
@@ -215,7 +218,8 @@ class RunRegistry:
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._settings.keep_time, self._forget, run.id)
         self._ended[run.id] = (run, timer)
-        self._remove(run)
+        del self._active[run.id]
+        self._look_whether_idle()
         if len(self._ended) > self._settings.keep_runs:
             self._forget(next(iter(self._ended)))
 

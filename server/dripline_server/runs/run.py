@@ -12,7 +12,16 @@ from dripline.errors import ErrorCode
 from dripline.events import End, Error, Event, Start, Status, to_json
 from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
-from dripline_server.run_log import ID_SHOWN, Batch, LogState, RunLog, RunLogUnavailable, leave
+from dripline_server.run_log import (
+    ID_SHOWN,
+    Batch,
+    FoundRun,
+    LogOwner,
+    LogState,
+    RunLog,
+    RunLogUnavailable,
+    not_now,
+)
 from dripline_server.runs.generation import Generation
 from dripline_server.runs.run_request import RunRequest
 from dripline_server.upstream.failures import UpstreamError
@@ -22,18 +31,20 @@ from dripline_server.upstream.ollama import Ollama
 logger = logging.getLogger(__name__)
 
 
-class Run:
+class Run(FoundRun):
     """One generation, which only writes to its log. Readers follow the log.
 
-    However it ends, it ends once, and the last event of its log is `end`. Its upstream connection
-    is closed by then.
+    It begins as soon as it is made. However it ends, it ends once, and the last event of its log is
+    `end`. Its upstream connection is closed by then.
 
     Args:
         run_id: Names it; knowing it is the right to read and to stop the run.
         request: What it is to do.
+        log: Where it writes.
         upstream: Who answers.
         runner: Calls the server's tools.
         metrics: Where it is counted.
+        on_end: Called once the last event is in the log.
         max_tool_rounds: How many times the model may be asked with the server's tools.
         loading_after: Seconds of silence before readers are told what the run waits for.
         think_tags: See `Generation`.
@@ -66,10 +77,12 @@ class Run:
         self,
         run_id: str,
         request: RunRequest,
+        log: RunLog,
         upstream: Ollama,
         runner: ToolRunner,
         metrics: Metrics,
         *,
+        on_end: Callable[[], None],
         max_tool_rounds: int,
         loading_after: float,
         think_tags: bool = False,
@@ -80,13 +93,13 @@ class Run:
         self.request = request.digest
         self._grace = request.grace
         self.end: End | None = None
+        self._log = log
         self._upstream = upstream
         self._metrics = metrics
         self._loading_after = loading_after
         self._readers = 0
         self._readers_elsewhere = 0
         self._unread: asyncio.TimerHandle | None = None
-        self._generating: asyncio.Task[None] | None = None
         # What a stream begins with, until it is in the log.
         self._opening: Sequence[Event] = (*request.ui_controls, Start("ollama", run_id, self.model))
         self._stopped = False
@@ -96,20 +109,14 @@ class Run:
             runner,
             max_rounds=max_tool_rounds,
             metrics=metrics,
-            output=self,
+            log=log,
             on_answer=self._stop_phases,
             think_tags=think_tags,
             prompt=request.prompt,
             record=record,
         )
-
-    def start(self, request: RunRequest, log: RunLog, on_end: Callable[[], None]) -> None:
-        """Begin; `on_end` is called once the last event is in the log.
-
-        Nothing keeps the request once it is answered: it may hold megabytes of images.
-        """
-        self._log = log
-        name = self.id[:ID_SHOWN]
+        name = run_id[:ID_SHOWN]
+        # Nothing keeps the request once it is answered: it may hold megabytes of images.
         # Stopping cancels the generation; what ends the log is not cancelled with it.
         self._generating = asyncio.create_task(self._generate(request), name=f"generate {name}")
         self._telling = asyncio.create_task(
@@ -131,14 +138,14 @@ class Run:
         """End the run now: as cancelled, or as failed where there is an error to tell.
 
         Ollama's socket is closed in the event loop's next turn. Only the first call counts, and
-        none before the start or after the end.
+        none after the end.
         """
-        if self._generating and not self._stopped and not self._generating.done():
+        if not self._stopped and not self._generating.done():
             self._stopped, self._stopped_by = True, because
             self._generating.cancel()
 
     def log_lost(self, because: RunLogUnavailable) -> None:
-        """See `LogOwner.log_lost`."""
+        """End the run as failed: its log cannot be written any more."""
         self.stop(_log_lost(because))
 
     async def request_stop(self) -> None:
@@ -147,7 +154,7 @@ class Run:
 
     @asynccontextmanager
     async def follow(
-        self, after: int, take: Callable[[Batch], bool] = leave
+        self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AsyncIterator[AsyncIterator[Batch]]:
         """Attach a reader to the log; see `ReadableLog.follow`.
 
@@ -156,7 +163,7 @@ class Run:
         self._readers += 1
         self._watch_readers()
         try:
-            async with self._log.follow(after, take) as batches:
+            async with self._log.follow(after, deliver_now) as batches:
                 yield batches
         finally:
             self._readers -= 1
@@ -179,7 +186,7 @@ class Run:
 
     async def _generate(self, request: RunRequest) -> None:
         opening, self._opening = self._opening, ()
-        await self.write(opening)
+        await self._log.append([*map(to_json, opening)])
         await self._generation.run(request)
 
     def _stop_phases(self) -> None:
@@ -192,20 +199,7 @@ class Run:
         with suppress(RunLogUnavailable):
             async with aclosing(phases):
                 async for phase in phases:
-                    await self.write([Status(phase, self.model)])
-
-    @property
-    def is_free(self) -> bool:
-        """See `Output`."""
-        return self._log.is_free
-
-    def write_now(self, events: Sequence[Event]) -> None:
-        """See `Output`."""
-        self._log.add([*map(to_json, events)])
-
-    async def write(self, events: Sequence[Event]) -> None:
-        """See `Output`."""
-        await self._log.append([*map(to_json, events)])
+                    await self._log.append([to_json(Status(phase, self.model))])
 
     def _begin_end(self, generating: asyncio.Task[None], on_end: Callable[[], None]) -> None:
         # Only now: a task that waits all the while costs each run 2 KB.
@@ -275,6 +269,37 @@ class Run:
         logger.error("run %s failed by a fault in dripline", self.id[:ID_SHOWN], exc_info=fault)
         code = ErrorCode.INTERNAL_ERROR
         return Error(code, "A fault in dripline ended the answer; its log says more.")
+
+
+class RunControls(LogOwner):
+    """What a log asks of its run, which is made only once there is a log.
+
+    Attributes:
+        run: The run; None until it has been made.
+        stopped: Whether it was to be stopped before that.
+    """
+
+    __slots__ = ("run", "stopped")
+
+    def __init__(self) -> None:
+        self.run: Run | None = None
+        self.stopped = False
+
+    def stop(self) -> None:
+        """See `LogOwner.stop`."""
+        self.stopped = True
+        if self.run:
+            self.run.stop()
+
+    def log_lost(self, because: RunLogUnavailable) -> None:
+        """See `LogOwner.log_lost`."""
+        if self.run:
+            self.run.log_lost(because)
+
+    def readers_elsewhere(self, count: int) -> None:
+        """See `LogOwner.readers_elsewhere`."""
+        if self.run:
+            self.run.readers_elsewhere(count)
 
 
 def _log_lost(lost: RunLogUnavailable) -> Error:

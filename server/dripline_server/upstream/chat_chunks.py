@@ -13,7 +13,7 @@ from dripline.json_text import MAX_VALUES, has_too_many_values, load_json
 from dripline.ndjson import LineSplitter
 from dripline.nesting import SAFE_LENGTH, too_deep
 from dripline_server.upstream.failures import UpstreamError
-from dripline_server.upstream.refusals import error_line, stranger
+from dripline_server.upstream.ollama_refusals import error_line, stranger
 
 Chunk = dict[str, Any] | str
 """A chunk as Ollama sends it; or its text, where it is a piece of the answer's text alone."""
@@ -32,10 +32,13 @@ _SHORT = 1024
 _PLAIN = r'[^"\\\x00-\x1f]*+'
 _STRING = rf"{_PLAIN}(?:\\.{_PLAIN})*+"
 # The lines of nearly all tokens, as Ollama writes them.
-_TEXT_LINE = re.compile(
+_TEXT_LINE = (
     rf'\{{"model":"{_PLAIN}","created_at":"{_PLAIN}",'
     rf'"message":\{{"role":"assistant","content":"({_STRING})"\}},"done":false\}}\n'
 )
+_split_at_texts = re.compile(_TEXT_LINE).split
+_match_text = re.compile(_TEXT_LINE.encode()).fullmatch
+_BACKSLASH = 0x5C
 
 
 class ChunkReader:
@@ -43,51 +46,66 @@ class ChunkReader:
 
     Args:
         max_line: The longest line taken, in bytes.
-        take: Is offered the chunks of each read but the last.
+        deliver_now: Is offered the chunks of each read but the last; returns whether it has
+            delivered them.
+        deliver_text_now: Is offered what a read brings that is one piece of text alone, before
+            `deliver_now` is: the inside of a JSON string, as `orjson` writes it.
 
     Attributes:
-        chunks: Those of the last read, unless `take` has dealt with them.
+        chunks: Those of the last read, where they are not delivered yet.
         done: Whether they are the last ones of all.
         failure: What came after them instead.
     """
 
     __slots__ = (
+        "_deliver_chunks",
+        "_deliver_text",
         "_last",
         "_repeats",
         "_short",
         "_splitter",
-        "_take",
         "chunks",
         "done",
         "failure",
     )
 
-    def __init__(self, max_line: int, take: Callable[[list[Chunk]], bool]) -> None:
+    def __init__(
+        self,
+        max_line: int,
+        deliver_now: Callable[[list[Chunk]], bool],
+        deliver_text_now: Callable[[bytes], bool] = lambda _: False,
+    ) -> None:
         self.chunks: list[Chunk] = []
         self.done = False
         self.failure: UpstreamError | None = None
         self._short = min(_SHORT, max_line)
         self._splitter = LineSplitter(max_line)
-        self._take = take
+        self._deliver_chunks = deliver_now
+        self._deliver_text = deliver_text_now
         # The last text but for the blanks around it, and how many in a row are equal to it.
-        self._last = ""
+        self._last = b""
         self._repeats = 0
 
-    def feed(self, data: bytes) -> bool:
-        """Read on; returns False where somebody has to look at what there is now."""
-        if len(data) <= self._short and not self._splitter.pending:
-            text = _lone_text(data)
-            if text is not None:
-                self.chunks = [text]
-                self._count_repeats(self.chunks)
-                return self._take(self.chunks)
+    def deliver_now(self, data: bytes) -> bool:
+        """Read on and deliver the chunks; False where whoever waits has to look at them."""
+        # A token that comes alone, as models send them: nothing is made of it but what is sent.
+        if len(data) <= self._short and not self._splitter.pending and (found := _match_text(data)):
+            text = found[1]
+            if data.isascii() and _BACKSLASH not in text:
+                said = text.strip()
+            else:
+                text, said = _rewritten(data, text)
+            if text and self._deliver_text(text):
+                self._repeats = self._repeats + 1 if said == self._last else 1
+                self._last = said
+                return True
         self._read(self._splitter.feed(data))
         if self._splitter.too_long and not (self.done or self.failure):
             message = f"From Ollama: a line is longer than {self._splitter.max_line:,} bytes."
             self.failure = UpstreamError(ErrorCode.UPSTREAM_LINE_TOO_LONG, message)
         if self.done or self.failure:
             return False
-        return not self.chunks or self._take(self.chunks)
+        return not self.chunks or self._deliver_chunks(self.chunks)
 
     def end(self) -> None:
         """Hear that the body has ended: reads the last line if it has no LF, and judges the end."""
@@ -113,9 +131,9 @@ class ChunkReader:
 
     def _count_repeats(self, chunks: Sequence[Chunk]) -> None:
         """Count how many texts in a row are equal, up to the last one."""
-        last, run = _text_of(chunks[-1]).strip(), 0
+        last, run = _said(chunks[-1]), 0
         for chunk in reversed(chunks):
-            if _text_of(chunk).strip() != last:
+            if _said(chunk) != last:
                 break
             run += 1
         whole = run == len(chunks) and last == self._last
@@ -167,19 +185,22 @@ def _text_of(chunk: Chunk) -> str:
     return "".join(str(one.get("token", "")) for one in tokens if type(one) is dict)
 
 
-def _lone_text(data: bytes) -> str | None:
-    """Return the text of one whole line that is a piece of text as Ollama writes it.
+def _said(chunk: Chunk) -> bytes:
+    """Return a chunk's text for comparing: without the blanks around it, as UTF-8."""
+    return _text_of(chunk).strip().encode("utf-8", "replace")
 
-    That is what a read brings where each token comes alone, and half of the cost of `_texts`.
+
+def _rewritten(data: bytes, inside: bytes) -> tuple[bytes, bytes]:
+    """Return the inside of a line's JSON string as `orjson` writes it, and its text for comparing.
+
+    Returns nothing where the line is not UTF-8, or has an escape that stands for no character.
     """
     try:
-        found = _TEXT_LINE.fullmatch(str(data, "utf-8"))
-        if not found:
-            return None
-        inside = found[1]
-        return _text(inside) if "\\" in inside else inside
+        str(data, "utf-8")
+        text: str = orjson.loads(b'"%b"' % inside)
     except ValueError:
-        return None
+        return b"", b""
+    return orjson.dumps(text)[1:-1], text.strip().encode()
 
 
 def _texts(lines: Sequence[bytes]) -> list[Chunk] | None:
@@ -189,7 +210,7 @@ def _texts(lines: Sequence[bytes]) -> list[Chunk] | None:
     """
     try:
         # Between lines, and around them, is nothing.
-        parts = _TEXT_LINE.split(str(b"\n".join((*lines, b"")), "utf-8"))
+        parts = _split_at_texts(str(b"\n".join((*lines, b"")), "utf-8"))
         if any(parts[::2]):
             return None
         return [_text(inside) if "\\" in inside else inside for inside in parts[1::2]]

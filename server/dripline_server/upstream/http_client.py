@@ -26,7 +26,7 @@ from yarl import URL
 from dripline.http.response_body import BodyBroken
 from dripline.recordings.exchange import ExchangeEnding, Request
 from dripline.recordings.writer import PartWriter
-from dripline_server.upstream.endpoint import REDIRECTS, Endpoint, shown_location
+from dripline_server.upstream.address import REDIRECTS, OllamaAddress, shown_location
 
 CONNECT_TIMEOUT = 10.0
 # Bytes unread here, at which no more are taken from the socket.
@@ -56,6 +56,10 @@ class NotHttp(BadAnswer):
     """What came is not an HTTP answer."""
 
 
+class NotTrusted(Exception):
+    """Whoever answers there cannot prove to be it; the text says why."""
+
+
 class Redirected(Exception):
     """The answer is a redirect that is not followed.
 
@@ -74,11 +78,11 @@ class HttpClient:
     """Sends requests to one Ollama: all of them, so that they are all alike.
 
     Args:
-        endpoint: Where, and with what.
+        address: Where, and with what.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, address: OllamaAddress) -> None:
+        self._address = address
 
     async def send(
         self,
@@ -100,22 +104,24 @@ class HttpClient:
 
         Raises:
             ConnectionError, TimeoutError: Nobody listens there.
+            NotTrusted: Its certificate is not accepted.
             BodyBroken: The connection closed, or all was silent, before the head was whole.
             BadAnswer: What came cannot be read.
             Redirected: The answer is elsewhere.
         """
-        url = self._endpoint.at(path)
-        for _ in range(MAX_REDIRECTS + 1):
+        url = self._address.at(path)
+        redirects = 0
+        while True:
             answer = await self._send(method, url, body, stall_timeout, record)
             location = answer.headers.get("location", "")
             if answer.status not in REDIRECTS or not location:
                 return answer
             await answer.close()
-            target = self._endpoint.redirect(url, answer.status, location)
-            if target is None:
-                break
+            redirects += 1
+            target = self._address.redirect(url, answer.status, location)
+            if target is None or redirects > MAX_REDIRECTS:
+                raise Redirected(answer.status, shown_location(location))
             url = target
-        raise Redirected(answer.status, shown_location(location))
 
     async def fetch(
         self, method: str, path: str, body: bytes = b"", *, seconds: float, limit: int
@@ -148,16 +154,16 @@ class HttpClient:
     ) -> HttpAnswer:
         part = None
         if record:
-            headers = self._endpoint.recorded_headers(url, len(body))
+            headers = self._address.recorded_headers(url, len(body))
             part = record(Request(method, str(url), headers, body))
         answer = HttpAnswer(stall_timeout, part)
         try:
             try:
                 await self._connect(answer, url)
-            except OSError:
+            except (OSError, NotTrusted):
                 answer.end_part(ExchangeEnding.UNREACHABLE)
                 raise
-            answer.transport.write(self._endpoint.head(method, url, len(body)))
+            answer.transport.write(self._address.head(method, url, len(body)))
             answer.transport.write(body)
             await answer.wait_for_head()
         except BaseException:
@@ -170,13 +176,10 @@ class HttpClient:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await loop.create_connection(
-                    lambda: answer, url.raw_host or "", url.port or 80, ssl=self._endpoint.tls(url)
+                    lambda: answer, url.raw_host or "", url.port or 80, ssl=self._address.tls(url)
                 )
         except ssl.SSLCertVerificationError as error:
-            raise ConnectionError(
-                f"its certificate is not trusted: {error.verify_message}; if a CA of your own has"
-                " signed it, name that CA's file in SSL_CERT_FILE"
-            ) from error
+            raise NotTrusted(error.verify_message) from error
         except TimeoutError as error:
             raise TimeoutError(f"no connection within {CONNECT_TIMEOUT:g} s") from error
         except (OSError, UnicodeError) as error:
@@ -198,6 +201,7 @@ class HttpAnswer(asyncio.Protocol):
 
     __slots__ = (
         "_all_headers",
+        "_deliver_now",
         "_due",
         "_ended",
         "_failure",
@@ -209,12 +213,11 @@ class HttpAnswer(asyncio.Protocol):
         "_part",
         "_paused",
         "_pieces",
-        "_refused",
         "_sized",
         "_stall",
         "_stall_timeout",
-        "_take",
         "_to_record",
+        "_undelivered",
         "_waiter",
         "headers",
         "on_body",
@@ -242,8 +245,8 @@ class HttpAnswer(asyncio.Protocol):
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         # Where the body goes, while somebody waits for it.
-        self._take: Callable[[bytes], bool] | None = None
-        self._refused = False
+        self._deliver_now: Callable[[bytes], bool] | None = None
+        self._undelivered = False
         self._stall_timeout = stall_timeout
         self._last = self._due = 0.0
         self._stall: asyncio.TimerHandle | None = None
@@ -271,32 +274,33 @@ class HttpAnswer(asyncio.Protocol):
             self._end(NotHttp(f"it is not HTTP: {error}"))
         if len(self._pieces) > known:
             self._overhead = 0
-            self._record_read()
+            if self._part:
+                self._record_read()
         else:
             # Nothing of it is held, so reading goes on; but not for ever.
             self._overhead += len(data)
             if self._overhead > MAX_HEAD:
                 what = "a chunk's extension or a trailer" if self.status else "its head"
                 self._end(NotHttp(f"{what} is longer than {MAX_HEAD:,} bytes"))
-        if self._take is None:
+        if self._deliver_now is None:
             self._held += len(data) if self._pieces else 0
             self._wake()
             if self._held > HIGH_WATER and not self._paused:
                 self._paused = True
                 self.transport.pause_reading()
         elif self._pieces:
-            self._hand_on(self._take)
+            self._hand_on(self._deliver_now)
 
-    def _hand_on(self, take: Callable[[bytes], bool]) -> None:
-        """Give what has come to `take`, and have `pump` end where that wants no more."""
+    def _hand_on(self, deliver_now: Callable[[bytes], bool]) -> None:
+        """Deliver what has come, and have `deliver` end where that cannot be done now."""
         body = b"".join(self._pieces)
         self._pieces.clear()
         self._held = 0
         try:
-            if take(body):
+            if deliver_now(body):
                 return
-            self._take, self._refused = None, True
-        except Exception as error:  # noqa: BLE001 (`pump` raises it)
+            self._deliver_now, self._undelivered = None, True
+        except Exception as error:  # noqa: BLE001 (`deliver` raises it)
             self._ended, self._failure = True, error
         self._wake()
 
@@ -418,41 +422,42 @@ class HttpAnswer(asyncio.Protocol):
                 raise self._failure
             await self._wait()
 
-    async def pump(self, take: Callable[[bytes], bool]) -> bool:
-        """Hand the body to `take` as it comes, until that returns False; or to the body's end.
+    async def deliver(self, deliver_now: Callable[[bytes], bool]) -> bool:
+        """Call `deliver_now` with each piece of the body as it comes, until that returns False.
 
-        Returns whether `take` returned False. Every byte that arrived is handed on, once, before
-        this raises. Safe to cancel: what was not handed on is there for the next call.
+        Returns True once the whole body is delivered, and False where `deliver_now` returned that:
+        the caller has to look at what it was given. Every byte that arrived is handed on, once,
+        before this raises. Safe to cancel: what was not handed on is there for the next call.
 
         Raises:
             BodyBroken: The body did not come to its end.
             NotHttp: It is no HTTP.
-            Exception: What `take` raised.
+            Exception: What `deliver_now` raised.
         """
-        self._take, self._refused = take, False
+        self._deliver_now, self._undelivered = deliver_now, False
         if self._pieces:
-            self._hand_on(take)
+            self._hand_on(deliver_now)
         if self._paused:
             self._paused, self._last = False, self._loop.time()
             self.transport.resume_reading()
         try:
-            while not (self._refused or self._ended):
+            while not (self._undelivered or self._ended):
                 await self._wait()
         finally:
-            self._take = None
-        if self._failure and not self._refused:
+            self._deliver_now = None
+        if self._failure and not self._undelivered:
             raise self._failure
-        return self._refused
+        return not self._undelivered
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body.
 
         Raises:
             BadAnswer: It is longer than `limit`, in bytes.
-            BodyBroken, NotHttp: See `pump`.
+            BodyBroken, NotHttp: See `deliver`.
         """
         body = bytearray()
-        if await self.pump(_collect(body, limit)):
+        if not await self.deliver(_collect(body, limit)):
             raise BadAnswer(f"it is longer than {limit:,} bytes")
         return bytes(body)
 
@@ -461,7 +466,7 @@ class HttpAnswer(asyncio.Protocol):
         body = bytearray()
         with suppress(TimeoutError, BodyBroken, BadAnswer):
             async with asyncio.timeout(seconds):
-                await self.pump(_collect(body, limit))
+                await self.deliver(_collect(body, limit))
         return bytes(body[:limit])
 
     def check_encoding(self) -> None:
@@ -503,11 +508,11 @@ _NO_TRANSPORT = _NoTransport()
 
 
 def _collect(body: bytearray, limit: int) -> Callable[[bytes], bool]:
-    def take(piece: bytes) -> bool:
+    def add(piece: bytes) -> bool:
         body.extend(piece)
         return len(body) <= limit
 
-    return take
+    return add
 
 
 def _ending_of(failure: Exception | None) -> ExchangeEnding:

@@ -23,7 +23,7 @@ from dripline_server.upstream.model_names import canonical, is_remote
 from dripline_server.upstream.ollama_lists import InMemory, Listed
 from dripline_server.upstream.shared_answer import SharedAnswer, result_of
 
-Phase = Literal["loading", "waiting"]
+StatusPhase = Literal["loading", "waiting"]
 
 # Seconds for which what Ollama has listed is taken for true.
 PS_FRESH = 0.5
@@ -112,7 +112,7 @@ class ModelMemory:
             self._heard.clear()
         self._heard.add(canonical(model))
 
-    async def phases(self, model: str, context: int, after: float) -> AsyncGenerator[Phase]:
+    async def phases(self, model: str, context: int, after: float) -> AsyncGenerator[StatusPhase]:
         """Say what a silent chat waits for, each time that it is something else. Never ends.
 
         Args:
@@ -124,7 +124,7 @@ class ModelMemory:
         asked = self._ps.begin()
         await asyncio.sleep(after)
         before = await self._look(result_of(asked), model, context)
-        said: Phase | None = None
+        said: StatusPhase | None = None
         arrived = False  # seen to be loaded while this chat was silent
         pause = FIRST_PAUSE
         while True:
@@ -140,7 +140,7 @@ class ModelMemory:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LAST_PAUSE)
 
-    async def _phase(self, model: str, before: _Look | None, look: _Look | None) -> Phase:
+    async def _phase(self, model: str, before: _Look | None, look: _Look | None) -> StatusPhase:
         if is_remote(model) or (await self._known.of(model)).remote:
             return "waiting"
         if look is None:

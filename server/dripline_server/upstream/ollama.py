@@ -19,21 +19,22 @@ from dripline.errors import ErrorCode
 from dripline.http.response_body import BodyBroken, Break
 from dripline.json_text import has_too_many_values
 from dripline_server.upstream import ollama_lists
+from dripline_server.upstream.address import OllamaAddress
 from dripline_server.upstream.chat_chunks import Chunk, ChunkReader
-from dripline_server.upstream.endpoint import Endpoint
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.http_client import (
     BadAnswer,
     HttpAnswer,
     HttpClient,
     NotHttp,
+    NotTrusted,
     Record,
     Redirected,
 )
 from dripline_server.upstream.known_models import KnownModels
-from dripline_server.upstream.model_memory import ModelMemory, Phase
+from dripline_server.upstream.model_memory import ModelMemory, StatusPhase
 from dripline_server.upstream.ollama_lists import InMemory, Listed, Shown
-from dripline_server.upstream.refusals import refusal, stranger
+from dripline_server.upstream.ollama_refusals import refusal, stranger
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ class Ollama:
     """One Ollama, for the whole life of the server. Close it with `close()`.
 
     Args:
-        endpoint: Where it is; or only its address, which may have a user and a password.
+        address: Where it is; or only its address, which may have a user and a password.
         stall_timeout: Seconds of silence after which an answer is given up; 0 waits for ever.
         max_line: The longest line taken, in bytes.
 
@@ -81,11 +82,13 @@ class Ollama:
         url: Its address as people are told it: without the user and the password.
     """
 
-    def __init__(self, endpoint: Endpoint | str, *, stall_timeout: float, max_line: int) -> None:
-        if isinstance(endpoint, str):
-            endpoint = Endpoint(endpoint)
-        self.url = endpoint.url
-        self._http = HttpClient(endpoint)
+    def __init__(
+        self, address: OllamaAddress | str, *, stall_timeout: float, max_line: int
+    ) -> None:
+        if isinstance(address, str):
+            address = OllamaAddress(address)
+        self.url = address.url
+        self._http = HttpClient(address)
         self._stall_timeout = stall_timeout
         self._max_line = max_line
         self._known = KnownModels(self._show)
@@ -101,12 +104,13 @@ class Ollama:
         model: str,
         body: bytes,
         record: Record | None = None,
-        take: Callable[[list[Chunk]], bool] = lambda _: False,
+        deliver_now: Callable[[list[Chunk]], bool] = lambda _: False,
+        deliver_text_now: Callable[[bytes], bool] = lambda _: False,
     ) -> AsyncGenerator[list[Chunk]]:
         """Stream an answer: each item holds the chunks that one read completed.
 
-        Chunks are offered to `take` before whoever waits here is woken for them. Where it returns
-        True it has dealt with them, and they are no item. The last ones always are one.
+        Chunks are offered to `deliver_now` before whoever waits here is woken for them. Where it
+        returns True it has delivered them, and they are no item. The last ones always are one.
 
         Ends after the chunk that says `done`. Closing the generator, or cancelling whoever waits
         in it, closes the socket at once, whatever Ollama is doing: that is what frees its GPU.
@@ -115,22 +119,24 @@ class Ollama:
             model: The model's name, for messages.
             body: The request as `/api/chat` takes it, streaming, as JSON.
             record: Begins a recording of the HTTP exchange.
-            take: Called with chunks, in the midst of the event loop's call that brought them.
+            deliver_now: Called with chunks, in the midst of the event loop's call that brought
+                them.
+            deliver_text_now: The same, for a piece of text that comes alone; see `ChunkReader`.
 
         Raises:
             UpstreamError: Any way in which Ollama can fail.
-            Exception: What `take` raised.
+            Exception: What `deliver_now` raised.
         """
         answer = await self._post_chat(body, record)
         del body  # the answer may take minutes
-        lines = ChunkReader(self._max_line, take)
+        lines = ChunkReader(self._max_line, deliver_now, deliver_text_now)
         broken: BodyBroken | None = None
         try:
             if answer.status != 200:
                 raise await _refusal(answer, model)
             answer.check_encoding()
             try:
-                while await answer.pump(lines.feed):
+                while not await answer.deliver(lines.deliver_now):
                     if lines.chunks:
                         yield lines.chunks
                     if lines.done:
@@ -172,6 +178,8 @@ class Ollama:
             raise self._stranger(error) from error
         except Redirected as error:
             raise self._elsewhere(error) from error
+        except NotTrusted as error:
+            raise self._not_trusted(error) from error
         except (ConnectionError, TimeoutError) as error:
             raise self._unreachable(error) from error
 
@@ -186,6 +194,13 @@ class Ollama:
         what = "does not speak HTTP as Ollama does" if isinstance(error, NotHttp) else "is no use"
         return UpstreamError(
             ErrorCode.UPSTREAM_GARBAGE, f"What answers at {self.url} {what}: {error}. Is it Ollama?"
+        )
+
+    def _not_trusted(self, error: NotTrusted) -> UpstreamError:
+        return UpstreamError(
+            ErrorCode.OLLAMA_UNREACHABLE,
+            f"The certificate of {self.url} is not trusted: {error}. If a CA of your own has signed"
+            " it, name that CA's file in SSL_CERT_FILE where dripline-server runs.",
         )
 
     def _elsewhere(self, error: Redirected) -> UpstreamError:
@@ -256,7 +271,7 @@ class Ollama:
         """Hear that Ollama has refused a request because the model cannot do something."""
         self._known.note_lack(model, capability)
 
-    def phases(self, model: str, context: int, after: float) -> AsyncGenerator[Phase]:
+    def phases(self, model: str, context: int, after: float) -> AsyncGenerator[StatusPhase]:
         """Say what a silent chat waits for; see `ModelMemory.phases`."""
         return self._memory.phases(model, context, after)
 

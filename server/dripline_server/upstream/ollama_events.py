@@ -36,6 +36,7 @@ class OllamaAnswer:
         context: How many tokens the model may see, where the request says so; 0 where not.
 
     Attributes:
+        first_token: When the first thing came, in seconds; None before that.
         reason: The `done_reason` of the last answer that is complete.
         tags: Sorts the text of the answer that goes on; None where it is text alone.
     """
@@ -44,13 +45,13 @@ class OllamaAnswer:
         "_calls",
         "_calls_name",
         "_context",
-        "_first_token",
         "_message_calls",
         "_prompt_cut",
         "_prompt_words",
         "_started",
         "_think_tags",
         "_totals",
+        "first_token",
         "reason",
         "tags",
     )
@@ -70,7 +71,7 @@ class OllamaAnswer:
         self._context = context
         self._prompt_cut = False
         self._started = started
-        self._first_token: float | None = None
+        self.first_token: float | None = None
         self._totals: dict[str, int] = {}
         self._calls = 0
         self._message_calls = 0
@@ -93,8 +94,8 @@ class OllamaAnswer:
             if chunk.get("done"):
                 events += self.rest()
                 self._add_done(chunk)
-        if events and self._first_token is None:
-            self._first_token = now
+        if events and self.first_token is None:
+            self.first_token = now
         return events
 
     def rest(self) -> list[Event]:
@@ -142,7 +143,7 @@ class OllamaAnswer:
 
     def usage(self, now: float) -> Usage:
         """Return what it has cost up to `now`: counts and loading of the complete answers."""
-        load, first = self._totals.get("load_duration"), self._first_token
+        load, first = self._totals.get("load_duration"), self.first_token
         return Usage(
             prompt_tokens=self._totals.get("prompt_eval_count"),
             completion_tokens=self._totals.get("eval_count"),

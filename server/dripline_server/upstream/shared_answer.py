@@ -40,6 +40,8 @@ class SharedAnswer(Generic[T]):
         old = self._asked_at < max(now - self._fresh, since)
         if self._asked is None or (old and self._asked.done()):
             self._asked, self._asked_at = asyncio.create_task(self._answer()), now
+            # Nobody may be left to hear of a failure, and that is none of theirs.
+            self._asked.add_done_callback(result_of)
         return self._asked
 
     async def within(self, seconds: float, since: float = 0.0) -> T | None:

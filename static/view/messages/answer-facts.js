@@ -8,6 +8,7 @@
  * @property {string | null} status
  * @property {string} reason
  * @property {Usage} usage
+ * @property {boolean} [isDemo]
  */
 
 /**
@@ -16,9 +17,10 @@
  * @param {Ended} answer
  * @returns {string[]}
  */
-export function factsOf({ model, status, reason, usage }) {
+export function factsOf({ model, status, reason, usage, isDemo }) {
   const { prompt_tokens, completion_tokens, load_time, first_token_time, total_time } = usage;
   const facts = [
+    isDemo && "Demo answer, not from a model",
     status === "cancelled" && "Stopped",
     reason === "length" && "Stopped at the length limit",
     model,

@@ -18,6 +18,8 @@ export class SettingControls {
   #view;
   /** @type {Model[]} */
   #models = [];
+  /** What answered last in the open chat; "" is what was chosen last in any. */
+  #chatModel = "";
   #onModel;
   #onEnter;
 
@@ -35,6 +37,7 @@ export class SettingControls {
       onOpen: onLookAtModels,
       onChoose: (name) => {
         this.#preferences.set("model", name);
+        this.#chatModel = name;
         this.#showModel();
       },
       onThink: (choice) => this.#preferences.set("think", choice),
@@ -58,6 +61,21 @@ export class SettingControls {
     this.#view.open(ownSystem);
   }
 
+  /**
+   * Choose the model that a chat has been using, where there still is one of this name.
+   *
+   * @param {string} name "" is the one chosen last in any chat.
+   */
+  useModel(name) {
+    this.#chatModel = name;
+    this.#picker.choose(this.#wanted);
+    this.#showModel();
+  }
+
+  get #wanted() {
+    return this.#chatModel || this.#preferences.get("model");
+  }
+
   /** Put the focus on the list of models. */
   focusModel() {
     this.#picker.focus();
@@ -70,7 +88,7 @@ export class SettingControls {
    */
   showModels(found) {
     this.#models = found.models;
-    const first = firstChoice(found.models, [this.#preferences.get("model"), found.default]);
+    const first = firstChoice(found.models, [this.#chatModel, this.#preferences.get("model"), found.default]);
     this.#picker.showModels(found.models, first?.name);
     this.#picker.showThink(this.#preferences.get("think"));
     return this.#blind;
@@ -89,7 +107,7 @@ export class SettingControls {
   requestFields() {
     const { model } = this.#picker;
     // Before the models are known, the one chosen last time.
-    const name = model?.name ?? this.#preferences.get("model");
+    const name = model?.name ?? this.#wanted;
     return { model: name, ...this.#preferences.requestFields(model) };
   }
 
@@ -105,7 +123,7 @@ export class SettingControls {
 
   #show() {
     document.documentElement.dataset.scheme = this.#preferences.get("appearance");
-    this.#picker.choose(this.#preferences.get("model"));
+    this.#picker.choose(this.#wanted);
     this.#showModel();
     const enter = this.#preferences.get("enter");
     this.#onEnter(enter === "send" || (enter === "" && !TOUCH.matches));

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from dripline.testing import Ending, Fault, Pace, Reply, Script
+from dripline_server.app import serve
+from dripline_server.settings import Settings
+from tests.support.odd_ollama import OddOllama, lines
 from tests.support.processes import BIN, command, run, run_python
 from tests.support.stack import stack
 
@@ -95,6 +98,18 @@ async def test_ask_says_that_the_answer_was_cut_off() -> None:
         code, out, err = await run("dripline", "--server", s.url, "ask", "Why?")
     assert (code, out) == (0, "Blue.\n")
     assert "cut off" in err
+
+
+async def test_ask_says_that_the_prompt_was_cut() -> None:
+    """Ollama drops what does not fit into the context, without a word."""
+    said = lines({"content": "Blue."}, done={"prompt_eval_count": 256})
+    async with (
+        OddOllama(said) as ollama,
+        serve(Settings(port=0, ollama=ollama.url, model="m")) as server,
+    ):
+        code, out, err = await run("dripline", "--server", server.url, "ask", "-n", "word " * 500)
+    assert (code, out) == (0, "Blue.\n")
+    assert "num_ctx" in err
 
 
 async def test_ask_json_prints_one_event_a_line() -> None:

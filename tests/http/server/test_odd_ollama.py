@@ -137,12 +137,12 @@ CASES: dict[str, Case] = {
     "a compressed answer": Case(
         http_answer(gzip.compress(texts("Hi")), more="Content-Encoding: gzip\r\n"),
         "upstream_garbage",
-        "a compressed answer (gzip)",
+        "compress",
     ),
     "a compressed error": Case(
         http_answer(gzip.compress(b'{"error": "x"}'), status=500),
         "ollama_failed",
-        "a compressed answer (gzip)",
+        "compress",
     ),
     "events instead of lines": Case(
         http_answer(b'data: {"choices": []}\n\n'), "upstream_garbage", "server-sent events"

@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 import pytest
 
-from dripline import ChatClient, End, ErrorCode, Event, RunFailed, Start
+from dripline import ChatClient, End, ErrorCode, Event, Recording, RunFailed, Start
 from dripline.answer import Answer
 from dripline.events import from_json
 from dripline.http.backoff import Backoff
@@ -198,7 +198,8 @@ async def test_every_client_at_every_split(name: str) -> None:
     for plan, decoded in zip(plans, found, strict=True):
         assert decoded == expected, str(plan)
     events = [event for event in map(from_json, (one[1] for one in expected.events)) if event]
-    recording = replace(recording_of([sent]), request=Request("POST", f"{server.url}/chat"))
+    asked = Request("POST", f"{server.url}/chat")
+    recording = Recording([replace(recording_of([sent]).exchange, request=asked)])
     for plan in (every_byte, seeded(1)):
         async with (
             ReplayServer(recording, split=plan, speed=math.inf) as replaying,

@@ -120,7 +120,7 @@ async def test_every_reader_is_a_part(tmp_path: Path) -> None:
 async def test_a_reader_may_be_slower_than_the_run(tmp_path: Path) -> None:
     """The file stays open for it after the run's end, and no longer."""
     record = RunRecord(tmp_path / "x.jsonl")
-    reader = await record.reader(make_mocked_request("GET", "/runs/x/events"))
+    reader = record.reader(make_mocked_request("GET", "/runs/x/events"))
     assert reader
     with reader:
         record.run_ended()
@@ -129,7 +129,7 @@ async def test_a_reader_may_be_slower_than_the_run(tmp_path: Path) -> None:
         reader.finished()
     [part] = load_parts(tmp_path / "x.jsonl").values()
     assert (part.body, part.ending) == (b"late", ExchangeEnding.EOF)
-    assert await record.reader(make_mocked_request("GET", "/")) is None
+    assert record.reader(make_mocked_request("GET", "/")) is None
 
 
 async def test_a_full_disk_disturbs_no_run(

@@ -22,7 +22,7 @@ from aiohttp import web
 from dripline import ChatClient
 from dripline_server.app import Server, serve
 from dripline_server.settings import BadSetting, Settings, load
-from dripline_server.upstream.endpoint import Endpoint
+from dripline_server.upstream.address import OllamaAddress
 from tests.support.stack import user
 from tests.support.tcp_server import TcpServer
 
@@ -238,8 +238,8 @@ HOSTS = {
 @pytest.mark.parametrize(("url", "host"), HOSTS.items(), ids=HOSTS)
 def test_the_host_is_written_as_http_has_it(url: str, host: str) -> None:
     """In ASCII, IPv6 in brackets and without a zone, the port where it is not the usual one."""
-    endpoint = Endpoint(url)
-    head = endpoint.head("GET", endpoint.at("/api/tags"), 0)
+    address = OllamaAddress(url)
+    head = address.head("GET", address.at("/api/tags"), 0)
     assert f"\r\nHost: {host}\r\n".encode() in head
     assert head.startswith(b"GET /ollama/api/tags " if "ollama" in url else b"GET /api/tags ")
     assert head.endswith(b"\r\n\r\n")

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from dripline.http.response_body import Body, BodyBroken
-from dripline_server.upstream.endpoint import Endpoint
+from dripline_server.upstream.address import OllamaAddress
 from dripline_server.upstream.http_client import MAX_HEAD, HttpAnswer, HttpClient, NotHttp
 from tests.support.scripted_server import Say, ScriptedServer
 from tests.support.tcp_server import TcpServer
@@ -44,20 +44,20 @@ HEADLESS: dict[str, tuple[Say, str]] = {
 
 
 async def own(url: str) -> HttpAnswer:
-    return await HttpClient(Endpoint(url)).send("POST", "/api/chat", BODY, stall_timeout=0.3)
+    return await HttpClient(OllamaAddress(url)).send("POST", "/api/chat", BODY, stall_timeout=0.3)
 
 
 async def read_all(answer: HttpAnswer) -> tuple[int, bytes, str]:
     """Return the status, the body, and how it broke."""
     body = b""
 
-    def take(piece: bytes) -> bool:
+    def add(piece: bytes) -> bool:
         nonlocal body
         body += piece
         return True
 
     try:
-        assert not await answer.pump(take)
+        assert await answer.deliver(add)
     except BodyBroken as error:
         return answer.status, body, error.how
     finally:
@@ -160,13 +160,13 @@ async def test_what_is_refused_is_not_lost(seed: int) -> None:
             sent += size
             await asyncio.sleep(0)
 
-    def take(piece: bytes) -> bool:
+    def deliver_now(piece: bytes) -> bool:
         got.extend(piece)
         return draw.random() < 0.5
 
     async with server_of(answer) as server:
         reading = await own(server.url)
-        while await reading.pump(take):
+        while not await reading.deliver(deliver_now):
             for _ in range(draw.randrange(4)):
                 await asyncio.sleep(0)
         await reading.close()
@@ -176,11 +176,11 @@ async def test_what_is_refused_is_not_lost(seed: int) -> None:
 async def test_a_fault_of_the_taker_is_raised() -> None:
     """Also where the body ends with the piece."""
 
-    def take(piece: bytes) -> bool:
+    def deliver_now(piece: bytes) -> bool:
         raise ValueError(piece)
 
     async with ScriptedServer(Say(OK + b"Content-Length: 2\r\n\r\nHi")) as server:
         reading = await own(server.url)
         with pytest.raises(ValueError, match="Hi"):
-            await reading.pump(take)
+            await reading.deliver(deliver_now)
         await reading.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from dripline_server.settings import Settings
 from dripline_server.upstream import known_models, model_memory, ollama
 from dripline_server.upstream.model_names import canonical, is_remote
 from dripline_server.upstream.ollama_lists import read_tags
+from dripline_server.upstream.shared_answer import SharedAnswer
 from tests.support.stack import user
 from tests.support.tcp_server import TcpServer
 
@@ -525,7 +527,27 @@ async def test_what_has_answered_is_in_memory() -> None:
                     odd.chat.set()
 
 
-async def test_a_thousand_silent_chats_ask_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_question_that_fails_when_nobody_waits_disturbs_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing is logged of it: the chats that asked have had their answers."""
+
+    async def fail() -> str:
+        raise OSError
+
+    shared = SharedAnswer(fail, fresh=0.0)
+    for _ in range(3):  # each is forgotten with the next
+        asked = shared.begin()
+        await asyncio.wait({asked})
+    assert await shared.within(1) is None
+    del asked
+    await shared.close()
+    del shared
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+async def test_many_silent_chats_ask_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one hears of Ollama's lists is for all who ask at about the same time."""
     odd = OddOllama()
     async with dripline(odd, loading_after=0.3) as server, aiohttp.ClientSession() as http:

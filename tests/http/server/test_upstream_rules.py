@@ -16,7 +16,7 @@ import pytest
 
 from dripline import ErrorCode
 from dripline_server.upstream import http_client
-from dripline_server.upstream.endpoint import Endpoint
+from dripline_server.upstream.address import OllamaAddress
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.http_client import HttpAnswer, HttpClient
 from dripline_server.upstream.ollama import Ollama
@@ -186,7 +186,7 @@ def test_a_connect_that_is_cancelled_leaves_nothing(loop: str) -> None:
             await reader.read()
 
         async with TcpServer(serve) as server:
-            client = HttpClient(Endpoint(server.url))
+            client = HttpClient(OllamaAddress(server.url))
             for turns in range(50):
                 asking = asyncio.create_task(
                     client.send("POST", "/api/chat", b"{}", stall_timeout=600)
@@ -300,13 +300,13 @@ async def test_silence_is_still_found_in_time() -> None:
 async def test_a_body_is_bounded() -> None:
     """In bytes and in time."""
     async with Packets(OK + b"\r\n" + b"x" * 2000) as server:
-        client = HttpClient(Endpoint(server.url))
+        client = HttpClient(OllamaAddress(server.url))
         with pytest.raises(http_client.BadAnswer, match="longer than 1,000 bytes"):
             await client.fetch("GET", "/api/tags", seconds=5, limit=1000)
         assert await client.fetch("GET", "/api/tags", seconds=5, limit=2000) == (200, b"x" * 2000)
     async with Packets(OK + b"\r\n", stays_open=True) as server:
         with pytest.raises(TimeoutError):
-            await HttpClient(Endpoint(server.url)).fetch("GET", "/", seconds=0.2, limit=1000)
+            await HttpClient(OllamaAddress(server.url)).fetch("GET", "/", seconds=0.2, limit=1000)
 
 
 if os.name == "nt":  # there is no SIGSTOP

@@ -269,3 +269,16 @@ def test_background_tells_what_failed() -> None:
             pass
     finally:
         background.close()
+
+
+def test_chat_server_without_the_server_part(run: object, pytester: pytest.Pytester) -> None:
+    """`pip install dripline` alone: the fixture says in a sentence what to install."""
+    assert callable(run)
+    pytester.makeconftest("import sys; sys.modules['prometheus_client'] = None")
+    result = run("def test_server(chat_server):\n    pass\n")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["chat_server needs prometheus_client: pip install 'dripline[[]server[]]'"]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*ModuleNotFoundError*")

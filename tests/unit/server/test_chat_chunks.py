@@ -64,7 +64,7 @@ def assert_agree(pieces: list[bytes]) -> None:
     body = b"".join(pieces)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chat_chunks, "_texts", lambda _: None)
-        patch.setattr(chat_chunks, "_lone_text", lambda _: None)
+        patch.setattr(chat_chunks, "_match_text", lambda _: None)
         expected = read([body])
     assert read([body]) == expected
     assert read(body.splitlines(keepends=True)) == expected
@@ -98,9 +98,9 @@ def test_usual_lines_go_the_quick_way(text: str) -> None:
     """What is a piece of text alone becomes no dictionary."""
     line = line_of(text)
     reader = ChunkReader(1000, lambda _: False)
-    reader.feed(line + b"\n" + line + b"\n")
+    reader.deliver_now(line + b"\n" + line + b"\n")
     assert reader.chunks == [text, text]
-    reader.feed(line + b"\n")
+    reader.deliver_now(line + b"\n")
     assert reader.chunks == [text]
 
 
@@ -108,9 +108,9 @@ def test_a_lone_line_is_bounded_too() -> None:
     """The quick way takes no line that the other one refuses."""
     line = line_of("sky")
     at_the_limit, beyond = (ChunkReader(len(line) - short, lambda _: False) for short in (0, 1))
-    at_the_limit.feed(line + b"\n")
+    at_the_limit.deliver_now(line + b"\n")
     assert (at_the_limit.chunks, at_the_limit.failure) == (["sky"], None)
-    beyond.feed(line + b"\n")
+    beyond.deliver_now(line + b"\n")
     assert beyond.chunks == []
     assert beyond.failure
     assert beyond.failure.code is ErrorCode.UPSTREAM_LINE_TOO_LONG

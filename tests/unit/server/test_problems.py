@@ -31,7 +31,7 @@ class OvertakenRun:
         return LogState(first=7, last=9, finished=False)
 
     @asynccontextmanager
-    async def follow(self, after: int, take: object) -> AsyncIterator[AsyncIterator[Batch]]:
+    async def follow(self, after: int, deliver_now: object) -> AsyncIterator[AsyncIterator[Batch]]:
         yield self._batches()
 
     async def _batches(self) -> AsyncIterator[Batch]:

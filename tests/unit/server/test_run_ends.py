@@ -28,9 +28,7 @@ class SilentUpstream:
     def note_answer(self, model: str) -> None:
         """Hear it."""
 
-    async def chat(
-        self, model: str, body: bytes, record: object = None
-    ) -> AsyncGenerator[list[Chunk]]:
+    async def chat(self, model: str, body: bytes, *_: object) -> AsyncGenerator[list[Chunk]]:
         await asyncio.Event().wait()
         yield []
 
@@ -51,8 +49,17 @@ class Bench:
         runner = ToolRunner(timeout=1, max_result=100)
         upstream = cast("Ollama", SilentUpstream())
         self.ended = asyncio.Event()
-        self.run = Run("r", request, upstream, runner, metrics, max_tool_rounds=1, loading_after=99)
-        self.run.start(request, log, self.ended.set)
+        self.run = Run(
+            "r",
+            request,
+            log,
+            upstream,
+            runner,
+            metrics,
+            on_end=self.ended.set,
+            max_tool_rounds=1,
+            loading_after=99,
+        )
 
     async def read(self, until: int = 0) -> list[Event | None]:
         """Read the run from its beginning: to its end, or so many events."""

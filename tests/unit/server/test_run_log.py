@@ -38,7 +38,7 @@ from dripline_server.run_log import (
     RunLog,
     RunLogs,
     RunLogUnavailable,
-    leave,
+    not_now,
 )
 from dripline_server.run_log.memory import Budget, MemoryRunLogs
 from dripline_server.run_log.redis import RedisRunLogs
@@ -109,10 +109,10 @@ class Bench:
         return self._elsewhere is not None
 
     def follow(
-        self, after: int, take: Callable[[Batch], bool] = leave
+        self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         readable = self._found if self.remote else self._readable
-        return readable.follow(after, take)
+        return readable.follow(after, deliver_now)
 
     def forget(self) -> None:
         self._logs.forget(self.run_id)
@@ -399,7 +399,7 @@ async def test_what_is_taken_and_what_is_given(kind: str, redis: RedisServer, se
     def note(batch: Batch) -> None:
         got.extend(enumerate(batch.payloads, start=batch.first))
 
-    def take(batch: Batch) -> bool:
+    def deliver_now(batch: Batch) -> bool:
         nonlocal taken
         if draw.random() < 0.3:
             return False
@@ -408,7 +408,7 @@ async def test_what_is_taken_and_what_is_given(kind: str, redis: RedisServer, se
         return True
 
     async def read(b: Bench) -> None:
-        async with b.follow(0, take) as batches:
+        async with b.follow(0, deliver_now) as batches:
             async for batch in batches:
                 note(batch)
                 if draw.random() < 0.3:
@@ -437,13 +437,13 @@ async def test_what_is_taken_and_what_is_given(kind: str, redis: RedisServer, se
 async def test_a_fault_in_one_reader_s_take_is_its_own(kind: str, redis: RedisServer) -> None:
     """Neither the run nor another reader sees it."""
 
-    def take(batch: Batch) -> bool:
+    def deliver_now(batch: Batch) -> bool:
         raise ValueError(f"event {batch.first}")
 
     async with (
         bench(kind, redis) as b,
         asyncio.timeout(PATIENCE),
-        b.follow(0, take) as batches,
+        b.follow(0, deliver_now) as batches,
         b.follow(0) as others,
     ):
         reading = asyncio.ensure_future(anext(batches))

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar, cast
 
+import orjson
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -83,7 +84,8 @@ class ScriptedUpstream:
         model: str,
         body: bytes,
         record: object = None,
-        take: Callable[[list[Chunk]], bool] = lambda _: False,
+        deliver_now: Callable[[list[Chunk]], bool] = lambda _: False,
+        deliver_text_now: Callable[[bytes], bool] = lambda _: False,
     ) -> AsyncGenerator[list[Chunk]]:
         answer = self.answers[body.decode()] = Answer()
         try:
@@ -92,12 +94,22 @@ class ScriptedUpstream:
                 if isinstance(said, UpstreamError):
                     raise said
                 done = isinstance(last := said[-1], dict) and last.get("done")
-                if done or not take(said):
+                if _text_alone(said) and deliver_text_now(_text_alone(said)):
+                    continue
+                if done or not deliver_now(said):
                     yield said
                 if done:
                     return
         finally:
             answer.open = False
+
+
+def _text_alone(said: list[Chunk]) -> bytes:
+    """Return the inside of the JSON of what is one piece of text alone, as `ChunkReader` does."""
+    match said:
+        case [{"message": {"content": str(text)}, **rest}] if not rest:
+            return orjson.dumps(text)[1:-1]
+    return b""
 
 
 class ModelRun:

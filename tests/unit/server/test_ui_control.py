@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dripline.events import AddButton, ChangeTheme, UiControl, from_json, to_json
-from dripline_server.tools.ui_control import MAX_REQUEST, RULES, Rule, describe, read_commands
+from dripline_server.tools.ui_control import MAX_REQUEST, Rule, describe, phrases, read_commands
 from dripline_server.tools.ui_values import (
     DARK,
     LIGHT,
@@ -342,13 +342,13 @@ def test_a_message_gives_its_commands(text: str, expected: list[UiControl]) -> N
     assert read_commands(text) == expected
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.example)
+@pytest.mark.parametrize("rule", phrases().rules, ids=lambda rule: rule.example)
 def test_every_rule_reads_its_own_example(rule: Rule) -> None:
     """The example that names a rule is read by that rule, not by an earlier one."""
     commands = read_commands(rule.example)
     assert len(commands) == 1
     marked = re.sub('"[^"]*"', "\0" + "0\0", rule.example)
-    assert next(other for other in RULES if other.pattern.fullmatch(marked)) is rule
+    assert next(other for other in phrases().rules if other.pattern.fullmatch(marked)) is rule
 
 
 @pytest.mark.parametrize("name", [*webcolors.names(), "rebeccapurple"])

@@ -54,6 +54,14 @@ class Link:
         return self.lease_time * PATIENCE
 
     @property
+    def can_judge(self) -> bool:
+        """Whether a process without a lease is dead: not just after Redis was away for us.
+
+        Then others may not have reached it again yet, for as long as a round trip may take them.
+        """
+        return self.now - self.pipe.back_since >= self.lease_time / 2
+
+    @property
     def lease(self) -> int:
         """Milliseconds after which a lease runs out."""
         return int(self.lease_time / 2 * 1000)

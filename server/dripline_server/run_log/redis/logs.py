@@ -287,6 +287,9 @@ class RedisRunLogs:
 
     async def _look_after_followed(self) -> None:
         """Give up the runs of the dead."""
+        if not self._link.can_judge:
+            self._missing.clear()
+            return
         runs = self._followed()
         owners = sorted({run.owner for run in runs})
         found = await self._link.pipe.call(

@@ -16,7 +16,7 @@ from dripline_server.run_log import (
     LogState,
     RunLogUnavailable,
     RunTakenOver,
-    leave,
+    not_now,
 )
 from dripline_server.run_log.memory import LogReader, MemoryRunLog
 from dripline_server.run_log.redis import stream
@@ -122,11 +122,11 @@ class RedisRunLog:
 
     @asynccontextmanager
     async def follow(
-        self, after: int, take: Callable[[Batch], bool] = leave
+        self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AsyncIterator[AsyncIterator[Batch]]:
         """See `ReadableLog.follow`."""
         await self._come_to(after)
-        async with self._memory.follow(after, take) as batches:
+        async with self._memory.follow(after, deliver_now) as batches:
             yield batches
 
     async def _come_to(self, seen: int) -> None:

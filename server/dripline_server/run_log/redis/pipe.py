@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -76,6 +77,7 @@ class Pipe:
         generation: Counts the connections: what was known of Redis over an earlier one may not be
             true any more.
         away_since: Since when Redis has not answered, by the event loop's clock; 0 while it does.
+        back_since: Since when it has, over one connection and without losing anything.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Pipe:
     ) -> None:
         self.generation = 0
         self.away_since = 0.0
+        self.back_since = -math.inf
         self._client = client.client()  # keeps a connection of the pool's for itself
         self._timeout = timeout
         self._opened = opened
@@ -134,6 +137,7 @@ class Pipe:
     def doubt(self) -> None:
         """Have everybody look again at what Redis has, as after a new connection."""
         self.generation += 1
+        self.back_since = asyncio.get_running_loop().time()
         self._opened()
 
     async def close(self) -> None:
@@ -262,8 +266,10 @@ class Pipe:
         await connection.send_command("EXISTS", stream.lease_key(""))
         with suppress(ResponseError):  # what is refused to the command, its caller is told
             await connection.read_response()
+        loop = asyncio.get_running_loop()
         self.generation += 1
-        asyncio.get_running_loop().call_soon(self._opened)
+        self.back_since = loop.time()
+        loop.call_soon(self._opened)
 
     async def _reply(self, connection: Connection, words: Command) -> Any:
         # Of scripts each can be refused by itself.

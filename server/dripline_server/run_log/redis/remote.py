@@ -20,7 +20,7 @@ from dripline_server.run_log import (
     PositionUnknown,
     ReaderOvertaken,
     RunLogUnavailable,
-    leave,
+    not_now,
 )
 from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.link import LOOKS, Link
@@ -143,7 +143,7 @@ class RemoteRun:
 
     @asynccontextmanager
     async def follow(
-        self, after: int, take: Callable[[Batch], bool] = leave
+        self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AsyncIterator[AsyncIterator[Batch]]:
         """See `ReadableLog.follow`; `take` is offered nothing, since readers have to ask Redis."""
         reader = _Reader(after + 1)
@@ -223,6 +223,8 @@ class RemoteRun:
         """
         owner, own = stream.lease_key(self.owner), stream.lease_key(self._link.process)
         for look in range(LOOKS):
+            if not self._link.can_judge:
+                return False
             if look:
                 await asyncio.sleep(self._link.period)
             there, we = await self._link.pipe.call(("EXISTS", owner), ("EXISTS", own))

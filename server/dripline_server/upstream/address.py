@@ -54,7 +54,7 @@ def parse_header(text: str) -> tuple[str, str]:
     return name, value
 
 
-class Endpoint:
+class OllamaAddress:
     """One Ollama's address, with the headers and the TLS for it.
 
     Whoever asks is identified by the first of these that there is: an `Authorization` among the

@@ -1,0 +1,155 @@
+"""What `dripline ask` and `dripline models` do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+
+import orjson
+
+from dripline.bounded_read import MIB, read_rest
+from dripline.chat.client import ChatClient, ChatFields, Messages, ModelInfo
+from dripline.cli.client_settings import load
+from dripline.cli.signals import run_loop
+from dripline.errors import RequestError, TransportError
+from dripline.events import End, Event, Status, TextMessage, Thinking, to_json
+from dripline.visible import PieceWriter, visible, visible_on
+
+# Of what is piped in; servers take 32 MiB, unless they are told otherwise.
+MAX_PIPED = 64 * MIB
+# Seconds of waiting for what is piped in before that is said.
+WAIT_NOTICE = 1.0
+
+
+def ask(options: argparse.Namespace) -> int:
+    """Print an answer as it comes, and return the exit code."""
+    prompt = options.prompt if options.no_stdin else _with_piped(options.prompt)
+    if not prompt:
+        print("dripline ask: say what to ask, or pipe it in", file=sys.stderr)
+        return 2
+    messages = [{"role": "user", "content": prompt}]
+    if options.system:
+        messages.insert(0, {"role": "system", "content": options.system})
+    fields: ChatFields = {"model": options.model} if options.model else {}
+    return run_loop(_print_answer(options, messages, fields))
+
+
+def _with_piped(prompt: str) -> str:
+    """Return the prompt, with what was piped in after it.
+
+    Raises:
+        RequestError: It cannot be read, or is too large.
+    """
+    if sys.stdin.isatty():
+        return prompt
+    notice = threading.Timer(WAIT_NOTICE, _say_waiting)
+    notice.daemon = True
+    notice.start()
+    try:
+        content = read_rest(sys.stdin.buffer, MAX_PIPED)
+    except OSError as error:
+        raise RequestError(f"what is piped in cannot be taken: {error.strerror}") from error
+    finally:
+        notice.cancel()
+    piped = content.decode("utf-8", "replace").strip()
+    return "\n\n".join(part for part in (prompt, piped) if part)
+
+
+def _say_waiting() -> None:
+    print(
+        "dripline: waiting for standard input to end, to add it to the prompt (--no-stdin: don't)",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+async def _print_answer(options: argparse.Namespace, messages: Messages, fields: ChatFields) -> int:
+    printer = _JsonPrinter() if options.json else _TextPrinter(thinking=options.thinking)
+    async with (
+        ChatClient(
+            options.server,
+            load().token,
+            on_drop=_say_reconnecting,
+            middlewares=options.middlewares,
+        ) as client,
+        client.chat(messages, **fields) as stream,
+    ):
+        try:
+            async for event in stream:
+                printer.show(event)
+        finally:
+            printer.close()
+    if stream.answer.end:
+        _say_what_was_cut(stream.answer.end)
+    return 0
+
+
+def _say_what_was_cut(end: End) -> None:
+    """Say what no text shows: that the answer, or what the model was asked, is not whole."""
+    if end.reason == "length":
+        cut = "the answer was cut off at its length limit (num_predict, or the context num_ctx)"
+        print(f"dripline: {cut}", file=sys.stderr)
+    if end.usage.prompt_cut:
+        cut = "the prompt is longer than the model's context (num_ctx): Ollama dropped a part of it"
+        print(f"dripline: {cut}", file=sys.stderr)
+
+
+def _say_reconnecting(_lost: TransportError) -> None:
+    if sys.stderr.isatty():
+        print("\nreconnecting ...", file=sys.stderr, flush=True)
+
+
+class _JsonPrinter:
+    """Prints each event as it stands on the wire, one a line."""
+
+    def show(self, event: Event) -> None:
+        sys.stdout.write(visible_on(sys.stdout, to_json(event).decode()) + "\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        pass
+
+
+class _TextPrinter:
+    """Prints the text as it comes; what is not the answer goes to stderr."""
+
+    def __init__(self, *, thinking: bool) -> None:
+        self._text = PieceWriter(sys.stdout)
+        self._thinking = PieceWriter(sys.stderr) if thinking else None
+
+    def show(self, event: Event) -> None:
+        match event:
+            case TextMessage(content):
+                self._text.write(content)
+            case Thinking(content) if self._thinking:
+                self._thinking.write(content)
+            case Status("loading", model) if sys.stderr.isatty():
+                print(f"loading {visible(model)} ...", file=sys.stderr, flush=True)
+            case Status("waiting", model) if sys.stderr.isatty():
+                print(f"waiting for {visible(model)} ...", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._thinking:
+            self._thinking.close()
+        self._text.close()
+        if self._text.line_is_open:
+            print(flush=True)
+
+
+def models(options: argparse.Namespace) -> int:
+    """Print the models that the server can use, and return the exit code."""
+    for model in run_loop(_list_models(options)):
+        if options.json:
+            print(orjson.dumps(model).decode())
+        else:
+            size = f"{model.size / 1e9:.1f} GB"
+            state = "loaded" if model.loaded else ""
+            row = f"{model.name:<32} {size:>9}  {state:<6}  {', '.join(model.capabilities)}"
+            print(visible_on(sys.stdout, row))
+    return 0
+
+
+async def _list_models(options: argparse.Namespace) -> list[ModelInfo]:
+    async with ChatClient(options.server, load().token, middlewares=options.middlewares) as client:
+        return await client.models()
