@@ -229,8 +229,7 @@ async def test_embeddings_are_stable_and_of_unit_length() -> None:
     """The same text has the same vector, through each endpoint; like texts are near."""
     details = ModelDetails(embedding_length=64)
     models = {"vectors": Script(capabilities=["embedding"], details=details)}
-    async with FakeOllama(models) as fake:
-        client = ollama.AsyncClient(fake.url)
+    async with FakeOllama(models) as fake, ollama.AsyncClient(fake.url) as client:
         answer = await client.embed("vectors", ["a red fox", "a red cat", "prime numbers"])
         fox, cat, numbers = answer.embeddings
         old = (await client.embeddings("vectors", "a red fox")).embedding
@@ -254,8 +253,10 @@ def dot(one: Any, other: Any) -> float:
 async def test_models_are_pulled_made_copied_and_deleted() -> None:
     """Lines of progress have digests and sizes; the newest comes first; blobs are shared."""
     registry = {"new": Script("New", details=ModelDetails(size=50_000_000))}
-    async with FakeOllama({"story": Script("Old")}, registry=registry) as fake:
-        client = ollama.AsyncClient(fake.url)
+    async with (
+        FakeOllama({"story": Script("Old")}, registry=registry) as fake,
+        ollama.AsyncClient(fake.url) as client,
+    ):
         lines = [line async for line in await client.pull("new", stream=True)]
         assert [lines[0].status, lines[-1].status] == ["pulling manifest", "success"]
         sizes = [line.completed or 0 for line in lines if line.total == 50_000_000]
