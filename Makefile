@@ -10,7 +10,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 PAGE_LIBRARIES := static/node_modules/.package-lock.json
 TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
-.PHONY: run test test-lowest coverage soak faults fuzz check fix bench bench-litellm wheel screenshots clean try-page try-tests
+.PHONY: run test test-lowest clients coverage soak faults fuzz check fix bench bench-litellm wheel screenshots clean try-page try-tests
 
 run: $(VENV)/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
@@ -25,6 +25,11 @@ test: $(VENV)/dev.installed try-page try-tests
 	@# PYTHONDONTWRITEBYTECODE is set.
 	$(BIN)/python -m compileall -q client server
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(ARGS)
+
+# Real clients, each from its registry in an environment of its own, against the fake; --write puts
+# the table into docs/clients.md. ARGS="ollama_py openai_js" tries some of them.
+clients: $(VENV)/dev.installed
+	$(BIN)/python -m tests.clients $(if $(ARGS),$(ARGS),--write)
 
 # Which lines and branches of the Python code no test takes.
 coverage: $(VENV)/dev.installed try-page try-tests

@@ -77,7 +77,9 @@ class StoredModel:
             if text
         ]
         model = Layer("model", f"sha256:{_sha256(self.blob)}", details.size)
-        config = f"{self.blob} {[layer.digest for layer in small]}"
+        # Clients remember by its digest what a model can do.
+        can = self.script.all_capabilities
+        config = f"{self.blob} {can} {[layer.digest for layer in small]}"
         return [model, *small, Layer("config", f"sha256:{_sha256(config)}", 480)]
 
     @property
