@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from dripline.errors import RequestError
+from dripline.json_text import without_lone_surrogates
 
 # Of the way to what is wrong: what is nested in itself has no end.
 _MOST_NAMED = 8
@@ -46,7 +47,7 @@ def _dumps(value: object) -> bytes:
 def _mended(value: object) -> object:
     """Return the value with U+FFFD for lone surrogates in its strings."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return without_lone_surrogates(value)
     if isinstance(value, Mapping):
         return {_mended(name): _mended(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
