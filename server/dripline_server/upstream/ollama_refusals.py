@@ -27,11 +27,10 @@ _MAX_NESTED = 4
 # Ollama answers 500 to some requests that it will never take, and says these words.
 _REQUESTS_FAULT = re.compile(
     r'option "[^"]*" must be of type|invalid option|invalid format|invalid JSON schema in format'
-    r"|invalid think value"
-    r"|think must be|missing data required for image|does not support (?!embeddings)"
-    r"|exceeds? (?:the )?(?:available |maximum )?context|cannot unmarshal|illegal base64|top_logprobs must"
-    r"|failed to parse grammar|invalid_request_error|exceed_context_size_error"
-    r"|unknown format|invalid image",
+    r"|invalid think value|think must be|missing data required for image"
+    r"|does not support (?!embeddings)|exceeds? (?:the )?(?:available |maximum )?context"
+    r"|cannot unmarshal|illegal base64|top_logprobs must|failed to parse grammar"
+    r"|invalid_request_error|exceed_context_size_error|unknown format|invalid image",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(r"exceeds? (?:the )?(?:available |maximum )?context", re.IGNORECASE)
@@ -53,10 +52,7 @@ def refusal(status: int, body: bytes, model: str, compressed: str = "") -> Upstr
     """
     content = None if compressed else _json_of(body)
     words, kind = _words_of(content)
-    if compressed:
-        text = f"it sent {_compressed(compressed)}"
-    else:
-        text = words or _text_of(body, content)
+    text = words or _text_of(body, content, compressed)
     address = _sign_in_address(content)
     if status == 404 and "not found" in text and "model" in text:
         return UpstreamError(
@@ -161,9 +157,9 @@ def _kind_of(error: Mapping[str, Any]) -> str:
     return str(error.get("type") or "")[:MAX_SHOWN]
 
 
-def _text_of(body: bytes, content: object) -> str:
+def _text_of(body: bytes, content: object, compressed: str) -> str:
     """Return the start of a body that is none of Ollama's; "" where it says nothing."""
-    if told := stranger(body):
+    if told := _compressed(compressed) if compressed else stranger(body):
         return f"it sent {told}"
     if isinstance(content, Mapping) and not any(content.values()):
         return ""

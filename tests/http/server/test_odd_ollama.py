@@ -280,6 +280,28 @@ async def test_an_odd_answer(name: str, piece: int) -> None:
     assert tuple(one.unreadable or one.arguments for one in answer.tool_calls) == case.calls
 
 
+async def test_a_whole_answer_has_all_log_probabilities() -> None:
+    """Those of text, of thinking, of a tool's call and of the end, in order."""
+    said = [
+        {"message": {"thinking": "I"}, "logprobs": [{"token": "I"}]},
+        {"message": {"content": "Hi"}, "logprobs": [{"token": "H"}, {"token": "i"}]},
+        {"message": {"content": ""}, "logprobs": [{"token": "<call>"}]},
+        {"message": {"content": ""}, "done": True, "logprobs": [{"token": "</call>"}]},
+    ]
+    async with (
+        OddOllama(http_answer(b"\n".join(map(orjson.dumps, said)))) as ollama,
+        serve(Settings(port=0, ollama=ollama.url)) as server,
+        ChatClient(server.url) as client,
+        aiohttp.ClientSession() as http,
+    ):
+        body = {"messages": [], "keep_alive": 1, "model": "m", "stream": False}
+        async with http.post(f"{server.url}/chat", json=body) as response:
+            whole = (await response.json())["logprobs"]
+        answer = await client.ask("Hi", model="m", logprobs=True)
+    assert [one["token"] for one in whole] == ["I", "H", "i", "<call>", "</call>"]
+    assert answer.logprobs == whole
+
+
 SENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "fields that dripline does not know": (
         {"truncate": False, "shift": True, "of_2030": {"a": [1]}},

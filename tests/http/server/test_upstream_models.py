@@ -252,6 +252,18 @@ async def test_a_list_that_is_none_is_told_with_a_reason(tags: Any, words: str) 
         assert words in (await response.json())["error"]["message"]
 
 
+@pytest.mark.parametrize("path", ["models", "v1/models", "v1/models/good"])
+async def test_an_ollama_that_is_away_is_503(path: str) -> None:
+    """For every list, so that a load balancer or a client tries again."""
+    async with (
+        serve(Settings(port=0, ollama="http://127.0.0.1:1")) as server,
+        aiohttp.ClientSession() as http,
+        http.get(f"{server.url}/{path}") as response,
+    ):
+        assert response.status == 503
+        assert (await response.json())["error"]["code"] == "ollama_unreachable"
+
+
 async def test_whether_a_model_is_loaded_is_null_where_nobody_knows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
