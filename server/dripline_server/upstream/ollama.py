@@ -34,7 +34,7 @@ from dripline_server.upstream.http_client import (
 from dripline_server.upstream.known_models import KnownModels
 from dripline_server.upstream.model_memory import ModelMemory, StatusPhase
 from dripline_server.upstream.ollama_lists import InMemory, Listed, Shown
-from dripline_server.upstream.ollama_refusals import refusal, stranger
+from dripline_server.upstream.ollama_refusals import refusal, sentence, stranger
 
 T = TypeVar("T")
 
@@ -199,8 +199,8 @@ class Ollama:
     def _not_trusted(self, error: NotTrusted) -> UpstreamError:
         return UpstreamError(
             ErrorCode.OLLAMA_UNREACHABLE,
-            f"The certificate of {self.url} is not trusted: {error}. If a CA of your own has signed"
-            " it, name that CA's file in SSL_CERT_FILE where dripline-server runs.",
+            f"The certificate of {self.url} is not trusted: {sentence(str(error))} If a CA of your"
+            " own has signed it, name that CA's file in SSL_CERT_FILE where dripline-server runs.",
         )
 
     def _elsewhere(self, error: Redirected) -> UpstreamError:
