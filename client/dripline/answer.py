@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from dripline.events import (
     AddButton,
@@ -30,6 +31,8 @@ class Answer:
         tool_results: What the server's own tools gave; a call without one is for the
             client to answer.
         ui_controls: What the page was told to do.
+        logprobs: Ollama's token log probabilities, where the request asked for them: those of the
+            text, of the reasoning and of calls, in the order of the tokens.
         error: What the run failed of.
         end: How it ended; None while it has not, and then this is not the whole answer.
     """
@@ -39,6 +42,7 @@ class Answer:
     tool_calls: list[ToolCall] = field(default_factory=list)
     tool_results: list[ToolResult] = field(default_factory=list)
     ui_controls: list[UiControl] = field(default_factory=list)
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
     error: Error | None = None
     end: End | None = None
     _text: list[str] = field(default_factory=list, repr=False)
@@ -58,10 +62,13 @@ class Answer:
         """Take the run's next event."""
         if type(event) is TextMessage:  # nearly all are: a quarter of what `match` takes
             self._text.append(event.content)
+            if event.logprobs:
+                self.logprobs += event.logprobs
             return
         match event:
-            case Thinking(content):
+            case Thinking(content, logprobs):
                 self._thinking.append(content)
+                self.logprobs += logprobs or ()
             case Start(_, run_id, model):
                 self.run_id, self.model = run_id, model
             case ChangeTheme() | AddButton():

@@ -48,6 +48,15 @@ def load_json(text: bytes) -> Any:
     return orjson.loads(mended)
 
 
+def without_lone_surrogates(text: str) -> str:
+    """Return the text with U+FFFD for each of them; two halves that meet are one character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def _mended(text: bytes) -> bytes | None:
     """Return the text with U+FFFD for lone surrogates; None where there are none."""
     mended = _ENCODED.sub("\ufffd".encode(), text) if b"\xed" in text else text

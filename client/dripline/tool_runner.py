@@ -12,7 +12,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from dripline.events import ToolCall, ToolResult
+from dripline.json_text import without_lone_surrogates
 from dripline.tool import Tool, ToolError, why_unreadable
 
 if TYPE_CHECKING:
@@ -132,7 +135,7 @@ class ToolRunner:
 
     def _bounded(self, text: str) -> str:
         # A lone surrogate, of a file's name perhaps, is not JSON.
-        told = text[: self._max_result].encode("utf-8", "replace").decode()
+        told = without_lone_surrogates(text[: self._max_result])
         if self._max_result is None or len(text) <= self._max_result:
             return told
         return f"{told}\n[cut off here; it has {len(text):,} characters]"
@@ -153,6 +156,12 @@ def _as_exception(error: BaseException) -> Exception:
         return error
     said = f"{type(error).__name__}: {_words_of(error)}"
     return RuntimeError(said).with_traceback(error.__traceback__)
+
+
+def call_key(call: ToolCall) -> bytes:
+    """Return what two calls share that ask the same of the same tool."""
+    named = {"name": call.name, "arguments": call.arguments, "unreadable": call.unreadable}
+    return orjson.dumps(named, option=orjson.OPT_SORT_KEYS)
 
 
 def _words_of(error: BaseException) -> str:

@@ -75,7 +75,11 @@ def _level(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    """Take what OLLAMA_HOST may hold too: a bare host, which means port 11434, or a bare port."""
+    """Take what OLLAMA_HOST may hold too: a bare host, which means port 11434, or a bare port.
+
+    As Ollama does, blanks and quotes around it are left out: files for `--env-file` have them.
+    """
+    text = text.strip().strip("\"'").strip()
     if text.startswith(":") and text[1:].isdigit():
         text = f"127.0.0.1{text}"
     elif "://" not in text and text.count(":") > 1 and not text.startswith("["):
@@ -524,7 +528,7 @@ def load(
 ) -> Settings:
     """Make settings of flags (by field name), then the environment, then the defaults.
 
-    An empty environment variable counts as not set.
+    An environment variable that is empty or blank counts as not set.
 
     Raises:
         BadSetting: A value cannot be; the message names the flag or variable.
@@ -535,7 +539,7 @@ def load(
         if declared.name in flags:
             source, given = flag_of(declared) or declared.name, flags[declared.name]
             text = given if isinstance(given, str) else "\n".join(given)
-        elif text := environment.get(variable, ""):
+        elif (text := environment.get(variable, "")).strip():
             source = variable
         else:
             continue

@@ -69,13 +69,13 @@ class ModelInfo:
         name: Such as "mistral:latest".
         size: Bytes on disk.
         capabilities: Such as "completion", "tools", "thinking", "vision".
-        loaded: Whether it is in memory now.
+        loaded: Whether it is in memory now; None where Ollama does not say.
     """
 
     name: str
     size: int
     capabilities: tuple[str, ...]
-    loaded: bool
+    loaded: bool | None
 
 
 class ChatClient:
@@ -294,7 +294,7 @@ class ChatClient:
                         name=str(model["name"]),
                         size=int(model["size"]),
                         capabilities=tuple(map(str, model["capabilities"])),
-                        loaded=bool(model["loaded"]),
+                        loaded=None if model["loaded"] is None else bool(model["loaded"]),
                     )
                     for model in found
                 ]

@@ -15,7 +15,7 @@ from dripline.chat.run_stream import LEAVE_TIMEOUT, Requester, RunStream, despit
 from dripline.chat.transcript import Transcript
 from dripline.events import End, Event, Start, ToolCall, ToolResult, Usage
 from dripline.tool import Tool
-from dripline.tool_runner import ToolRunner
+from dripline.tool_runner import ToolRunner, call_key
 
 T = TypeVar("T")
 
@@ -31,8 +31,9 @@ class ToolChatStream(ChatStream):
     `run_id` and `last_event_id` are those of the run that goes on.
 
     An exception in a function is logged and told to the model, which goes on. After `max_rounds`
-    requests the model is asked once more without the functions, so that it answers; the reason of
-    the `end` is "tool_rounds" then. Where it calls other tools of the request too, the functions
+    requests, or once it makes the same call again and gets the same result, the model is asked once
+    more without the functions, so that it answers; the reason of the `end` is "tool_rounds" then.
+    Where it calls other tools of the request too, the functions
     are called first, and the `end` comes: those are for the caller to answer.
 
     A step that is cancelled does not cancel a function: the next step waits for the same call.
@@ -65,6 +66,9 @@ class ToolChatStream(ChatStream):
         self._rounds_left = max_rounds
         self._is_later_run = False
         self._transcript = Transcript()
+        # What the calls of earlier runs gave, and of this one.
+        self._results: dict[bytes, str] = {}
+        self._new_results: dict[bytes, str] = {}
         self._usage = Usage()
         self._reconnects = 0  # of the runs before
         self._run = self._next_run()
@@ -192,12 +196,18 @@ class ToolChatStream(ChatStream):
         self._to_call.popleft()
         del self._open_calls[call.id]
         self._transcript.add(result)
+        key = call_key(call)
+        if self._results.get(key) == result.content:
+            self._rounds_left = 0
+        self._new_results[key] = result.content
         return result
 
     async def _start_next_run(self) -> None:
         await self._run.__aexit__(None, None, None)
         self.messages = [*self.messages, *self._transcript.messages]
         self._transcript = Transcript()
+        self._results |= self._new_results
+        self._new_results = {}
         run = self._next_run()
         await run.__aenter__()
         self._reconnects += self._run.reconnects

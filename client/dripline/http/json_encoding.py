@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from dripline.errors import RequestError
+from dripline.json_text import without_lone_surrogates
 
 # Of the way to what is wrong: what is nested in itself has no end.
 _MOST_NAMED = 8
@@ -17,18 +18,41 @@ _MOST_NAMED = 8
 def json_body(fields: Mapping[str, Any]) -> bytes:
     """Return a request's body.
 
+    A lone surrogate is U+FFFD in it, as it is in what comes from Ollama: a text that is cut in an
+    emoji has one, and so has what a terminal or a file gives that is no UTF-8.
+
     Raises:
         RequestError: Something in it cannot be JSON; names it, such as `messages.0.content`.
     """
+    value: object = fields
     try:
-        return _dumps(fields)
+        try:
+            return _dumps(value)
+        except orjson.JSONEncodeError as error:
+            if "surrogates" not in str(error):
+                raise
+            value = _mended(fields)
+            return _dumps(value)
+    except RecursionError as error:
+        raise RequestError("the body: cannot be JSON: it is nested too deep") from error
     except orjson.JSONEncodeError as error:
-        named = ".".join(islice(_way_to_fault(fields), _MOST_NAMED)) or "the body"
+        named = ".".join(islice(_way_to_fault(value), _MOST_NAMED)) or "the body"
         raise RequestError(f"{named}: cannot be JSON: {error}") from error
 
 
 def _dumps(value: object) -> bytes:
     return orjson.dumps(value, default=_plain)
+
+
+def _mended(value: object) -> object:
+    """Return the value with U+FFFD for lone surrogates in its strings."""
+    if isinstance(value, str):
+        return without_lone_surrogates(value)
+    if isinstance(value, Mapping):
+        return {_mended(name): _mended(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mended(inner) for inner in value]
+    return value
 
 
 def _plain(value: object) -> object:

@@ -139,7 +139,13 @@ async def _repeat(
         if response.status not in _REDIRECTS or not location:
             return response
         response.close()
-        moved = target.join(URL(location))
+        try:
+            moved = target.join(URL(location))
+        except ValueError as error:
+            shown = Redaction().url(url)
+            raise RequestError(
+                f"{method} {shown}: moved (HTTP {response.status}) to what is no address"
+            ) from error
         if response.status in (302, 303) or not _is_same_place(target, moved):
             shown, place = Redaction().url(url), Redaction().url(str(moved))
             raise RequestError(

@@ -82,7 +82,8 @@ async def _models(request: web.Request) -> list[Model]:
     try:
         return await request.app[STATE].upstream.models()
     except UpstreamError as error:
-        raise Problem(502, error.code, error.message) from error
+        status = max(502, STATUS_OF.get(error.code, 502))
+        raise Problem(status, error.code, error.message) from error
 
 
 def _model_object(model: Model) -> dict[str, Any]:

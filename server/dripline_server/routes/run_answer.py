@@ -255,6 +255,8 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         "tool_calls": [data_of(call) for call in answer.tool_calls],
         "ui_controls": [data_of(control) for control in answer.ui_controls],
     }
+    if answer.logprobs:
+        body["logprobs"] = answer.logprobs
     if end:
         body |= {"status": end.status, "reason": end.reason, "usage": end.usage}
     if answer.error:

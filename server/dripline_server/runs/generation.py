@@ -15,7 +15,7 @@ from dripline.chat.transcript import Transcript
 from dripline.errors import ErrorCode
 from dripline.events import TEXT_JSON, Event, TextMessage, ToolCall, ToolResult, to_json
 from dripline.tool import Tool, ToolError, why_unreadable
-from dripline.tool_runner import ToolRunner
+from dripline.tool_runner import ToolRunner, call_key
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import RunLog
 from dripline_server.runs.run_request import NO_PROMPT, Prompt, RunRequest
@@ -222,7 +222,7 @@ class Generation:
             else:
                 result = made.answer
             conversation.transcript.add(result)
-            results[_call_key(made.call)] = result.content
+            results[call_key(made.call)] = result.content
             if made.shown:
                 await self._log.append([to_json(result)])
         conversation.note(results)
@@ -259,17 +259,12 @@ class _Conversation:
 
     def was_made(self, call: ToolCall) -> bool:
         """Whether the same call was answered before."""
-        return _call_key(call) in self._results
+        return call_key(call) in self._results
 
     def note(self, results: Mapping[bytes, str]) -> None:
-        """Remember what a message's calls gave, by `_call_key`; look whether one gave it before."""
+        """Remember what a message's calls gave, by `call_key`; look whether one gave it before."""
         self.goes_in_circles |= bool(results.items() & self._results.items())
         self._results |= results
-
-
-def _call_key(call: ToolCall) -> bytes:
-    named = [call.name, call.arguments, call.unreadable]
-    return orjson.dumps(named, option=orjson.OPT_SORT_KEYS)
 
 
 @dataclass(frozen=True, slots=True)

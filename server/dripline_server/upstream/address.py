@@ -134,7 +134,7 @@ class OllamaAddress:
 def shown_location(location: str) -> str:
     """Return where a redirect leads as people are told it: short, and without a password."""
     try:
-        text = str(URL(location).with_user(None)) if "://" in location else location
+        text = str(URL(location).with_user(None)) if "//" in location else location
     except ValueError:
         text = location
     clean = "".join(char if char.isprintable() else "\ufffd" for char in text)

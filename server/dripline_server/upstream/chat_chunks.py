@@ -111,7 +111,8 @@ class ChunkReader:
         """Hear that the body has ended: reads the last line if it has no LF, and judges the end."""
         self.chunks = []
         rest = self._splitter.take_rest()
-        if rest and (stranger(rest) or _is_whole(rest)):
+        # Half a line says that the answer stopped early; no half of Ollama's begins otherwise.
+        if rest.strip() and (not rest.lstrip().startswith(b"{") or _is_whole(rest)):
             self._read([rest])
         if not (self.done or self.failure):
             self.failure = self._early_end()
@@ -164,7 +165,7 @@ class ChunkReader:
 
 
 def _is_whole(line: bytes) -> bool:
-    """Whether a line without LF is one; half of one says that the answer stopped early."""
+    """Whether a line without LF is one."""
     try:
         load_json(line)
     except ValueError:
@@ -240,7 +241,7 @@ def _parse(line: bytes) -> dict[str, Any] | UpstreamError:
     if len(line) > SAFE_LENGTH and too_deep(line, chunk, LEVELS_AROUND):
         return _garbage("a line that is nested too deep")
     if "error" in chunk:
-        return error_line(chunk["error"])
+        return error_line(chunk)
     return chunk
 
 

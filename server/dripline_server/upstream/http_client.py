@@ -18,7 +18,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import cast
+from typing import NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from yarl import URL
@@ -74,6 +74,20 @@ class Redirected(Exception):
         self.location = location
 
 
+class Fetched(NamedTuple):
+    """An answer that was read.
+
+    Attributes:
+        status: Its status.
+        body: Its body; of an error's the start.
+        compressed: How that is compressed; "" where it is not.
+    """
+
+    status: int
+    body: bytes
+    compressed: str = ""
+
+
 class HttpClient:
     """Sends requests to one Ollama: all of them, so that they are all alike.
 
@@ -125,8 +139,8 @@ class HttpClient:
 
     async def fetch(
         self, method: str, path: str, body: bytes = b"", *, seconds: float, limit: int
-    ) -> tuple[int, bytes]:
-        """Send a request, and return the answer's status and its body; of an error's the start.
+    ) -> Fetched:
+        """Send a request, and return the answer; of an error's body the start.
 
         Args:
             method: Such as "GET".
@@ -143,9 +157,10 @@ class HttpClient:
             answer = await self.send(method, path, body)
             try:
                 if answer.status != HTTPStatus.OK:
-                    return answer.status, await answer.read_start(limit, REASON_TIME)
+                    start = await answer.read_start(limit, REASON_TIME)
+                    return Fetched(answer.status, start, answer.compressed)
                 answer.check_encoding()
-                return answer.status, await answer.read(limit)
+                return Fetched(answer.status, await answer.read(limit))
             finally:
                 await answer.close()
 
@@ -469,16 +484,21 @@ class HttpAnswer(asyncio.Protocol):
                 await self.deliver(_collect(body, limit))
         return bytes(body[:limit])
 
+    @property
+    def compressed(self) -> str:
+        """How the body is compressed, as people are told it; "" where it is not."""
+        encoding = self.headers.get("content-encoding", "").strip()
+        return "" if encoding.lower() in ("", "identity") else shown_location(encoding)
+
     def check_encoding(self) -> None:
         """Check that the body is as it was asked for.
 
         Raises:
             BadAnswer: It is compressed.
         """
-        encoding = self.headers.get("content-encoding", "identity")
-        if encoding.strip().lower() not in ("", "identity"):
+        if self.compressed:
             raise BadAnswer(
-                f"it is compressed ({shown_location(encoding)}), though dripline asks for none;"
+                f"it is compressed ({self.compressed}), though dripline asks for none;"
                 " turn off compression in the proxy between dripline and Ollama"
             )
 

@@ -17,7 +17,7 @@ import orjson
 
 from dripline.errors import ErrorCode
 from dripline.http.response_body import BodyBroken, Break
-from dripline.json_text import has_too_many_values
+from dripline.json_text import has_too_many_values, load_json
 from dripline_server.upstream import ollama_lists
 from dripline_server.upstream.address import OllamaAddress
 from dripline_server.upstream.chat_chunks import Chunk, ChunkReader
@@ -34,7 +34,7 @@ from dripline_server.upstream.http_client import (
 from dripline_server.upstream.known_models import KnownModels
 from dripline_server.upstream.model_memory import ModelMemory, StatusPhase
 from dripline_server.upstream.ollama_lists import InMemory, Listed, Shown
-from dripline_server.upstream.ollama_refusals import refusal, stranger
+from dripline_server.upstream.ollama_refusals import refusal, sentence, stranger
 
 T = TypeVar("T")
 
@@ -199,8 +199,8 @@ class Ollama:
     def _not_trusted(self, error: NotTrusted) -> UpstreamError:
         return UpstreamError(
             ErrorCode.OLLAMA_UNREACHABLE,
-            f"The certificate of {self.url} is not trusted: {error}. If a CA of your own has signed"
-            " it, name that CA's file in SSL_CERT_FILE where dripline-server runs.",
+            f"The certificate of {self.url} is not trusted: {sentence(str(error))} If a CA of your"
+            " own has signed it, name that CA's file in SSL_CERT_FILE where dripline-server runs.",
         )
 
     def _elsewhere(self, error: Redirected) -> UpstreamError:
@@ -305,18 +305,18 @@ class Ollama:
         """
         with self._told():
             try:
-                status, content = await self._http.fetch(
+                status, content, compressed = await self._http.fetch(
                     method, path, body, seconds=INFO_TIMEOUT, limit=MAX_INFO
                 )
             except TimeoutError as error:
                 reason = str(error) or f"{path} has no answer after {INFO_TIMEOUT:g} s"
                 raise self._unlisted(reason) from error
         if status != 200:
-            raise refusal(status, content[:MAX_REASON], model)
+            raise refusal(status, content[:MAX_REASON], model, compressed)
         if has_too_many_values(content):
             raise self._unlisted(f"{path} answers more than a list of models can be")
         try:
-            return read(orjson.loads(content))
+            return read(load_json(content))
         except orjson.JSONDecodeError as error:
             raise self._unlisted(f"it sent {stranger(content) or 'no JSON'}") from error
         except ValueError as error:
@@ -350,4 +350,5 @@ def _says_why(failure: UpstreamError | None) -> bool:
 
 async def _refusal(answer: HttpAnswer, model: str) -> UpstreamError:
     """Return what an error status means, with Ollama's own words as far as they come."""
-    return refusal(answer.status, await answer.read_start(MAX_REASON, REASON_TIME), model)
+    body = await answer.read_start(MAX_REASON, REASON_TIME)
+    return refusal(answer.status, body, model, answer.compressed)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
-
 from dripline.errors import ErrorCode
+from dripline.json_text import load_json
 from dripline_server.upstream.failures import UpstreamError
 
 # Of a body that is no JSON, so many characters are passed on; of Ollama's own words, so many.
@@ -26,38 +26,41 @@ _MAX_NESTED = 4
 
 # Ollama answers 500 to some requests that it will never take, and says these words.
 _REQUESTS_FAULT = re.compile(
-    r'option "[^"]*" must be of type|invalid option|invalid format|invalid think value'
-    r"|think must be|missing data required for image|does not support (?!embeddings)"
-    r"|exceeds? the (?:available )?context|cannot unmarshal|illegal base64|top_logprobs must"
-    r"|failed to parse grammar|invalid_request_error|exceed_context_size_error"
-    r"|unknown format|invalid image",
+    r'option "[^"]*" must be of type|invalid option|invalid format|invalid JSON schema in format'
+    r"|invalid think value|think must be|missing data required for image"
+    r"|does not support (?!embeddings)|exceeds? (?:the )?(?:available |maximum )?context"
+    r"|cannot unmarshal|illegal base64|top_logprobs must|failed to parse grammar"
+    r"|invalid_request_error|exceed_context_size_error|unknown format|invalid image",
     re.IGNORECASE,
 )
-_TOO_LONG = re.compile(r"exceeds? the (?:available )?context", re.IGNORECASE)
+_TOO_LONG = re.compile(r"exceeds? (?:the )?(?:available |maximum )?context", re.IGNORECASE)
+_OBJECT = re.compile(r'\{\s*".*\}', re.DOTALL)
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1", re.IGNORECASE | re.DOTALL)
 
 # The first bytes of what a proxy may have made of an answer that should be JSON.
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x78\x9c": "deflate"}
 
 
-def refusal(status: int, body: bytes, model: str) -> UpstreamError:
+def refusal(status: int, body: bytes, model: str, compressed: str = "") -> UpstreamError:
     """Return what an error status means.
 
     Args:
         status: The HTTP status.
         body: The start of its body.
         model: The model that was to answer.
+        compressed: How its headers say that the body is compressed; "" where it is not.
     """
-    content = _json_of(body)
+    content = None if compressed else _json_of(body)
     words, kind = _words_of(content)
-    text = words or _text_of(body)
+    text = words or _text_of(body, content, compressed)
+    address = _sign_in_address(content)
     if status == 404 and "not found" in text and "model" in text:
         return UpstreamError(
             ErrorCode.MODEL_NOT_FOUND,
             f"Ollama does not have the model {model!r}. Get it with `ollama pull {model}`.",
         )
-    if status == 401:
-        return UpstreamError(ErrorCode.OLLAMA_REFUSED, _sign_in(text, content))
+    if status == 401 or address:
+        return UpstreamError(ErrorCode.OLLAMA_REFUSED, _sign_in(status, text, address))
     if status == 403 and not text:
         return UpstreamError(
             ErrorCode.OLLAMA_REFUSED,
@@ -66,7 +69,7 @@ def refusal(status: int, body: bytes, model: str) -> UpstreamError:
             " tunnel or a proxy in front of it, have that send `Host: localhost:11434`.",
         )
     text = sentence(text or "it gave no reason")
-    if status == 503:
+    if status == 503 or kind == "unavailable_error":
         return UpstreamError(ErrorCode.OLLAMA_BUSY, f"Ollama is busy: {text} Try again later.")
     if status < 500 or is_requests_fault(text, kind):
         return UpstreamError(
@@ -75,10 +78,13 @@ def refusal(status: int, body: bytes, model: str) -> UpstreamError:
     return UpstreamError(ErrorCode.OLLAMA_FAILED, f"Ollama failed ({status}): {text}")
 
 
-def error_line(error: object) -> UpstreamError:
+def error_line(line: Mapping[str, Any]) -> UpstreamError:
     """Return what an `{"error": ...}` line in the midst of an answer means."""
-    words, kind = _words_of({"error": error})
+    words, kind = _words_of(line)
     text = sentence(words or "it gave no reason")
+    if address := _sign_in_address(line):
+        message = f"Ollama refused the request: {text}{_where(address)}"
+        return UpstreamError(ErrorCode.OLLAMA_REFUSED, message)
     if is_requests_fault(text, kind):
         message = f"Ollama refused the request: {text}{_help(text)}"
         return UpstreamError(ErrorCode.OLLAMA_REFUSED, message)
@@ -93,19 +99,16 @@ def is_requests_fault(text: str, kind: str = "") -> bool:
 def sentence(text: str) -> str:
     """Return the text with a full stop, where it has none, so that another sentence can follow."""
     text = text.strip()
-    return text if text.endswith((".", "!", "?", "…", ".)", '."')) else f"{text}."
+    return text if text.endswith((*".!?…。！？", ".)", '."')) else f"{text}."
 
 
 def stranger(data: bytes) -> str:
     """Return what bytes are that should be JSON, in words; "" where that cannot be told."""
-    start = data.lstrip()[:64].lower()
+    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:64].lower()
     for magic, name in _COMPRESSED.items():
         if data.startswith(magic):
-            return (
-                f"a compressed answer ({name}), though dripline asks for none. Turn off compression"
-                " in the proxy between dripline and Ollama"
-            )
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml", b"<h1")):
+            return _compressed(name)
+    if start.startswith(b"<"):
         title = _title_of(data)
         return f"a web page{f' ({title!r})' if title else ''}"
     if start.startswith((b"data:", b"event:", b":")):
@@ -113,36 +116,53 @@ def stranger(data: bytes) -> str:
     return ""
 
 
+def _compressed(how: str) -> str:
+    return (
+        f"a compressed answer ({how}), though dripline asks for none. Turn off compression in the"
+        " proxy between dripline and Ollama"
+    )
+
+
 def _json_of(body: bytes) -> object:
     try:
-        return orjson.loads(body)
+        return load_json(body)
     except ValueError:
         return None
 
 
 def _words_of(content: object) -> tuple[str, str]:
     """Return the innermost message of Ollama's error, and its type where it says one."""
-    kind, prefix = "", ""
+    kind, before, after = "", "", ""
     for _ in range(_MAX_NESTED):
         if isinstance(content, Mapping):
-            kind = str(content.get("type") or kind)[:MAX_SHOWN]
+            kind = _kind_of(content) or kind
             content = content.get("error") or content.get("message") or ""
         if not isinstance(content, str):
             continue
-        # llama-server's JSON may stand after words of Ollama's own.
-        words, brace, rest = content.partition("{")
-        inner = _json_of((brace + rest).encode("utf-8", "replace")) if brace else None
-        if not (isinstance(inner, Mapping) and ("error" in inner or "message" in inner)):
-            return f"{prefix}{content}"[:MAX_WORDS].strip(), kind
-        prefix += words
+        # llama-server's JSON may stand between words of Ollama's own.
+        found = _OBJECT.search(content)
+        inner = _json_of(found[0].encode("utf-8", "replace")) if found else None
+        if not (found and isinstance(inner, Mapping) and ("error" in inner or "message" in inner)):
+            return f"{before}{content}{after}"[:MAX_WORDS].strip(), kind
+        before, after = before + content[: found.start()], content[found.end() :] + after
         content = inner
-    return prefix.strip() or str(content or "")[:MAX_WORDS], kind
+    return f"{before}{after}".strip() or str(content or "")[:MAX_WORDS], kind
 
 
-def _text_of(body: bytes) -> str:
-    """Return the start of a body that is none of Ollama's."""
-    if told := stranger(body):
+def _kind_of(error: Mapping[str, Any]) -> str:
+    """Return an error's type as llama-server names them; a code of 4xx says it too."""
+    code = error.get("code")
+    if type(code) is int and HTTPStatus.BAD_REQUEST <= code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "invalid_request_error"
+    return str(error.get("type") or "")[:MAX_SHOWN]
+
+
+def _text_of(body: bytes, content: object, compressed: str) -> str:
+    """Return the start of a body that is none of Ollama's; "" where it says nothing."""
+    if told := _compressed(compressed) if compressed else stranger(body):
         return f"it sent {told}"
+    if isinstance(content, Mapping) and not any(content.values()):
+        return ""
     return " ".join(body[:MAX_SHOWN].decode("utf-8", "replace").split())
 
 
@@ -152,16 +172,20 @@ def _title_of(page: bytes) -> str:
     return " ".join(words.split())[:MAX_SHOWN]
 
 
-def _sign_in(text: str, content: object) -> str:
-    message = f"Ollama refused the request (401): {sentence(text or 'it gave no reason')}"
-    address = _address(content.get("signin_url")) if isinstance(content, Mapping) else ""
+def _sign_in(status: int, text: str, address: str) -> str:
+    message = f"Ollama refused the request ({status}): {sentence(text or 'it gave no reason')}"
     if address:
-        return f"{message} Sign in at {address} and try again."
+        return message + _where(address)
     return f"{message} If it needs a key, set OLLAMA_API_KEY where dripline-server runs."
 
 
-def _address(value: Any) -> str:
-    """Return a web address that a person can be told; "" for anything else."""
+def _where(address: str) -> str:
+    return f" Sign in at {address} and try again."
+
+
+def _sign_in_address(content: object) -> str:
+    """Return the web address that a person is to sign in at; "" where none is told."""
+    value = content.get("signin_url") if isinstance(content, Mapping) else None
     if not isinstance(value, str) or len(value) > MAX_WORDS or not value.isprintable():
         return ""
     try:

@@ -69,7 +69,7 @@ BEFORE_THE_STREAM: dict[str, tuple[Say, type[DriplineError], str]] = {
     "a redirect to nonsense": (
         answer(308, Location="http://:99999999/"),
         RequestError,
-        "cannot be sent",
+        r"moved \(HTTP 308\) to what is no address",
     ),
     "a redirect without an address": (answer(301), RequestRefused, "HTTP 301"),
     "an error of dripline's": (

@@ -130,6 +130,27 @@ async def test_the_bound_of_rounds() -> None:
     assert (events[-1].status, events[-1].reason) == ("completed", "tool_rounds")
 
 
+async def test_a_repeated_call_ends_the_rounds() -> None:
+    """One that gives the same result again; while it gives another one, the model may go on."""
+
+    def reply(request: ReceivedChat) -> Reply:
+        return Reply(["Enough"], tool_calls=[Call("step", {"a": 1})] * 2 * bool(request.tools))
+
+    told = [0]
+
+    def step(a: int) -> int:
+        """Go on, up to five."""
+        told.append(min(told[-1] + a, 5))
+        return told[-1]
+
+    async with stack(Script(reply, capabilities=["completion", "tools"])) as s:
+        events = await events_of(s, step)
+        assert len(s.ollama.chats) == 5
+    assert told[1:] == [1, 2, 3, 4, 5, 5, 5, 5]
+    assert isinstance(events[-1], End)
+    assert (events[-1].status, events[-1].reason) == ("completed", "tool_rounds")
+
+
 async def test_calls_of_other_tools_are_the_callers() -> None:
     """Functions are called first; then the end comes, so that the caller can answer the rest."""
     async with stack(script(calling(Call("other"), Call("add", {"a": 1})), ["No"])) as s:

@@ -84,7 +84,18 @@ CASES: dict[str, Case] = {
         "ollama_refused",
         "unauthorized. If it needs a key, set OLLAMA_API_KEY",
     ),
+    "sign-in, with another status": Case(
+        json_answer({"error": "forbidden", "signin_url": "https://ollama.com/connect?k=a"}, 403),
+        "ollama_refused",
+        "(403): forbidden. Sign in at https://ollama.com/connect?k=a and",
+    ),
+    "sign-in, in the middle": Case(
+        http_answer(b'{"error":"unauthorized","signin_url":"https://ollama.com/connect?k=a"}\n'),
+        "ollama_refused",
+        "unauthorized. Sign in at https://ollama.com/connect?k=a and",
+    ),
     "403 without a word": Case(http_answer(b"", status=403), "ollama_refused", "OLLAMA_ORIGINS"),
+    "403 with an empty word": Case(json_answer({"error": ""}, 403), "ollama_refused", "ORIGINS"),
     "403 with a word": Case(
         json_answer({"error": "not yours"}, 403), "ollama_refused", "(403): not yours."
     ),
@@ -103,6 +114,22 @@ CASES: dict[str, Case] = {
         "ollama_failed",
         "(500): llama-server: It broke.",
     ),
+    "JSON in the error, between words": Case(
+        json_answer({"error": f"a {{b}}: {nested(400, 'No', 'invalid_request')} (c)"}, 500),
+        "ollama_refused",
+        "(500): a {b}: No (c).",
+    ),
+    "JSON in the error, that names another fault of the request's": Case(
+        json_answer({"error": nested(422, "Odd", "odd_error")}, 500), "ollama_refused", ": Odd."
+    ),
+    "JSON in the error, that says to wait": Case(
+        json_answer({"error": nested(503, "Loading model", "unavailable_error")}, 500),
+        "ollama_busy",
+        "Loading model. Try again later.",
+    ),
+    "half an emoji in the error": Case(
+        http_answer(rb'{"error":"bad \ud83d"}', status=400), "ollama_refused", "(400): bad \ufffd."
+    ),
     "the request is too long": Case(
         json_answer({"error": TOO_LONG}, 400), "ollama_refused", "context size. Raise the option"
     ),
@@ -116,6 +143,14 @@ CASES: dict[str, Case] = {
         json_answer({"error": 'option "temperature" must be of type float32'}, 500),
         "ollama_refused",
         'option "temperature" must be of type float32.',
+    ),
+    "a format that is no schema is a 500": Case(
+        json_answer({"error": "invalid JSON schema in format"}, 500), "ollama_refused", "in format."
+    ),
+    "too long for a model, in other words, is a 500": Case(
+        json_answer({"error": "input length exceeds maximum context length"}, 500),
+        "ollama_refused",
+        "context length. Raise the option num_ctx",
     ),
     "a picture for a model without vision is a 500": Case(
         json_answer({"error": "this model is missing data required for image input"}, 500),
@@ -139,6 +174,15 @@ CASES: dict[str, Case] = {
         "upstream_garbage",
         "compress",
     ),
+    "an error that its header alone says is compressed": Case(
+        http_answer(b"\x0b\x02\x80x\x03", status=500, more="Content-Encoding: br\r\n"),
+        "ollama_failed",
+        "(500): it sent a compressed answer (br)",
+    ),
+    "a web page that begins with a comment": Case(
+        http_answer(b"\xef\xbb\xbf<!-- x --><title>Log in</title>"), "upstream_garbage", "'Log in'"
+    ),
+    "a text without LF": Case(http_answer(b"Ollama is running"), "upstream_garbage", "not JSON"),
     "a compressed error": Case(
         http_answer(gzip.compress(b'{"error": "x"}'), status=500),
         "ollama_failed",
@@ -234,6 +278,28 @@ async def test_an_odd_answer(name: str, piece: int) -> None:
         assert answer.text == case.text
     assert answer.thinking == case.thinking
     assert tuple(one.unreadable or one.arguments for one in answer.tool_calls) == case.calls
+
+
+async def test_a_whole_answer_has_all_log_probabilities() -> None:
+    """Those of text, of thinking, of a tool's call and of the end, in order."""
+    said = [
+        {"message": {"thinking": "I"}, "logprobs": [{"token": "I"}]},
+        {"message": {"content": "Hi"}, "logprobs": [{"token": "H"}, {"token": "i"}]},
+        {"message": {"content": ""}, "logprobs": [{"token": "<call>"}]},
+        {"message": {"content": ""}, "done": True, "logprobs": [{"token": "</call>"}]},
+    ]
+    async with (
+        OddOllama(http_answer(b"\n".join(map(orjson.dumps, said)))) as ollama,
+        serve(Settings(port=0, ollama=ollama.url)) as server,
+        ChatClient(server.url) as client,
+        aiohttp.ClientSession() as http,
+    ):
+        body = {"messages": [], "keep_alive": 1, "model": "m", "stream": False}
+        async with http.post(f"{server.url}/chat", json=body) as response:
+            whole = (await response.json())["logprobs"]
+        answer = await client.ask("Hi", model="m", logprobs=True)
+    assert [one["token"] for one in whole] == ["I", "H", "i", "<call>", "</call>"]
+    assert answer.logprobs == whole
 
 
 SENT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

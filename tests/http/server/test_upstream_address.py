@@ -302,7 +302,9 @@ async def test_a_ca_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             assert await use_all(server) == []
         assert upstream.header("Authorization") == {basic("user:pw")}
         async with dripline(f"https://127.0.0.1:{port}") as server:  # not the certificate's name
-            assert len(await use_all(server)) == 3
+            told = await use_all(server)
+        assert len(told) == 3
+        assert all("not valid for '127.0.0.1'. If" in one for one in told)
 
 
 def redirect(status: int, to: Callable[[web.Request], str]) -> Answer:
@@ -372,6 +374,7 @@ NOT_FOLLOWED = {
     "another port": (307, "http://127.0.0.1:{other}{path}"),
     "another scheme": (307, "file:///etc/passwd"),
     "no address": (307, "http://[oops"),
+    "no scheme": (307, "//localhost:{other}{path}"),
     "a loop": (307, "{path}"),
 }
 

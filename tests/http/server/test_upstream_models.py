@@ -108,6 +108,11 @@ class OddOllama:
     refuses_tools: bool = False
 
 
+def json_of(data: bytes) -> bytes:
+    """An HTTP answer of this JSON, as it is written."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data)
+
+
 def refused(status: int, error: str) -> bytes:
     """An HTTP answer that says what is wrong."""
     data = orjson.dumps({"error": error})
@@ -133,7 +138,8 @@ async def models(odd: OddOllama) -> dict[str, dict[str, Any]]:
         async with http.get(f"{server.url}/models") as response:
             assert response.status == 200, await response.text()
             found = (await response.json())["models"]
-        assert [model.name for model in await client.models()] == [one["name"] for one in found]
+        told = [(model.name, model.loaded) for model in await client.models()]
+        assert told == [(one["name"], one["loaded"]) for one in found]
     return {one["name"]: one for one in found}
 
 
@@ -193,6 +199,14 @@ ODD_LISTS: dict[str, tuple[dict[str, Any], set[str]]] = {
         },
         {"a", "b", "c", "good:latest"},
     ),
+    "half an emoji in an entry": (
+        {"tags": json_of(rb'{"models":[{"name":"a","x":"\ud83d"},{"name":"good:latest"}]}')},
+        {"a", "good:latest"},
+    ),
+    "half an emoji in show": (
+        {"show": json_of(rb'{"capabilities":["tools"],"license":"\udc00"}')},
+        {"good:latest"},
+    ),
     "a name alone": ({"tags": {"models": [{"name": "good:latest"}]}}, {"good:latest"}),
     "no models": ({"tags": {"models": []}}, set()),
     "models are null": ({"tags": {"models": None}}, set()),
@@ -236,6 +250,18 @@ async def test_a_list_that_is_none_is_told_with_a_reason(tags: Any, words: str) 
     ):
         assert response.status in (502, 503)
         assert words in (await response.json())["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["models", "v1/models", "v1/models/good"])
+async def test_an_ollama_that_is_away_is_503(path: str) -> None:
+    """For every list, so that a load balancer or a client tries again."""
+    async with (
+        serve(Settings(port=0, ollama="http://127.0.0.1:1")) as server,
+        aiohttp.ClientSession() as http,
+        http.get(f"{server.url}/{path}") as response,
+    ):
+        assert response.status == 503
+        assert (await response.json())["error"]["code"] == "ollama_unreachable"
 
 
 async def test_whether_a_model_is_loaded_is_null_where_nobody_knows(

@@ -303,7 +303,11 @@ async def test_a_body_is_bounded() -> None:
         client = HttpClient(OllamaAddress(server.url))
         with pytest.raises(http_client.BadAnswer, match="longer than 1,000 bytes"):
             await client.fetch("GET", "/api/tags", seconds=5, limit=1000)
-        assert await client.fetch("GET", "/api/tags", seconds=5, limit=2000) == (200, b"x" * 2000)
+        assert await client.fetch("GET", "/api/tags", seconds=5, limit=2000) == (
+            200,
+            b"x" * 2000,
+            "",
+        )
     async with Packets(OK + b"\r\n", stays_open=True) as server:
         with pytest.raises(TimeoutError):
             await HttpClient(OllamaAddress(server.url)).fetch("GET", "/", seconds=0.2, limit=1000)

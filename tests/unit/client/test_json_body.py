@@ -19,9 +19,13 @@ def nested_in_itself() -> dict[str, Any]:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "a lone surrogate": (
-        {"model": "m", "messages": [{"content": "a"}, {"content": "a\udcff"}]},
-        r"^messages\.1\.content: cannot be JSON: .*UTF-8",
+    "what is nested in itself, after a lone surrogate": (
+        {"a": "\ud83d", "b": nested_in_itself()},
+        r"^the body: cannot be JSON: it is nested too deep",
+    ),
+    "bytes, after a lone surrogate": (
+        {"a": "\ud83d", "b": b"c"},
+        r"^b: cannot be JSON: .*bytes",
     ),
     "a set": ({"options": {"stop": {"a"}}}, r"^options\.stop: cannot be JSON: .*set"),
     "a key that is no text": ({"options": {1: 2}}, r"^options: cannot be JSON: .*key"),
@@ -42,6 +46,14 @@ def test_what_is_no_json_is_named(fields: dict[str, Any], said: str) -> None:
         json_body(fields)
 
 
+def test_a_lone_surrogate_is_a_replacement_character() -> None:
+    """In a name too; two halves that belong together are one character."""
+    body = {"messages": [MappingProxyType({"content": "a\udcff"}), ("\ud83d\ude00\ude00",)]}
+    assert json_body({**body, "\ud83d": 1}) == (
+        '{"messages":[{"content":"a\ufffd"},["\U0001f600\ufffd"]],"\ufffd":1}'.encode()
+    )
+
+
 def test_any_mapping_will_do() -> None:
     """Not dictionaries alone."""
     options = MappingProxyType({"seed": 1})
@@ -51,4 +63,4 @@ def test_any_mapping_will_do() -> None:
 def test_an_event_source_names_it() -> None:
     """When it is made."""
     with pytest.raises(RequestError, match=r"^prompt: cannot be JSON"):
-        EventSource("http://127.0.0.1/", body={"prompt": "\ud800"})
+        EventSource("http://127.0.0.1/", body={"prompt": b"Hi"})

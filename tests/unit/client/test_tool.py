@@ -235,7 +235,9 @@ async def test_what_is_no_unicode_can_still_be_told(raises: bool) -> None:
         return name
 
     result = await ToolRunner().call(Tool(listing), ToolCall("1", "listing", {}))
-    assert result == ToolResult("1", "listing", "OSError: ?.txt" if raises else "?.txt", raises)
+    assert result == ToolResult(
+        "1", "listing", "OSError: \ufffd.txt" if raises else "\ufffd.txt", raises
+    )
 
 
 async def test_a_tools_own_limit_of_time_holds_in_the_client_too() -> None:

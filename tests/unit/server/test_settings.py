@@ -51,12 +51,21 @@ def test_every_option_has_a_flag_and_a_variable_of_its_own() -> None:
         ("[::1]:1", "http://[::1]:1"),
         ("::1", "http://[::1]:11434"),
         (":1234", "http://127.0.0.1:1234"),
+        (' "box:1" ', "http://box:1"),
+        ("'http://box'", "http://box"),
     ],
 )
 def test_addresses_are_taken_as_ollama_takes_them(text: str, url: str) -> None:
     """`OLLAMA_HOST` may be a bare host."""
     assert from_flags(OLLAMA_HOST=text).ollama_url == url
     assert from_flags("--ollama", text, OLLAMA_HOST="other").ollama_url == url
+
+
+def test_a_blank_variable_counts_as_not_set() -> None:
+    """So nobody has named an Ollama with it."""
+    settings = from_flags(OLLAMA_HOST=" ", DRIPLINE_PORT="")
+    assert not settings.names_ollama
+    assert settings.port == 8000
 
 
 @pytest.mark.parametrize(
