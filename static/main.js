@@ -118,7 +118,7 @@ const drafts = new DraftKeeper(app.chats.drafts, ({ text, pictures, edit }) => {
   if (edit) {
     messages.edit(edit.message, edit.text);
   }
-});
+}, addressed());
 const lookView = new LookView({
   onMessage: ask,
   onUndoColor() {
@@ -171,12 +171,12 @@ addEventListener("online", () => app.wake());
 document.addEventListener("visibilitychange", () => {
   app.setSeen(!document.hidden);
   if (document.hidden) {
-    app.chats.flush(); // a phone may end the page without a word
+    app.chats.flush(drafts.unstored); // a phone may end the page without a word
   } else {
     app.chats.continueAfterFlush();
   }
 });
-addEventListener("pagehide", () => app.chats.flush());
+addEventListener("pagehide", () => app.chats.flush(drafts.unstored));
 addEventListener("pageshow", () => app.chats.continueAfterFlush());
 addEventListener("popstate", () => void app.open(addressed()));
 

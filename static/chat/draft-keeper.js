@@ -22,7 +22,7 @@
 export class DraftKeeper {
   #store;
   #show;
-  #draft = newDraft("");
+  #draft;
   /** Whether something was written since the chat was opened: that is newer than what is read. */
   #isTouched = false;
   #isOpen = false;
@@ -30,10 +30,17 @@ export class DraftKeeper {
   /**
    * @param {DraftStore} store
    * @param {(draft: Draft) => void} show Puts it into the fields that it is written in.
+   * @param {string} id The chat that will be opened first.
    */
-  constructor(store, show) {
+  constructor(store, show, id) {
     this.#store = store;
     this.#show = show;
+    this.#draft = newDraft(id);
+  }
+
+  /** What is written while the page has not opened a chat yet: the store does not have it. */
+  get unstored() {
+    return this.#isTouched && !this.#isOpen ? [this.#draft] : [];
   }
 
   /**
@@ -58,11 +65,12 @@ export class DraftKeeper {
     if (draft !== this.#draft) {
       return; // another chat was opened meanwhile
     }
+    if (kept) {
+      this.#draft = this.#isTouched ? joined(kept, draft) : kept;
+      this.#show(this.#draft);
+    }
     if (this.#isTouched) {
-      this.#store.saveSoon(draft);
-    } else if (kept) {
-      this.#draft = kept;
-      this.#show(kept);
+      this.#store.saveSoon(this.#draft);
     }
   }
 
@@ -78,6 +86,22 @@ export class DraftKeeper {
       this.#store.saveSoon(this.#draft);
     }
   }
+}
+
+/**
+ * Return a draft with what was written before it was read, which comes last.
+ *
+ * @param {Draft} kept
+ * @param {Draft} written
+ * @returns {Draft}
+ */
+function joined(kept, written) {
+  return {
+    id: kept.id,
+    text: [kept.text, written.text].filter(Boolean).join("\n"),
+    pictures: [...kept.pictures, ...written.pictures],
+    edit: written.edit ?? kept.edit,
+  };
 }
 
 /** @param {Draft} draft */

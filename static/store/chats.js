@@ -86,11 +86,14 @@ export class Chats {
   /**
    * Keep at once what is to be kept soon: the page may be closed now. Where it is not,
    * `continueAfterFlush` says so.
+   *
+   * @param {import("../chat/draft-keeper.js").Draft[]} unstored Drafts that were not given here yet.
    */
-  flush() {
+  flush(unstored) {
     const messages = [...this.#waiting.values()].map(({ message: { images: _, ...record } }) => record);
-    const drafts = this.#drafts.unsaved.map(({ pictures, ...draft }) => {
-      return { ...draft, isEmpty: isEmpty({ ...draft, pictures }) };
+    const drafts = [...this.#drafts.unsaved, ...unstored].map((draft) => {
+      const { pictures: _, ...text } = draft;
+      return { ...text, isEmpty: isEmpty(draft), isUnread: unstored.includes(draft) };
     });
     if (messages.length > 0 || drafts.length > 0) {
       keepUnsaved({ messages, drafts });
@@ -482,8 +485,11 @@ async function takeOver(database) {
         await database.put({ ...message, images: [] });
       }
     }
-    for (const { isEmpty: isGone, ...text } of drafts) {
-      await database.putDraft(isGone ? { ...text, pictures: [] } : text);
+    for (const { isEmpty: isGone, isUnread, ...draft } of drafts) {
+      const kept = isUnread ? await database.draft(draft.id) : undefined;
+      const text = [kept?.text, draft.text].filter(Boolean).join("\n");
+      const edit = draft.edit ?? kept?.edit ?? null;
+      await database.putDraft(isGone && !kept ? { ...draft, pictures: [] } : { ...draft, text, edit });
     }
   }
   await database.removeLostDrafts();

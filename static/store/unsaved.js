@@ -4,8 +4,9 @@
  *
  * @typedef {import("../chat/draft-keeper.js").Draft} Draft
  * @typedef {import("../chat/message.js").Message} Message
- * @typedef {Omit<Draft, "pictures"> & {isEmpty: boolean}} DraftText A draft's pictures are kept when they
- *   are added, and would not fit here.
+ * @typedef {Omit<Draft, "pictures"> & {isEmpty: boolean, isUnread: boolean}} DraftText A draft's pictures
+ *   are kept when they are added, and would not fit here. Unread is one that was written before the kept
+ *   one was read: it comes behind that.
  * @typedef {{messages: Omit<Message, "images">[], drafts: DraftText[]}} Unsaved
  */
 

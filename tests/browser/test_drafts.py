@@ -199,3 +199,33 @@ async def test_a_file_reaches_into_no_other_chat(opener: Opener) -> None:
         await titles(chat).filter(has_text="Chat 0").click()
         await expect(chat.questions.first).to_have_text("Message 0 of 0")
         await expect(chat.answers).to_have_count(5)
+
+
+async def test_what_is_typed_while_the_page_loads_is_kept(opener: Opener) -> None:
+    """The database opens late: it comes behind the draft that was kept, and is kept itself."""
+    late = """const open = IDBFactory.prototype.open;
+        const until = Promise.withResolvers();
+        globalThis.openNow = until.resolve;
+        IDBFactory.prototype.open = function (...all) {
+            if (!sessionStorage.getItem("late")) return open.apply(this, all);
+            const fake = {};
+            until.promise.then(() => {
+                const real = open.apply(this, all);
+                real.onupgradeneeded = (event) => fake.onupgradeneeded?.(event);
+                real.onsuccess = () => { fake.result = real.result; fake.onsuccess(); };
+            });
+            return fake;
+        };"""
+    async with chat_server(Script("Yes.")) as (_, server):
+        chat = await opener(server.url, script=late)
+        await chat.message.fill("first")
+        await chat.page.evaluate("sessionStorage.setItem('late', '1')")
+        await reopen(chat)
+        await chat.message.fill("second")
+        await chat.page.evaluate("openNow()")
+        await expect(chat.message).to_have_value("first\nsecond")
+        await reopen(chat)
+        await chat.message.fill("third")
+        await chat.page.evaluate("sessionStorage.removeItem('late')")
+        await reopen(chat)
+        await expect(chat.message).to_have_value("first\nsecond\nthird")
