@@ -21,7 +21,7 @@ class FixedPort:
         self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._holder.bind(("127.0.0.1", 0))
         self._port: int = self._holder.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url: str = f"http://127.0.0.1:{self._port}"
         if sys.platform != "linux":
             # Elsewhere nobody else could listen on the port while it is bound here.
             self._holder.close()

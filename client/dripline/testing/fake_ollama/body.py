@@ -56,8 +56,10 @@ class ResponseBody(PiecewiseResponse):
         if all(name.lower() != "date" for name, _ in given):
             given.append(("Date", formatdate(usegmt=True)))
         super().__init__(http, status, given)
-        self.response = _GoResponse(status=status, headers=self.response.headers)
-        self.over = False
+        self.response: web.StreamResponse = _GoResponse(
+            status=status, headers=self.response.headers
+        )
+        self.over: bool = False
         self._received = received
         self._head_alone = http.method == "HEAD"
         self._split = split

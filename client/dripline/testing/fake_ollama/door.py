@@ -8,6 +8,11 @@ from dripline.testing.fake_ollama import wire
 from dripline.testing.fake_ollama.request import ApiError
 from dripline.testing.fake_ollama.wire import AnswerStep
 
+UNCACHED: Sequence[tuple[str, str]] = (
+    ("Cache-Control", "no-cache"),
+    ("Connection", "keep-alive"),
+)
+
 
 class Door:
     """How an endpoint writes an answer; this one as `/api/chat` does.

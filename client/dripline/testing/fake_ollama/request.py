@@ -45,7 +45,7 @@ class ApiError(Exception):
         self.late = late
         self.early = early
         self.native = native
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import web
 
@@ -17,10 +18,17 @@ from dripline.testing.fake_ollama.endpoints import (
 )
 from dripline.testing.fake_ollama.visit import Visit
 
-FakeEndpoint = Callable[[Visit], Awaitable[web.StreamResponse]]
+
+class FakeEndpoint(Protocol):
+    """Answers a request to one route."""
+
+    def __call__(self, visit: Visit, /) -> Awaitable[web.StreamResponse]:
+        """Return the response."""
+        ...
+
 
 # In the order of the source; the first of each method tells in which order `Allow` names them.
-ROUTES: tuple[tuple[str, str, FakeEndpoint], ...] = (
+ROUTES: Sequence[tuple[str, str, FakeEndpoint]] = (
     ("HEAD", "/", library.root),
     ("GET", "/", library.root),
     ("HEAD", "/api/version", library.version),

@@ -254,7 +254,7 @@ def tensors(details: ModelDetails) -> list[JsonValue]:
         ("token_embd.weight", "Q8_0", [wide, 32_000]),
     ]
     for block in range(BLOCKS):
-        shapes += [
+        block_shapes: list[tuple[str, str, list[JsonValue]]] = [
             (f"blk.{block}.attn_k.weight", "Q4_K", [wide, 256]),
             (f"blk.{block}.attn_norm.weight", "F32", [wide]),
             (f"blk.{block}.attn_output.weight", "Q4_K", [wide, wide]),
@@ -264,6 +264,7 @@ def tensors(details: ModelDetails) -> list[JsonValue]:
             (f"blk.{block}.ffn_norm.weight", "F32", [wide]),
             (f"blk.{block}.ffn_up.weight", "Q4_K", [wide, 4 * wide]),
         ]
+        shapes += block_shapes
     return [{"name": name, "type": kind, "shape": shape} for name, kind, shape in shapes]
 
 

@@ -161,7 +161,9 @@ def _token_logprob(token: str, rank: int) -> dict[str, JsonValue]:
     data = token.encode(errors="replace")
     value = -0.01 - data[0] / 512 - rank if data else -1.0 - rank
     body: dict[str, JsonValue] = {"token": token, "logprob": go_number(value)}
-    return body | ({"bytes": list(data)} if data else {})
+    if data:
+        body["bytes"] = [*data]
+    return body
 
 
 def call_as_text(call: Call) -> str:

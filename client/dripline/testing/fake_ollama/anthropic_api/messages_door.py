@@ -8,7 +8,7 @@ from typing import cast
 
 from dripline.testing.fake_ollama import wire
 from dripline.testing.fake_ollama.api_types import TOOL_PARAMETERS
-from dripline.testing.fake_ollama.door import Door
+from dripline.testing.fake_ollama.door import UNCACHED, Door
 from dripline.testing.fake_ollama.go.go_reading import GoError
 from dripline.testing.fake_ollama.go.go_types import (
     ANY,
@@ -71,8 +71,10 @@ def _read_message(value: JsonValue) -> JsonValue:
         raise GoError("unexpected end of JSON input")
     content = fields.get("content")
     if content is None or isinstance(content, str):
-        return fields | {"content": [{"type": "text", "text": content or ""}]}
-    return fields | {"content": unmarshal(content, Slice(_BLOCK))}
+        fields["content"] = [{"type": "text", "text": content or ""}]
+    else:
+        fields["content"] = unmarshal(content, Slice(_BLOCK))
+    return fields
 
 
 MESSAGES_REQUEST = Struct(
@@ -136,7 +138,7 @@ class MessagesDoor(Door):
         self._model = fields.get("model") or ""
         self._estimate = estimate(fields)
         if fields.get("stream"):
-            self.stream_headers = (("Cache-Control", "no-cache"), ("Connection", "keep-alive"))
+            self.stream_headers = UNCACHED
         self._begun = False
         self._index = 0
         self._open = ""  # the kind of the block that is being made

@@ -217,7 +217,7 @@ class Slice(GoType):
     """`[]T`, or a type that is one."""
 
     def __init__(self, inner: GoType, name: str = "") -> None:
-        self.name = name or f"[]{inner.name}"
+        self.name: str = name or f"[]{inner.name}"
         self._inner = inner
 
     def put(self, value: JsonValue, state: _State) -> JsonValue:
@@ -232,7 +232,7 @@ class Map(GoType):
     """`map[string]T`."""
 
     def __init__(self, inner: GoType) -> None:
-        self.name = f"map[string]{inner.name}"
+        self.name: str = f"map[string]{inner.name}"
         self._inner = inner
 
     def put(self, value: JsonValue, state: _State) -> JsonValue:

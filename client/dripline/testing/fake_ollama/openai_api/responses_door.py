@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from dripline.testing.fake_ollama.api_types import TOOL_PARAMETERS
+from dripline.testing.fake_ollama.door import UNCACHED
 from dripline.testing.fake_ollama.go.go_reading import GoError, read_json
 from dripline.testing.fake_ollama.go.go_types import NOT_AN_OBJECT, unmarshal
 from dripline.testing.fake_ollama.go.go_writing import go_json, go_number
@@ -35,7 +36,7 @@ class ResponsesDoor(OpenAiDoor):
         self._number = number
         self._fields = fields
         if fields.get("stream"):
-            self.stream_headers = (("Cache-Control", "no-cache"), ("Connection", "keep-alive"))
+            self.stream_headers = UNCACHED
         self._sequence = 0
         self._created = 0
         self._index = 0  # of the item that is being made
@@ -446,7 +447,9 @@ def _add_item(read: list[Fields], item: JsonObject, thinking: str) -> str:
                 "tool_call_id": item.get("call_id") or "",
                 "tool_name": _tool_called(read, item.get("call_id")),
             }
-            read.append(output | ({"images": images} if images else {}))
+            if images:
+                output["images"] = images
+            read.append(output)
     return thinking
 
 
