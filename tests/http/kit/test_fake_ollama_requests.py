@@ -69,9 +69,14 @@ class Client:
 
 
 @asynccontextmanager
-async def chatting(script: Script) -> AsyncIterator[tuple[FakeOllama, Client, ReceivedRequest]]:
+async def chatting(
+    script: Script, version: str = "0.33.0"
+) -> AsyncIterator[tuple[FakeOllama, Client, ReceivedRequest]]:
     """A fake with a chat under way."""
-    async with FakeOllama({"story": script}) as ollama, Client(ollama.url) as client:
+    async with (
+        FakeOllama({"story": script}, version=version) as ollama,
+        Client(ollama.url) as client,
+    ):
         yield ollama, client, await ollama.wait_for_request()
 
 
@@ -239,11 +244,13 @@ async def loaded(ollama: FakeOllama) -> bool:
     return b"story" in (await raw_exchange(ollama.url, "GET", "/api/ps")).body
 
 
-async def test_a_model_is_shown_while_it_loads() -> None:
-    """`/api/ps` shows a model as soon as it loads; nothing has been sent until it is loaded."""
-    async with chatting(Script(pace=Pace(cold_load=math.inf))) as (ollama, client, request):
+@pytest.mark.parametrize(("version", "shown"), [("0.25.0", True), ("0.33.0", False)])
+async def test_a_model_that_loads(version: str, shown: bool) -> None:
+    """`/api/ps` of 0.25 shows it as soon as it loads; nothing has been sent until it is loaded."""
+    script = Script(pace=Pace(cold_load=math.inf))
+    async with chatting(script, version) as (ollama, client, request):
         await request.wait_phase(Phase.LOADING)
-        assert await loaded(ollama)
+        assert await loaded(ollama) is shown
         client.socket.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.socket.recv(1)
@@ -263,7 +270,7 @@ async def test_leaving_aborts_the_load() -> None:
             client.leave()
             await first.wait_ended()
             assert second.ended is None
-            assert await loaded(ollama)
+            await second.wait_phase(Phase.LOADING)
             other.leave()
             await second.wait_ended()
         assert not await loaded(ollama)

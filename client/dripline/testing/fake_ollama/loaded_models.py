@@ -61,10 +61,18 @@ class Memory:
             return None
         return model
 
-    def shown(self) -> list[JsonValue]:
-        """Return what `/api/ps` shows: also what is loading. What stays longest comes first."""
+    def shown(self, *, loading: bool) -> list[JsonValue]:
+        """Return what `/api/ps` shows. What stays longest comes first.
+
+        Args:
+            loading: Whether it shows what is still loading too.
+        """
         now, now_ns = self._clock.monotonic(), self._clock.time_ns()
-        models = [model for blob in list(self._models) if (model := self._current(blob))]
+        models = [
+            model
+            for blob in list(self._models)
+            if (model := self._current(blob)) and (loading or not model.loading)
+        ]
         left = {
             model: model.keep_alive if model.loading else model.expires_at - now for model in models
         }

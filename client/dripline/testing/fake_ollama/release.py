@@ -42,6 +42,11 @@ class Release:
         return self.by_llama_server
 
     @property
+    def shows_loading(self) -> bool:
+        """Whether `/api/ps` shows a model that is still loading."""
+        return not self.by_llama_server
+
+    @property
     def finishes_apart(self) -> bool:
         """Whether the end of a streamed chat completion is a chunk of its own."""
         return self.by_llama_server

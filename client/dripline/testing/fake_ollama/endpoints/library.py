@@ -44,7 +44,9 @@ async def tags(visit: Visit) -> web.StreamResponse:
 
 async def ps(visit: Visit) -> web.StreamResponse:
     """`GET /api/ps`: the models in memory, and those on the way there."""
-    return await visit.json({"models": visit.state.memory.shown()})
+    return await visit.json(
+        {"models": visit.state.memory.shown(loading=visit.state.release.shows_loading)}
+    )
 
 
 async def show(visit: Visit) -> web.StreamResponse:
