@@ -202,7 +202,7 @@ async def test_model_is_kept_and_its_traits_are_told(opener: Opener) -> None:
         await chat.message.focus()
         await chat.model.focus()
         await expect(options).to_have_count(2)
-        await expect(chat.model).to_have_value("small:latest")
+        await expect(chat.model).to_have_value("new:latest")
 
 
 async def test_other_tabs_and_broken_stores(opener: Opener) -> None:

@@ -224,7 +224,8 @@ async def test_everything_that_a_client_can_say(npm_clients: NpmClients) -> None
         },
         {"id": "7", "role": "user", "content": "Sure?"},
     ]
-    async with stack(Script("Yes.")) as s:
+    able = ["completion", "vision", "tools", "thinking"]
+    async with stack(Script("Yes.", capabilities=able)) as s:
         said = await npm_clients.agui(
             s.url,
             messages,

@@ -32,7 +32,7 @@ async def test_a_failover_in_mid_answer() -> None:
     """The answer goes on at both servers: none of it is lost, though the replica lacks some."""
     with replicated() as redis:
         old, new = redis.nodes
-        async with several(MODELS, old, url=redis.url, lease_time=4) as s:
+        async with several(MODELS, old, url=redis.url, lease_time=20) as s:
             a, b = s.servers
             first = await s.chat(a, model="long")
             there = await s.attach(b, first.run_id)

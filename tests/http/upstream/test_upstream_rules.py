@@ -117,6 +117,11 @@ ANSWERS: dict[str, tuple[list[bytes], str]] = {
 }
 
 
+def answers_left() -> set[int]:
+    """The answers that are held by something; failed tests before may hold some."""
+    return {id(thing) for thing in gc.get_objects() if isinstance(thing, HttpAnswer)}
+
+
 @on_both_loops
 @pytest.mark.parametrize(("packets", "expected"), ANSWERS.values(), ids=ANSWERS)
 def test_each_answer_is_read_or_named(loop: str, packets: list[bytes], expected: str) -> None:
@@ -187,6 +192,7 @@ def test_a_connect_that_is_cancelled_leaves_nothing(loop: str) -> None:
 
         async with TcpServer(serve) as server:
             client = HttpClient(OllamaAddress(server.url))
+            before = answers_left()
             for turns in range(50):
                 asking = asyncio.create_task(
                     client.send("POST", "/api/chat", b"{}", stall_timeout=600)
@@ -201,7 +207,7 @@ def test_a_connect_that_is_cancelled_leaves_nothing(loop: str) -> None:
                 await asyncio.sleep(0)
             gc.collect()
             # A timer would hold one of these for 600 s.
-            assert [thing for thing in gc.get_objects() if isinstance(thing, HttpAnswer)] == []
+            assert answers_left() <= before
 
     run_on(loop, main())
 
@@ -209,12 +215,13 @@ def test_a_connect_that_is_cancelled_leaves_nothing(loop: str) -> None:
 async def test_one_that_is_read_leaves_nothing_either() -> None:
     """Connection and parser do not hold each other."""
     gc.collect()
+    before = answers_left()
     gc.disable()
     try:
         async with Packets(WHOLE) as server:
             assert await ask(server.url) == "Hi"
             await asyncio.sleep(0.05)
-        assert [thing for thing in gc.get_objects() if isinstance(thing, HttpAnswer)] == []
+        assert answers_left() <= before
     finally:
         gc.enable()
 
