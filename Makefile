@@ -93,7 +93,7 @@ bench-litellm: .venv-bench-litellm/bench.installed
 # The core of the tests on the oldest versions that setup.cfg allows; `make test` has the newest.
 LOWEST := aiohttp==3.14.0 httptools==0.6.0 redis==5.2.0 ollama==0.6.0
 LOWEST_TESTS := tests/unit/server tests/unit/client/test_response_body.py tests/http/server/test_chat.py \
-	tests/http/server/test_event_stream.py tests/http/server/test_upstream_http.py \
+	tests/http/server/test_event_stream.py tests/http/upstream/test_upstream_http.py \
 	tests/http/client/test_aiohttp_changed.py tests/http/kit/test_recorder.py
 
 test-lowest: .venv-lowest/lowest.installed

@@ -174,8 +174,11 @@ async def test_chats_can_be_kept_from_changing_the_page(opener: Opener) -> None:
     assert len(body_of(ollama.chats[0])["messages"]) == 1
 
 
-async def test_model_is_kept_and_its_traits_are_told(opener: Opener) -> None:
+async def test_model_is_kept_and_its_traits_are_told(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The list tells size, abilities and what is loaded, anew when it opens; the choice is kept."""
+    monkeypatch.setattr("dripline_server.upstream.model_memory.PS_FRESH", 0.0)
     models = {
         "small": Script("Yes.", details=ModelDetails(size=523_000_000)),
         "large": Script("Yes.", capabilities=["completion", "vision", "tools", "thinking"]),
