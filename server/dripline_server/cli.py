@@ -105,7 +105,7 @@ def _add_fake(parser: argparse.ArgumentParser) -> None:
         metavar="PORT",
         type=options.port_number,
         default=11435,
-        help="Port to listen on; 0 takes a free one. [11435]",
+        help="Port to listen on; 0 picks a free one. [11435]",
     )
 
 

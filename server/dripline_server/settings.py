@@ -1,6 +1,6 @@
 """Every option of the server, once: its flag, environment variable, default and meaning.
 
-Nothing else in the server reads the environment; `cli.py` alone has flags beside these.
+No other module of the server reads the environment. Only `cli.py` adds flags of its own.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from dripline_server.upstream.address import parse_header
 MIB = 1024 * 1024
 DEFAULT_OLLAMA_URL = "http://127.0.0.1:11434"
 
-# The options from the one named on belong together, under this heading.
+# Each heading of `--help`, by the field name of the first option under it.
 GROUPS = {
     "host": "address and access",
     "ollama": "Ollama",
     "tools": "tools that models may call",
     "grace": "chats",
-    "heartbeat": "readers of chats",
+    "heartbeat": "connections to readers",
     "max_runs": "limits",
-    "record": "what is written down",
+    "record": "logging and recording",
 }
 
 
 class BadSetting(ValueError):
-    """An option has a value that cannot be; the message names the option."""
+    """An option has an invalid value; the message names the option."""
 
 
 def _number(text: str, *, least: float = 0) -> float:
@@ -44,14 +44,14 @@ def _number(text: str, *, least: float = 0) -> float:
     except ValueError:
         value = math.nan
     if not least <= value < math.inf:
-        raise ValueError(f"not a number from {least:g} up")
+        raise ValueError(f"must be a number, {least:g} or more")
     return value
 
 
 def _whole(text: str, *, least: int, most: float = math.inf) -> int:
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-        upper = "up" if most == math.inf else f"to {most}"
-        raise ValueError(f"not a whole number from {least} {upper}")
+        bounds = f"{least} or more" if most == math.inf else f"from {least} to {most}"
+        raise ValueError(f"must be a whole number, {bounds}")
     return int(text)
 
 
@@ -60,24 +60,25 @@ def _count(text: str) -> int:
 
 
 def port_number(text: str) -> int:
-    """Return the port that `text` names; 0 stands for a free one.
+    """Parse a port number; 0 stands for any free port.
 
     Raises:
-        ValueError: It names none.
+        ValueError: `text` is no port number.
     """
     return _whole(text, least=0, most=65535)
 
 
 def _level(text: str) -> str:
     if text.lower() not in ("debug", "info", "warning", "error"):
-        raise ValueError("not one of debug, info, warning, error")
+        raise ValueError("must be debug, info, warning or error")
     return text.lower()
 
 
 def _url(text: str) -> str:
-    """Take what OLLAMA_HOST may hold too: a bare host, which means port 11434, or a bare port.
+    """Parse a URL or any other form that OLLAMA_HOST may have: a bare host or a bare port.
 
-    As Ollama does, blanks and quotes around it are left out: files for `--env-file` have them.
+    A bare host means port 11434. Blanks and quotes around the address are ignored, as Ollama does
+    it: Docker's `--env-file` passes quotes on.
     """
     text = text.strip().strip("\"'").strip()
     if text.startswith(":") and text[1:].isdigit():
@@ -86,16 +87,16 @@ def _url(text: str) -> str:
         text = f"[{text}]"  # an IPv6 address
     url = URL(text if "://" in text else f"http://{text}")
     if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError("not an http:// or https:// address")
+        raise ValueError("must be an http:// or https:// address")
     if url.raw_query_string or url.raw_fragment:
-        raise ValueError("an address without ? and #")
+        raise ValueError("must be an address without ? and #")
     if "://" not in text and url.explicit_port is None:
         url = url.with_port(11434)
     return str(url).rstrip("/")
 
 
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
-    """Take one header a line, or `@` and the path of a file of such lines."""
+    """Parse one header a line; a line `@PATH` reads more of them from a file."""
     found: list[tuple[str, str]] = []
     for line in filter(None, map(str.strip, text.splitlines())):
         if not line.startswith("@"):
@@ -114,14 +115,16 @@ def _headers(text: str) -> tuple[tuple[str, str], ...]:
 def _api_key(text: str) -> str:
     key = text.strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ValueError("an API key has no blanks and no characters beyond ASCII")
+        raise ValueError("must be ASCII characters without blanks")
     return key
 
 
 def _run_log(text: str) -> str:
     schemes = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
     if text != "memory" and not text.startswith(schemes):
-        raise ValueError(f"neither memory nor a {', '.join(schemes[:-1])} or {schemes[-1]} address")
+        raise ValueError(
+            f"must be memory, or start with {', '.join(schemes[:-1])} or {schemes[-1]}"
+        )
     return text
 
 
@@ -131,13 +134,13 @@ def _lease(text: str) -> float:
 
 def _switch(text: str) -> bool:
     if text.lower() not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
-        raise ValueError("neither true nor false")
+        raise ValueError("must be true or false")
     return text.lower() in ("1", "true", "yes", "on")
 
 
 def _think_tags(text: str) -> str:
     if text.lower() not in ("auto", "off"):
-        raise ValueError("neither auto nor off")
+        raise ValueError("must be auto or off")
     return text.lower()
 
 
@@ -145,7 +148,7 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
-# Of pages, browser extensions and desktop shells: https:, chrome-extension:, tauri:, ...
+# Web pages have http: or https:; extensions and desktop shells chrome-extension:, tauri:, ...
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@\s]+)(.*)")
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 
@@ -155,10 +158,10 @@ def _origins(text: str) -> tuple[str, ...]:
 
 
 def _origin(text: str) -> str:
-    """Return an origin as browsers send it: RFC 6454, section 6.2.
+    """Return the origin as browsers send it (RFC 6454, section 6.2).
 
     Raises:
-        ValueError: No browser sends such a one; says what is too much.
+        ValueError: No browser sends such an origin; the message says which part is wrong.
     """
     found = _ORIGIN.fullmatch(text.lower())
     if not found or found[1] == "file":
@@ -182,7 +185,7 @@ def _networks(text: str) -> tuple[str, ...]:
     networks = _list(text)
     for network in networks:
         if network != "unix":
-            ip_network(network)  # it names what is wrong
+            ip_network(network)  # its own message says what is wrong
     return networks
 
 
@@ -194,12 +197,12 @@ def _host(text: str) -> str:
 
 def _token(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]{16,}=*", text):  # RFC 6750, section 2.1
-        raise ValueError("not 16 or more letters, digits and -._~+/")
+        raise ValueError("must be at least 16 characters: letters, digits and -._~+/")
     return text
 
 
 def unix_path(host: str) -> str | None:
-    """Return the path of the Unix domain socket that `unix:/path` names; None for other hosts."""
+    """Return the path in `unix:/path`; None if `host` names no Unix domain socket."""
     return host.removeprefix("unix:") if host.startswith("unix:") else None
 
 
@@ -227,11 +230,19 @@ def option(
     secret: bool = False,
     in_repr: bool = True,
 ) -> Any:
-    """Declare an option; one with its own `variable` is read from there and has no flag.
+    """Declare an option.
 
-    One with its own `flag` may be given several times; its variable has a line for each. A `secret`
-    is shown nowhere; what may hold one is not `in_repr`. An option that is False by default is a
-    flag without a value.
+    An option that is False by default becomes a flag without a value.
+
+    Args:
+        default: Its default value.
+        meaning: Its text in `--help` and in the README.
+        parse: Turns the text of the flag or variable into the value.
+        metavar: The placeholder of its value in `--help`.
+        variable: An environment variable of another name. Such an option has no flag.
+        flag: A flag of another name. It may be repeated; its variable then has a line for each.
+        secret: Whether to keep the value out of messages and of `repr`.
+        in_repr: Whether `repr` shows the value; False if the value may contain a password.
     """
     metadata = {
         "meaning": meaning,
@@ -250,7 +261,7 @@ def _without_password(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a server is told; the flag of `stall_timeout` is `--stall-timeout`."""
+    """The options of one server. The field `stall_timeout` has the flag `--stall-timeout`."""
 
     host: str = option(
         "127.0.0.1",
@@ -259,53 +270,52 @@ class Settings:
         metavar="HOST",
     )
     port: int = option(
-        8000, "Port to listen on; 0 takes a free one.", parse=port_number, metavar="PORT"
+        8000, "Port to listen on; 0 picks a free one.", parse=port_number, metavar="PORT"
     )
     token: str = option(
         "",
-        "Token that requests must carry as `Authorization: Bearer`. Has no flag, since every user"
-        " of a machine can read command lines.",
+        "Token that requests must send as `Authorization: Bearer`. It has no flag, because every"
+        " user of a machine can read command lines.",
         parse=_token,
         variable="DRIPLINE_TOKEN",
         secret=True,
     )
     no_auth: bool = option(
         False,
-        "Listen beyond this machine without a token: whoever reaches the port may use it.",
+        "Let other machines connect without a token. Everybody who reaches the port can use it.",
         parse=_switch,
     )
     allowed_hosts: tuple[str, ...] = option(
         (),
-        "Names by which browsers may reach this server, beside localhost and IP addresses:"
+        "Host names under which browsers may reach this server, besides localhost and IP addresses:"
         " chat.example.com,box.local.",
         parse=_list,
         metavar="NAMES",
     )
     cors_origins: tuple[str, ...] = option(
         (),
-        "Origins of other pages that may use this server: https://app.example.com,...",
+        "Origins of other web pages that may use this server: https://app.example.com,...",
         parse=_origins,
         metavar="ORIGINS",
     )
     trusted_proxies: tuple[str, ...] = option(
         (),
-        "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Host count:"
-        " 127.0.0.1,10.0.0.0/8; unix for those on a Unix domain socket.",
+        "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Host are trusted:"
+        " 127.0.0.1,10.0.0.0/8; unix for proxies on a Unix domain socket.",
         parse=_networks,
         metavar="NETWORKS",
     )
     ollama: str | None = option(
         None,
-        "Where Ollama answers. By default where OLLAMA_HOST says, or else at"
-        f" {DEFAULT_OLLAMA_URL}; if neither is set, the built-in fake stands in until an Ollama"
-        " answers there.",
+        f"Address of Ollama. By default OLLAMA_HOST, or else {DEFAULT_OLLAMA_URL}. If neither is"
+        " set, a built-in demo model answers until Ollama runs there.",
         parse=_url,
         metavar="URL",
         in_repr=False,  # it may have a password
     )
     ollama_host: str | None = option(
         None,
-        "Where Ollama answers, as Ollama's own tools read it; `--ollama` goes before it.",
+        "Address of Ollama, read as Ollama's own tools read it. `--ollama` overrides it.",
         parse=_url,
         metavar="URL",
         in_repr=False,  # it may have a password
@@ -314,7 +324,8 @@ class Settings:
     ollama_headers: tuple[tuple[str, str], ...] = option(
         (),
         "Header to send with every request to Ollama, such as `Authorization: Bearer ...`; can be"
-        " repeated. @PATH reads them from a file, one a line; so no other user sees them.",
+        " repeated. @PATH reads headers from a file, one a line, which hides them from other users"
+        " of the machine.",
         parse=_headers,
         metavar="HEADER",
         flag="--ollama-header",
@@ -322,65 +333,65 @@ class Settings:
     )
     ollama_api_key: str = option(
         "",
-        "API key for Ollama, sent as `Authorization: Bearer`: for ollama.com, and for proxies that"
-        " ask for one.",
+        "API key for ollama.com or for a proxy in front of Ollama, sent as"
+        " `Authorization: Bearer`.",
         parse=_api_key,
         variable="OLLAMA_API_KEY",
         secret=True,
     )
-    model: str = option("", "Model for requests that name none.", metavar="NAME")
+    model: str = option("", "Default model, for requests that name none.", metavar="NAME")
     stall_timeout: float = option(
         600.0,
-        "Seconds that Ollama may be silent; loading a model counts. 0: no limit.",
+        "Give up when Ollama sends nothing for this many seconds, loading included. 0: never.",
         parse=_number,
         metavar="SECONDS",
     )
     think_tags: str = option(
         "auto",
-        "What to do with <think> tags at the start of a model's text: auto makes thinking of them"
-        " unless Ollama knows the model as thinking, off leaves them as they are.",
+        "What to do with <think> tags at the start of a model's text. auto turns them into thinking"
+        " unless Ollama already does that for the model; off leaves them in the text.",
         parse=_think_tags,
         metavar="WHEN",
     )
     tools: str = option(
         "",
-        "Python modules whose public functions models may call, such as package.module; several"
-        " with commas between.",
+        "Python modules whose public functions models may call, separated by commas:"
+        " package.module,other.",
         metavar="MODULES",
     )
     tool_timeout: float = option(
         30.0,
-        "Seconds that a call of a tool may take where the tool does not say.",
+        "Seconds that one tool call may last, for tools without their own limit.",
         parse=_number,
         metavar="SECONDS",
     )
     max_tool_rounds: int = option(
         8,
-        "How many times in one chat a model is asked with the server's tools; then it is asked to"
-        " answer without.",
+        "How many rounds of calls to the server's tools one chat may have; after that the model has"
+        " to answer without them.",
         parse=_count,
         metavar="NUMBER",
     )
     max_tool_result: int = option(
         65_536,
-        "Longest result of a tool, in characters; what is beyond is cut off.",
+        "Longest result of a tool, in characters. Longer results are truncated.",
         parse=_count,
         metavar="NUMBER",
     )
     grace: float = option(
         30.0,
-        "Seconds for which a chat goes on without a reader. 0: it stops at once.",
+        "Seconds that a chat continues after its last reader has left. 0: stop at once.",
         parse=_number,
         metavar="SECONDS",
     )
     keep_time: float = option(
         300.0,
-        "Seconds for which an ended chat can be read again.",
+        "Seconds that a finished chat can be read again.",
         parse=_number,
         metavar="SECONDS",
     )
     keep_runs: int = option(
-        1000, "Ended chats that can be read again.", parse=_count, metavar="NUMBER"
+        1000, "How many finished chats can be read again.", parse=_count, metavar="NUMBER"
     )
     run_log: str = option(
         "memory",
@@ -390,95 +401,99 @@ class Settings:
     )
     lease_time: float = option(
         5.0,
-        "Seconds after which the chats of a server that died are given up; with Redis.",
+        "With Redis: seconds after which the chats of a dead server are ended as failed.",
         parse=_lease,
         metavar="SECONDS",
     )
     drain_time: float = option(
         10.0,
-        "Seconds for which chats may go on after SIGTERM or Ctrl-C; a second one ends them.",
+        "Seconds that chats may continue after SIGTERM or Ctrl-C. A second signal ends them.",
         parse=_number,
         metavar="SECONDS",
     )
     heartbeat: float = option(
         15.0,
-        "Seconds of silence before readers get a heartbeat comment. 0: none.",
+        "Send readers a heartbeat comment after this many seconds of silence. 0: never.",
         parse=_number,
         metavar="SECONDS",
     )
     loading_after: float = option(
         1.0,
-        "Seconds of silence before readers are told what the chat waits for.",
+        "Seconds of silence before readers get a status: loading (the model) or waiting.",
         parse=_number,
         metavar="SECONDS",
     )
     reader_timeout: float = option(
         60.0,
-        "Seconds for which a reader may take nothing of what waits for it. 0: no limit.",
+        "Disconnect a client that reads nothing for this many seconds. 0: never.",
         parse=_number,
         metavar="SECONDS",
     )
-    max_readers: int = option(100, "Readers of one chat.", parse=_count, metavar="NUMBER")
-    max_runs: int = option(10_000, "Chats that go on at once.", parse=_count, metavar="NUMBER")
+    max_readers: int = option(
+        100, "How many readers one chat may have.", parse=_count, metavar="NUMBER"
+    )
+    max_runs: int = option(
+        10_000, "How many chats may run at the same time.", parse=_count, metavar="NUMBER"
+    )
     log_bytes: int = option(
         8 * MIB,
-        "What can be read again of one chat, in bytes; older events are dropped.",
+        "Bytes of one chat that can be read again. Older events are discarded.",
         parse=_count,
         metavar="BYTES",
     )
     total_log_bytes: int = option(
-        512 * MIB, "The same, of all chats together.", parse=_count, metavar="BYTES"
+        512 * MIB, "The same limit for all chats together.", parse=_count, metavar="BYTES"
     )
     max_body: int = option(
         32 * MIB, "Largest request body, in bytes.", parse=_count, metavar="BYTES"
     )
     body_time: float = option(
-        120.0, "Seconds in which a request's body has to be here.", parse=_number, metavar="SECONDS"
+        120.0, "Seconds in which a request body has to arrive.", parse=_number, metavar="SECONDS"
     )
     idle_time: float = option(
         75.0,
-        "Seconds for which a connection may be open without a whole request header.",
+        "Close a connection that sends no complete request header for this many seconds.",
         parse=_number,
         metavar="SECONDS",
     )
     max_upstream_line: int = option(
-        16 * MIB, "Largest line taken from Ollama, in bytes.", parse=_count, metavar="BYTES"
+        16 * MIB, "Longest line accepted from Ollama, in bytes.", parse=_count, metavar="BYTES"
     )
     record: str = option(
         "",
-        "Folder for recordings, one file a chat: Ollama's bytes, and what was sent to each reader."
-        " They hold what people write. None by default.",
+        "Record each chat to a file in this folder: the bytes from Ollama and the bytes to each"
+        " reader. Recordings contain what people write. By default nothing is recorded.",
         metavar="DIR",
     )
     log_level: str = option(
-        "info", "How much to log: debug, info, warning, error.", parse=_level, metavar="LEVEL"
+        "info", "Log level: debug, info, warning or error.", parse=_level, metavar="LEVEL"
     )
 
     def __post_init__(self) -> None:
         """Refuse to open a model to a whole network by mistake.
 
         Raises:
-            BadSetting: The address is reached from elsewhere, and there is no token.
+            BadSetting: Other machines can reach the address, and no token is set.
         """
         if not (is_loopback(self.host) or self.token or self.no_auth):
             raise BadSetting(
                 f"--host: other machines can reach {self.host!r}. Set a token in DRIPLINE_TOKEN, or"
-                " say --no-auth to let everybody use your models."
+                " pass --no-auth to let everybody use your models."
             )
 
     @property
     def ollama_url(self) -> str:
-        """Where Ollama should answer."""
+        """The address of Ollama."""
         return self.ollama or self.ollama_host or DEFAULT_OLLAMA_URL
 
     @property
     def names_ollama(self) -> bool:
-        """Whether somebody has said where Ollama answers, so that nothing else may stand in."""
+        """Whether the user named an address of Ollama, so that the demo model must not stand in."""
         return bool(self.ollama or self.ollama_host)
 
 
 def flag_of(declared: Field[Any]) -> str | None:
-    """Return the option's flag, such as `--stall-timeout`, or None where it has none."""
+    """Return the option's flag, such as `--stall-timeout`; None if it has none."""
     if declared.metadata["variable"]:
         return None
     return declared.metadata["flag"] or "--" + declared.name.replace("_", "-")
@@ -490,7 +505,7 @@ def variable_of(declared: Field[Any]) -> str:
 
 
 def default_of(declared: Field[Any]) -> str:
-    """Return the option's default as one would write it; "" where it is nothing."""
+    """Return the option's default as a user would type it; "" if it is empty."""
     default = declared.default
     if default is False or default in (None, "", ()):
         return ""
@@ -498,7 +513,7 @@ def default_of(declared: Field[Any]) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` every flag, in groups; what is not given stays out of its result."""
+    """Add every flag to `parser`, in groups. Its result lacks the flags that were not given."""
     group: argparse._ActionsContainer = parser
     for declared in fields(Settings):
         if declared.name in GROUPS:
@@ -526,12 +541,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def load(
     flags: Mapping[str, str | list[str]], environment: Mapping[str, str] = os.environ
 ) -> Settings:
-    """Make settings of flags (by field name), then the environment, then the defaults.
+    """Read the settings: a flag (by field name) overrides the environment, then come the defaults.
 
     An environment variable that is empty or blank counts as not set.
 
     Raises:
-        BadSetting: A value cannot be; the message names the flag or variable.
+        BadSetting: A value is invalid; the message names the flag or variable.
     """
     values: dict[str, Any] = {}
     for declared in fields(Settings):
@@ -553,11 +568,11 @@ def load(
 
 @dataclass(frozen=True, slots=True)
 class ServiceManagerSettings:
-    """What a service manager, such as systemd, says to a process that it starts.
+    """The settings that a service manager, such as systemd, passes to a process that it starts.
 
     Attributes:
-        address: The Unix socket on which it listens; "" where there is none.
-        watchdog: Seconds of silence after which it takes the process for stuck; 0 for never.
+        address: The Unix socket on which the manager listens; "" if there is none.
+        watchdog: Seconds of silence after which the manager restarts the process; 0 for never.
     """
 
     address: str = ""
@@ -565,7 +580,7 @@ class ServiceManagerSettings:
 
 
 def service_manager(environment: Mapping[str, str] = os.environ) -> ServiceManagerSettings:
-    """Return what `NOTIFY_SOCKET` and `WATCHDOG_USEC` say; see systemd's sd_notify(3)."""
+    """Read `NOTIFY_SOCKET` and `WATCHDOG_USEC`; see systemd's sd_notify(3)."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return ServiceManagerSettings()
