@@ -1,8 +1,8 @@
-"""Who may ask: hosts that are known, origins that are named, and whoever has the token.
+"""Access control: checks the host, the origin and the token of each request.
 
-A page from elsewhere runs in a browser that can reach what its user can reach, this server too.
-Three things keep it out: it gets here under its own name (DNS rebinding), which is not one of ours;
-its requests carry its `Origin`, which is not named; and without CORS it cannot send JSON.
+A foreign web page runs in the user's browser, which can reach this server. Three things keep such a
+page out. With DNS rebinding its requests name a host that is not one of ours. Other requests carry
+its `Origin`, which is not allowed. And without CORS it cannot send JSON.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ ALLOWED_HEADERS = "Authorization, Content-Type, Last-Event-ID, X-On-Disconnect"
 EXPOSED_HEADERS = "X-Run-Id, X-First-Event-Id, Content-Location, Retry-After"
 PREFLIGHT_AGE = 600  # seconds
 
-# The page asks for the token, so it has to be there without one; a load balancer has none.
+# Open without a token: the page has to load before it can ask for one, and load balancers have none.
 OPEN_PATHS = ("/", "/health", "/livez", "/readyz")
 OPEN_FOLDER = "/static/"
 
 
 class Access:
-    """What a server asks of each request before it answers it.
+    """Checks each request before the server answers it.
 
     Args:
-        settings: Names the hosts, the origins and the token.
+        settings: Gives the allowed hosts, the allowed origins and the token.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -42,10 +42,10 @@ class Access:
         self._proxies = Proxies(settings.trusted_proxies)
 
     def check(self, request: web.Request) -> None:
-        """Let the request pass, or not.
+        """Let the request pass, or raise.
 
         Raises:
-            Problem: Its host or origin is not known (403), or it lacks the token (401).
+            Problem: Its host or origin is not allowed (403), or it lacks the token (401).
         """
         request[REMOTE] = self._proxies.remote_of(request)
         hosts = self._proxies.hosts_of(request)
@@ -61,15 +61,16 @@ class Access:
             )
 
     def has_token(self, request: web.Request) -> bool:
-        """Whether the request has the token, or none is needed."""
+        """Whether the request has the right token, or the server needs none."""
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        # Headers may hold what is no UTF-8; the comparison takes as long for every wrong token.
+        # surrogateescape: a header may contain bytes that are not UTF-8. compare_digest: its time
+        # does not reveal how much of a wrong token is right.
         sent = token.strip().encode("utf-8", "surrogateescape")
         right = scheme.lower() == "bearer" and hmac.compare_digest(sent, self._token)
         return right or not self._token
 
     def cors_headers(self, request: web.Request) -> dict[str, str]:
-        """Return the headers that let a named origin's page read the answer."""
+        """Return the headers that let a page from an allowed origin read the answer."""
         if not self._origins:
             return {}
         headers: dict[str, str] = {hdrs.VARY: hdrs.ORIGIN}
@@ -103,7 +104,7 @@ class Access:
 
 
 def is_preflight(request: web.Request) -> bool:
-    """Whether a browser asks what it may send: Fetch standard, section 4.9."""
+    """Whether this is a CORS preflight request (Fetch standard, section 4.9)."""
     return (
         request.method == hdrs.METH_OPTIONS
         and hdrs.ORIGIN in request.headers
@@ -112,7 +113,7 @@ def is_preflight(request: web.Request) -> bool:
 
 
 def add_access(app: web.Application, settings: Settings) -> None:
-    """Have the app check each request, and answer preflights."""
+    """Make the app check each request, and answer preflight requests."""
     access = Access(settings)
 
     @web.middleware
@@ -130,7 +131,7 @@ def add_access(app: web.Application, settings: Settings) -> None:
         return await handler(request)
 
     async def share(request: web.Request, response: web.StreamResponse) -> None:
-        # Not update(): the page's answers have a `Vary` of their own.
+        # extend, not update: the page's answers already have a `Vary` header, which has to stay.
         response.headers.extend(access.cors_headers(request))
 
     app.middlewares.append(guard)
@@ -149,7 +150,7 @@ def _is_open(request: web.Request) -> bool:
 
 
 def _name_of(host: str) -> str | None:
-    """Return the name or address in a `Host` header, without its port; None where it is no host."""
+    """Return the name or address in a `Host` header, without the port; None if it is invalid."""
     try:
         url = URL(f"http://{host}")
         is_host = url.raw_authority.lower() == host.lower() and not url.user
@@ -159,7 +160,7 @@ def _name_of(host: str) -> str | None:
 
 
 def _is_address(name: str) -> bool:
-    """Whether it is an IP address: DNS cannot be made to lie about those."""
+    """Whether it is an IP address, with which DNS rebinding is impossible."""
     try:
         ip_address(name)
     except ValueError:
@@ -168,6 +169,6 @@ def _is_address(name: str) -> bool:
 
 
 def _is_own(origin: str, host: str) -> bool:
-    """Whether a page has come from here; a proxy may have added the `https`."""
+    """Whether the page came from this server. The scheme is not compared: a proxy may add `https`."""
     scheme, _, authority = origin.lower().partition("://")
     return scheme in ("http", "https") and authority == host.lower()

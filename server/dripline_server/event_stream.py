@@ -1,4 +1,4 @@
-"""Server-Sent Events out: frames, heartbeats while there are none, and an end to stuck readers."""
+"""Sending Server-Sent Events: frames, heartbeats during silence, and an end to stuck readers."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if sys.platform != "win32":
     from termios import TIOCOUTQ
 
 PING = encode_comment("ping")
-# Bytes that the kernel may hold for one reader (it doubles the figure for its own needs).
+# Bytes that the kernel may buffer for one reader. Linux doubles the figure for its own needs.
 KERNEL_BUFFER = 64 * 1024
 
 
 class EventStream(web.StreamResponse):
-    """A response that carries a run's events as frames.
+    """A response that sends a run's events as frames.
 
-    Its headers go out as soon as it is prepared.
+    Its headers are sent as soon as it is prepared.
 
     Args:
-        request: What is answered.
-        headers: Headers beside those of every event stream.
-        frames: Turns events into frames; b"" where the reader needs none of them.
+        request: The request that it answers.
+        headers: Headers besides those of every event stream.
+        frames: Turns events into frames; returns b"" if the reader needs none of them.
 
     Attributes:
-        record: Where what is sent is recorded; set before it is prepared.
+        record: Records the sent bytes; set it before the response is prepared.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class EventStream(web.StreamResponse):
         super().__init__(
             headers={
                 "Content-Type": "text/event-stream",
-                # no-transform: compressing proxies would hold the whole answer back.
+                # no-transform: a proxy that compresses would hold the whole answer back.
                 "Cache-Control": "no-cache, no-transform",
                 "X-Accel-Buffering": "no",
                 **headers,
@@ -66,7 +66,7 @@ class EventStream(web.StreamResponse):
         self.record: ReaderRecord | None = None
         self._frames = frames
         self._sent_now = 0
-        # Whether frames may go to the transport past aiohttp, and whether in HTTP chunks.
+        # Whether frames may bypass aiohttp and go to the transport, and whether as HTTP chunks.
         self._direct = False
         self._in_chunks = False
 
@@ -76,24 +76,24 @@ class EventStream(web.StreamResponse):
         if not was_prepared and request.version >= HttpVersion11:
             self.enable_chunked_encoding()
         writer = await super().prepare(request)
-        # That is right while aiohttp holds nothing back of what comes before them, the head, and
-        # does nothing to them but to put HTTP's chunks around. A version that buffers the head has
-        # not counted it as sent; then all goes through aiohttp.
+        # Frames may bypass aiohttp only if it has already written the head, and would only wrap
+        # them in HTTP chunks. A version of aiohttp that still buffers the head has not counted it
+        # in output_size; then every frame goes through aiohttp.
         self._direct = writer is not None and getattr(writer, "output_size", 0) > 0
         self._direct = self._direct and not self.compression
         self._in_chunks = self.chunked
         if self._transport and (found := self._transport.get_extra_info("socket")):
-            # The kernel would take megabytes for a reader that takes nothing.
+            # Without a limit the kernel buffers megabytes for a reader that reads nothing.
             found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
-        if self.record and not was_prepared:  # aiohttp asks again at the end
+        if self.record and not was_prepared:  # aiohttp calls this again at the end
             self.record.started(self)
         return writer
 
     def deliver_now(self, batch: Batch) -> bool:
-        """Write events if that needs no waiting: all before is sent, and the reader is there.
+        """Write events if that needs no wait: all earlier bytes are sent, and the reader is there.
 
-        They go to the transport as `StreamResponse.write` would write them, but without its five
-        calls, which are a sixth of what a token costs that comes alone.
+        The bytes are those that `StreamResponse.write` would write. Its five nested calls would be
+        a sixth of the whole cost of a token that arrives alone.
         """
         transport = self._transport
         if (
@@ -113,14 +113,14 @@ class EventStream(web.StreamResponse):
         return True
 
     async def deliver(self, batch: Batch) -> None:
-        """Write events; waits while the reader is behind. See `send`."""
+        """Write events, and wait while the reader is behind. See `send`."""
         if frames := self._frames(batch):
             await self.send(frames)
 
     async def send(self, frames: bytes) -> None:
-        """Write whole frames; waits while the reader is behind.
+        """Write whole frames, and wait while the reader is behind.
 
-        Safe to cancel: the frames are on their way before any wait.
+        Safe to cancel: the frames are in the transport before any wait.
         """
         self._last_sent = self._time()
         if self.record:
@@ -133,27 +133,28 @@ class EventStream(web.StreamResponse):
         return super().body_length + self._sent_now
 
     async def finish(self) -> None:
-        """End the body. What is still unsent then goes out in the background, or is cut."""
+        """End the body. Unsent bytes go out in the background, unless `Pulse` cuts the reader."""
         self._finished = True
         await self.write_eof()
         if self.record:
             self.record.finished()
 
     def abort(self) -> None:
-        """Cut the connection: what was sent is not the whole stream."""
+        """Cut the connection, so that the reader notices that the stream is incomplete."""
         if self._transport:
             self._transport.abort()
 
     async def look_after(self, now: float, *, heartbeat: float, reader_timeout: float) -> bool:
         """Send a heartbeat if one is due, or cut the connection if the reader is stuck.
 
-        Never waits: where bytes are still unsent, silence is the network's and not ours.
-        Returns whether the stream has to be looked after further.
+        Never waits: it sends no heartbeat while earlier bytes are still unsent, because then the
+        network is slow, not the model. Returns whether to keep looking after the stream.
         """
         if self._transport is None or self._transport.is_closing():
             return False
         unsent = self._transport.get_write_buffer_size()
-        # What the reader took counts, also while the kernel has room for none of ours.
+        # Count what the reader has acknowledged. Looking only at our own buffer would cut a slow
+        # reader that still drains the kernel's.
         taken = self.body_length - unsent - self._in_kernel()
         if taken != self._taken or not unsent:
             self._taken, self._taken_at = taken, now
@@ -165,7 +166,7 @@ class EventStream(web.StreamResponse):
         return bool(unsent) or not self._finished
 
     def _in_kernel(self) -> int:
-        """Return how many bytes the kernel holds that the other side has not acknowledged."""
+        """Return how many bytes in the kernel the other side has not acknowledged yet."""
         found = self._transport and self._transport.get_extra_info("socket")
         if found and sys.platform != "win32":
             with suppress(OSError, ValueError):
@@ -174,12 +175,11 @@ class EventStream(web.StreamResponse):
 
 
 class Pulse:
-    """Looks after every open stream of a server with one timer, not one task each.
+    """Looks after all open streams of a server with one timer, instead of one task for each.
 
     Args:
         heartbeat: Seconds of silence after which a stream gets a heartbeat; 0: never.
-        reader_timeout: Seconds for which a reader may take nothing of what waits for it before it
-            is cut; 0: for ever.
+        reader_timeout: Seconds after which a reader that reads nothing is disconnected; 0: never.
     """
 
     def __init__(self, *, heartbeat: float, reader_timeout: float) -> None:
@@ -191,7 +191,7 @@ class Pulse:
         self._task = asyncio.create_task(self._beat(period), name="pulse")
 
     def add(self, stream: EventStream) -> None:
-        """Look after a prepared stream, until all of it is sent or its connection is closed."""
+        """Look after a prepared stream until all of it is sent or its connection is closed."""
         self._streams.add(stream)
 
     async def close(self) -> None:
@@ -208,7 +208,7 @@ class Pulse:
                     on = await stream.look_after(
                         loop.time(), heartbeat=self._heartbeat, reader_timeout=self._reader_timeout
                     )
-                except Exception:  # The other streams are to have their heartbeats.
+                except Exception:  # The other streams must still get their heartbeats.
                     logger.exception("a fault in dripline: a stream is cut")
                     stream.abort()
                     on = False

@@ -1,4 +1,4 @@
-"""JSON answers, and problems with a request: a status and `{"error": {"code", "message"}}`."""
+"""JSON answers, and error answers: a status and `{"error": {"code", "message"}}`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dripline_server.state import STATE
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# Seconds after which a client may ask again where the server was full or cut off.
+# Seconds after which a client should retry if the server was full or cut off from Redis.
 RETRY_AFTER = 5
 
-# The name of the route "/": what is before it in a path is not this app's.
+# The name of the route "/". Any path prefix before it belongs to the app that contains this one.
 ROOT = "dripline"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -28,7 +28,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def json_response(
     body: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """Return a response with `body` as JSON; dataclasses in it become objects."""
+    """Return a response with `body` as JSON. Dataclasses in it become objects."""
     return web.Response(
         status=status,
         body=orjson.dumps(body),
@@ -42,9 +42,9 @@ class Problem(Exception):
 
     Attributes:
         status: The HTTP status.
-        code: One of `ErrorCode`, or a newer process's.
-        message: What is wrong and what to do; names the field.
-        headers: Further headers of the answer.
+        code: One of `ErrorCode`, or the code of a newer version in another process.
+        message: What is wrong and what to do; it names the field.
+        headers: Additional headers of the answer.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ _OF_STATUS = {
 
 @web.middleware
 async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn problems, aiohttp's own and faults of ours into JSON answers."""
+    """Turn problems, aiohttp's errors and our own faults into JSON answers."""
     try:
         return await handler(request)
     except Problem as problem:
@@ -87,7 +87,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return _answer(request, _of_aiohttp(error, code, request))
     except Exception as error:
         if isinstance(error, ConnectionError) and _has_left(request):
-            # There is nobody to answer. aiohttp would log what is raised as a fault.
+            # The client has left. aiohttp would log a raised error as a fault of ours.
             return web.Response(status=499, reason="Client Closed Request")
         logger.exception("a fault in dripline: %s %s", request.method, route_of(request))
         fault = Problem(500, ErrorCode.INTERNAL_ERROR, "A fault in dripline; see its log.")
@@ -95,7 +95,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def path_within(request: web.Request) -> str:
-    """Return a request's path as this app has it, also where it is a part of another one."""
+    """Return the request's path within this app, which may be mounted in another app."""
     root = request.app.router.get(ROOT)
     return request.path.removeprefix(root.canonical.rstrip("/")) if root else request.path
 
@@ -133,7 +133,7 @@ def problem_response(
     *,
     openai: bool = False,
 ) -> web.Response:
-    """Return an error as JSON, in the form of dripline's API or of OpenAI's."""
+    """Return an error as JSON, in the format of dripline's API or of OpenAI's."""
     if openai:
         body = error_object(status, code, message)
     else:

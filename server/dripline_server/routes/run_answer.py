@@ -1,4 +1,4 @@
-"""A request becomes a run, and a run an HTTP response: streamed, or whole."""
+"""Start a run for a request, and answer with its events: streamed, or as one JSON object."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 _ID_LINE = re.compile(rb"^id: .*\n", re.MULTILINE)
 _BEYOND_ALL = 10**18
 NO_HEADERS: Mapping[str, str] = {}
-# For answers in one piece; 502 for the other codes.
+# The HTTP status of a whole answer with this error; 502 for all other codes.
 STATUS_OF: dict[str, int] = {
     ErrorCode.MODEL_NOT_FOUND: 404,
     ErrorCode.OLLAMA_REFUSED: 400,
@@ -56,16 +56,16 @@ STATUS_OF: dict[str, int] = {
 async def start_run(
     request: web.Request, asked: ChatRequest, tools: Sequence[Tool] | None = None
 ) -> FoundRun:
-    """Start a run, or return the one that has the name that the request gives.
+    """Start a run, or return the existing run if the request names one by `run_id`.
 
     Args:
         request: The HTTP request.
-        asked: What it asks for.
-        tools: The server's tools that the model may call; None: all of them.
+        asked: Its parsed body.
+        tools: The server's tools that the model may call; None for all of them.
 
     Raises:
-        Problem: No model is named, and there is no default (400); the name is another request's
-            (409); or no further run is taken now (503).
+        Problem: The request names no model, and there is no default (400); another request uses
+            the `run_id` (409); or the server accepts no new run at the moment (503).
     """
     state = request.app[STATE]
     offered = state.tools if tools is None else tools
@@ -81,7 +81,7 @@ async def start_run(
 
 
 def _at_once(_: Batch) -> bool:
-    """Begin a response without waiting for anything."""
+    """Begin the response without waiting for an event."""
     return True
 
 
@@ -93,19 +93,19 @@ async def stream_run(
     *,
     begun: Callable[[Batch], bool] = _at_once,
 ) -> web.StreamResponse:
-    """Attach a reader to the run, and stream to it what it has yet to get, in its dialect.
+    """Attach a reader to the run, and stream the remaining events to it in its dialect.
 
     Args:
         request: The HTTP request.
         run: The run.
-        dialect: How its events are written.
-        headers: Headers of the response, beside the dialect's.
-        begun: Asked with each batch, until it returns True, whether the response can begin; what
-            came before that goes out with its head. It may raise a `Problem` instead.
+        dialect: Writes the events.
+        headers: Headers of the response besides the dialect's.
+        begun: Called with each batch until it returns True: only then the response begins, with
+            all held batches. It may raise a `Problem` to answer with an error status instead.
 
     Raises:
-        Problem: The run has as many readers as it may have (429), what is to come next has been
-            dropped (410), or the run has not come that far (400).
+        Problem: The run has its maximum of readers (429), the log has dropped the next event
+            (410), or the run has not reached the reader's position (400).
         RunLogUnavailable: See `ReadableLog.follow`.
     """
     state = request.app[STATE]
@@ -132,16 +132,17 @@ async def stream_run(
                     await stream.deliver(batch)
                 await stream.finish()
             except (RunLogUnavailable, EndedBefore, ReaderOvertaken) as error:
-                # Here nothing more can be served, though elsewhere there may be more.
+                # This process cannot serve the rest; another one may be able to.
                 with suppress(ConnectionError):
                     await stream.send(_without_ids(dialect, _last_words(error)))
                     await stream.finish()
             except asyncio.CancelledError:
-                # aiohttp logs no request whose client has left.
+                # aiohttp does not log a request whose client has left.
                 access_logger.info("reader left", extra={"run": run.id[:ID_SHOWN]})
                 raise
             except Exception as error:
-                # An error answer inside the body would be taken for the stream; a cut is honest.
+                # The body has begun, so an error answer would look like a part of the stream. Cutting
+                # the connection tells the reader that the stream is incomplete.
                 stream.abort()
                 if not isinstance(error, ConnectionError):
                     logger.exception("the stream of run %s broke", run.id[:ID_SHOWN])
@@ -151,7 +152,7 @@ async def stream_run(
 async def _held_back(
     batches: AsyncIterator[Batch], dialect: Dialect, begun: Callable[[Batch], bool]
 ) -> bytes:
-    """Return the frames of all that comes until the response can begin."""
+    """Return the frames of all batches up to the one with which the response can begin."""
     frames = b""
     async for batch in batches:
         frames += dialect.frames(batch)
@@ -161,7 +162,7 @@ async def _held_back(
 
 
 def _last_words(error: RunLogUnavailable | EndedBefore | ReaderOvertaken) -> Sequence[bytes]:
-    """Return what a stream ends with that cannot have the rest of its run."""
+    """Return the last events of a stream that cannot get the rest of its run."""
     match error:
         case EndedBefore():
             return error.payloads
@@ -177,7 +178,7 @@ def _last_words(error: RunLogUnavailable | EndedBefore | ReaderOvertaken) -> Seq
 def _without_ids(dialect: Dialect, payloads: Sequence[bytes]) -> bytes:
     """Return frames of events that are not in the run's log.
 
-    They have no id, so that a reader who comes back names the last event that it really has.
+    They carry no id, so that a reader resumes after the last event that it really has.
     """
     return _ID_LINE.sub(b"", dialect.frames(Batch(_BEYOND_ALL, payloads)))
 
@@ -186,7 +187,7 @@ def _without_ids(dialect: Dialect, payloads: Sequence[bytes]) -> bytes:
 async def _attached(
     run: FoundRun, dialect: Dialect, deliver_now: Callable[[Batch], bool] = not_now
 ) -> AsyncIterator[AsyncIterator[Batch]]:
-    """Follow the run, and say as an HTTP status why that cannot be."""
+    """Follow the run; if that is impossible, raise a `Problem` with an HTTP status."""
     try:
         async with run.follow(dialect.read_after, deliver_now) as batches:
             yield batches
@@ -206,13 +207,13 @@ def _position_gone(first: int, dialect: Dialect) -> Problem:
 
 
 def position_unknown(after: Position, last: int) -> Problem:
-    """Return what to raise where a reader names a place that the run has not come to."""
+    """Return the problem to raise if a reader's position is beyond the run's last event."""
     why = f"this run has not come to {after}; its last event is {last}."
     return bad_field("Last-Event-ID", why)
 
 
 async def answer_whole(run: FoundRun, *, max_bytes: int) -> web.Response:
-    """Wait for the run's end, and answer with one JSON object.
+    """Wait until the run ends, and answer with one JSON object.
 
     Raises:
         Problem: See `read_whole`.
@@ -225,12 +226,12 @@ async def answer_whole(run: FoundRun, *, max_bytes: int) -> web.Response:
 
 
 async def read_whole(run: FoundRun, add: Callable[[Event], None], *, max_bytes: int) -> None:
-    """Wait for the run's end, and hand every event to `add`.
+    """Pass every event to `add` until the run ends.
 
     Raises:
-        Problem: The answer is larger than `max_bytes` (502), and the run is stopped; or what is to
-            come next has been dropped (410), because the run was there before, or is another
-            process's.
+        Problem: The answer is larger than `max_bytes` (502); the run is stopped then. Or the log
+            has dropped the next event (410); this happens only to runs that existed before or that
+            belong to another process.
     """
     size = 0
     async with _attached(run, NativeDialect()) as batches:

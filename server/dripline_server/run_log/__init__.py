@@ -1,7 +1,7 @@
 """The log that a run writes and its readers follow.
 
-A log holds events in their JSON form, numbered by `seq` from 1 without a gap. It knows nothing of
-HTTP, of dialects, or of what the events mean.
+A log holds events as JSON, numbered by `seq` from 1 without gaps. It knows nothing about HTTP,
+about dialects, or about the meaning of the events.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-# What is logged of a run's id: knowing it is the right to read the run, and this finds it again.
+# Log records show only this many characters of a run's id: whoever knows the whole id may read the
+# run, and the first characters are enough to find it.
 ID_SHOWN = 8
 
 
 class Batch(NamedTuple):
-    """Events that follow each other.
+    """Consecutive events.
 
     Attributes:
-        first: The `seq` of the first one.
+        first: The `seq` of the first event.
         payloads: The events, as `dripline.events.to_json` writes them.
     """
 
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
 
 
 def not_now(_: Batch) -> bool:
-    """Deliver nothing before the iteration gives it; see `ReadableLog.follow`."""
+    """Deliver nothing early: leave every batch to the iteration. See `ReadableLog.follow`."""
     return False
 
 
@@ -36,7 +37,7 @@ class PositionGone(LookupError):
     """A reader asked for events that the log has dropped.
 
     Attributes:
-        first: The first `seq` that is still there.
+        first: The first `seq` that the log still holds.
     """
 
     def __init__(self, first: int) -> None:
@@ -48,10 +49,10 @@ class PositionGone(LookupError):
 
 
 class PositionUnknown(LookupError):
-    """A reader asked for what comes after an event that the log has never had.
+    """A reader says that it has an event which the log never had.
 
     Attributes:
-        last: The last `seq` that is there.
+        last: The last `seq` that the log holds.
     """
 
     def __init__(self, last: int) -> None:
@@ -63,17 +64,17 @@ class PositionUnknown(LookupError):
 
 
 class ReaderOvertaken(ConnectionError):
-    """What a reader was to get next has been dropped, so its stream has to break off.
+    """The log dropped the event that a reader needs next, so the reader's stream breaks off.
 
-    Only where a log is read from another process, which could not say in time what it needs.
+    This happens only to readers in another process, which reported their position too late.
     """
 
 
 class EndedBefore(LookupError):
-    """A run has ended before what its reader has: the log has lost events, and its owner died.
+    """A run ended earlier than its reader has read: the log lost events, and its owner died.
 
     Attributes:
-        payloads: The last events.
+        payloads: The run's last events.
     """
 
     def __init__(self, payloads: Sequence[bytes]) -> None:
@@ -88,11 +89,11 @@ class EndedBefore(LookupError):
 
 
 class RunLogUnavailable(ConnectionError):
-    """The log cannot be reached or refuses, so nothing can be written to it or read from it.
+    """The log can be neither written nor read: it cannot be reached, or it refuses.
 
     Attributes:
-        message: What people are told.
-        refused: Whether the log was reached, and refused.
+        message: The message for the user.
+        refused: Whether the log was reached and refused the command.
     """
 
     def __init__(
@@ -108,21 +109,21 @@ class RunLogUnavailable(ConnectionError):
 
 
 class RunTakenOver(RunLogUnavailable):
-    """Another process took this one for dead, and has ended the run's log."""
+    """Another process considered this one dead and ended the run's log."""
 
 
 class RunExists(Exception):
-    """Another process has begun a run of that id."""
+    """Another process has already started a run with this id."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """Where a log stands.
+    """The position of a log.
 
     Attributes:
-        first: The `seq` of the oldest event that is still there.
-        last: The `seq` of the newest event; 0 before the first.
-        finished: Whether that is the last one.
+        first: The `seq` of the oldest event that the log still holds.
+        last: The `seq` of the newest event; 0 before the first one.
+        finished: Whether no event will follow.
     """
 
     first: int
@@ -131,89 +132,91 @@ class LogState:
 
 
 class ReadableLog(Protocol):
-    """What a reader needs of a log."""
+    """The part of a log that readers use."""
 
     async def state(self, seen: int = 0) -> LogState:
-        """Return where the log stands.
+        """Return the position of the log.
 
         Args:
-            seen: What a reader says that it has. It may have got that from another process before
-                this one knows; then this waits for it.
+            seen: The last `seq` that the reader says it has. If this process has not received that
+                event yet, because the reader got it through another process, this waits for it.
 
         Raises:
             RunLogUnavailable: The log cannot be reached.
-            EndedBefore: The run has ended, and will never have had what the reader has.
+            EndedBefore: The run ended before the event that the reader has.
         """
         ...
 
     def follow(
         self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
-        """Give every event with a `seq` beyond `after`, then those to come, to the last.
+        """Yield every event with a `seq` above `after`, then each new one, up to the last.
 
-        The reader counts as attached until the context is left: nothing that it has yet to take
-        is dropped. Entering, and each step of the iteration, are safe to cancel.
+        The reader stays attached until the context is left. While it is attached, the log drops
+        nothing that it has not read yet. Entering and each step of the iteration are safe to
+        cancel.
 
         Args:
             after: The `seq` of the last event that the reader has.
-            deliver_now: May be called with what comes while the iteration waits, in the midst of
-                what adds it to the log, so that no task has to be woken. True says that it has
-                delivered the batch: the iteration does not give it. The last events are always
-                given. What it raises is raised by the iteration.
+            deliver_now: A shortcut for a reader that has everything and waits. The log may call it
+                with a new batch, inside the call that adds the batch, so that no task has to be
+                woken. It returns True if it delivered the batch; the iteration then skips it. The
+                iteration always yields the last events. It also raises what `deliver_now` raises.
 
         Raises:
-            PositionGone: Such events have been dropped already.
+            PositionGone: The log has dropped some of these events.
             PositionUnknown: `after` is beyond the newest event.
-            RunLogUnavailable: The log cannot be reached; also from the iteration, where this
-                process cannot know any more how the run goes on.
-            EndedBefore: See there; also from the iteration.
-            ReaderOvertaken: From the iteration.
+            RunLogUnavailable: The log cannot be reached. The iteration raises it too, when this
+                process can no longer learn how the run continues.
+            EndedBefore: See the class. The iteration raises it too.
+            ReaderOvertaken: Only the iteration raises it.
         """
         ...
 
 
 class RunLog(ReadableLog, Protocol):
-    """What a run, its only writer, needs of its log."""
+    """The part of a log that its run uses. The run is its only writer."""
 
     @property
     def is_free(self) -> bool:
-        """Whether events can be added without waiting for anything."""
+        """Whether `add` may be called now: no reader and no connection has to be waited for."""
         ...
 
     def add(self, payloads: Sequence[bytes]) -> None:
-        """Add events at once; only while `is_free`. See `append`."""
+        """Add events without waiting. Call it only while `is_free`; see `append`."""
         ...
 
     async def append(self, payloads: Sequence[bytes]) -> None:
-        """Add events, and wait until the log is within its bound again.
+        """Add events, then wait until the log is within its size limit again.
 
-        It drops its oldest events for that, but none that an attached reader has yet to take: it
-        waits for the reader. Safe to cancel: what is added is added before it waits for readers.
+        To get there the log drops its oldest events. It never drops an event that an attached
+        reader still needs: it waits for the reader instead. Safe to cancel: the events are in the
+        log before any wait for a reader.
 
         Args:
-            payloads: Each is one line of JSON.
+            payloads: The events, each one line of JSON.
 
         Raises:
-            RunTakenOver: The run has been ended by another process.
+            RunTakenOver: Another process has ended the run.
             RunLogUnavailable: The log cannot be reached.
         """
         ...
 
     async def finish(self, payloads: Sequence[bytes]) -> None:
-        """Add the last events; every reader ends once it has taken them. Waits for no reader.
+        """Add the last events, without waiting for readers. Each reader ends after reading them.
 
-        Readers of this process get them even when the log cannot be reached any more. Where the
-        run has been taken over, they get what ended it instead.
+        Readers in this process get them even if the log cannot be reached. If another process has
+        taken the run over, they get that process's last events instead.
         """
         ...
 
     def finish_here(self, payloads: Sequence[bytes]) -> None:
-        """Add the last events for the readers of this process, where `finish` has raised."""
+        """Add the last events for the readers in this process only, after `finish` has failed."""
         ...
 
 
 class LogOwner(Protocol):
-    """What a log may ask of the run that owns it, on behalf of other processes."""
+    """The requests that a log passes from other processes to the run that owns it."""
 
     __slots__ = ()
 
@@ -222,21 +225,21 @@ class LogOwner(Protocol):
         ...
 
     def log_lost(self, because: RunLogUnavailable) -> None:
-        """End the run as failed: its log cannot be written any more."""
+        """End the run as failed, because its log can no longer be written."""
         ...
 
     def readers_elsewhere(self, count: int) -> None:
-        """Hear how many processes have readers attached."""
+        """Update how many other processes have readers attached to the run."""
         ...
 
 
 class FoundRun(Protocol):
-    """A run that was found: one of this process or of another.
+    """A run of this process or of another one.
 
     Attributes:
-        id: Its id.
+        id: The run's id.
         model: The model's name.
-        request: The digest of what it was asked to do; "" where that is not known.
+        request: The digest of the run's request; "" if it is not known.
     """
 
     __slots__ = ()
@@ -247,7 +250,7 @@ class FoundRun(Protocol):
 
     @property
     def readers(self) -> int:
-        """How many readers are attached through this process."""
+        """How many readers are attached in this process."""
         ...
 
     async def log_state(self, seen: int = 0) -> LogState:
@@ -261,62 +264,68 @@ class FoundRun(Protocol):
         ...
 
     async def request_stop(self) -> None:
-        """Have it end as cancelled; it may take a moment.
+        """Ask the run to end as cancelled. It may end a moment later.
 
         Raises:
-            RunLogUnavailable: Its owner cannot be told.
+            RunLogUnavailable: The request cannot be sent to the run's owner.
         """
         ...
 
 
 class RunLogs(Protocol):
-    """Makes the logs of this process's runs, and finds those of the other processes."""
+    """Creates the logs of this process's runs, and finds the runs of other processes."""
 
     async def create(self, run_id: str, model: str, owner: LogOwner, request: str = "") -> RunLog:
-        """Make the log of a new run; `request` is the digest of what it is to do.
+        """Create the log of a new run.
+
+        Args:
+            run_id: The run's id.
+            model: The model's name.
+            owner: The run, or its stand-in until it has been made.
+            request: The digest of the run's request.
 
         Raises:
-            RunExists: Another process has made one of that id.
-            RunLogUnavailable: It cannot be made.
+            RunExists: Another process has a run with this id.
+            RunLogUnavailable: The log cannot be created.
         """
         ...
 
     def forget(self, run_id: str) -> None:
-        """Let go of an ended run's log: nobody is to find it any more."""
+        """Discard the log of a finished run, so that nobody finds it any more."""
         ...
 
     async def find(self, run_id: str) -> FoundRun | None:
-        """Return a run of another process, or None where no process knows it.
+        """Return a run of another process; None if no process knows it.
 
         Raises:
-            RunLogUnavailable: It cannot be known.
+            RunLogUnavailable: The other processes' runs cannot be looked up.
         """
         ...
 
     async def remember(self, name: str, run_id: str, about: bytes) -> None:
-        """Keep what a client is to find by `name`, for as long as the run is there.
+        """Store `about` under `name` for as long as the run is kept, for clients to look up.
 
-        A later run's takes the place of an earlier one's, and a run's later name may take the place
-        of its earlier one; b"" stands for nothing.
+        A later run replaces an earlier run's entry of the same name. A run's later name may replace
+        its earlier one. Storing b"" removes the entry.
 
         Raises:
-            RunLogUnavailable: It cannot be kept.
+            RunLogUnavailable: The entry cannot be stored.
         """
         ...
 
     async def recall(self, name: str) -> bytes:
-        """Return what `name` stands for, in whatever process it was said; b"" for nothing.
+        """Return what any process stored under `name`; b"" if there is no entry.
 
         Raises:
-            RunLogUnavailable: It cannot be known.
+            RunLogUnavailable: The entry cannot be read.
         """
         ...
 
     async def check(self) -> None:
-        """Do nothing if logs can be written.
+        """Check that logs can be written.
 
         Raises:
-            RunLogUnavailable: They cannot.
+            RunLogUnavailable: They cannot be written.
         """
         ...
 

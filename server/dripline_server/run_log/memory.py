@@ -1,4 +1,4 @@
-"""Run logs in this process's memory: the default, which needs nothing."""
+"""Run logs in this process's memory: the default, which needs no other service."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from dripline_server.run_log import (
     not_now,
 )
 
-# What an event costs beside its JSON: the bytes object's header and its place in the list.
+# Bytes that an event needs besides its JSON: the bytes object's header and its slot in the list.
 OVERHEAD = 48
 # A reader far behind gets at most about this many bytes at once, so that its buffers stay small.
 BATCH_BYTES = 64 * 1024
 BATCH_EVENTS = 1024
-# What may be between a reader's place here and what it has received: a batch, aiohttp's buffer and
-# the kernel's.
+# Bytes that may lie between a reader's position in the log and the data that it has received: one
+# batch, aiohttp's buffer and the kernel's buffer.
 RESUME_MARGIN = 512 * 1024
 
-# Makes a batch of a tuple in half of the time of Batch(...); one is made for each token.
+# Creates a Batch from a tuple twice as fast as Batch(...). Every token needs one.
 _new = tuple.__new__
 
 
 class Budget:
-    """What all logs of a process may hold together.
+    """The memory that all logs of a process share.
 
     Args:
-        limit: Bytes.
+        limit: The limit in bytes.
     """
 
     __slots__ = ("_make_room", "limit", "used")
@@ -44,27 +44,28 @@ class Budget:
         self._make_room: Callable[[], None] = lambda: None
 
     def when_exceeded(self, make_room: Callable[[], None]) -> None:
-        """Have `make_room` called when the logs are beyond the limit.
+        """Call `make_room` whenever the logs exceed the limit.
 
-        It lets go of what is least needed; one alone can do that: who keeps the ended runs.
+        There is only one such function, because only the keeper of the finished runs can discard
+        the least needed one.
         """
         self._make_room = make_room
 
     @property
     def exceeded(self) -> bool:
-        """Whether the logs are beyond the limit, after making what room there is."""
+        """Whether the logs still exceed the limit after making as much room as possible."""
         if self.used > self.limit:
             self._make_room()
         return self.used > self.limit
 
 
 class LogReader:
-    """One reader's place: the next `seq` it is to get, and what it waits with.
+    """The position of one reader.
 
     Attributes:
-        next_seq: The next `seq` that it is to get.
-        deliver_now: Is called with what comes while it waits; see `ReadableLog.follow`.
-        news: What it waits for; None while it does not.
+        next_seq: The `seq` of the next event for this reader.
+        deliver_now: Called with new events while the reader waits; see `ReadableLog.follow`.
+        news: The future that the reader waits for; None while it does not wait.
     """
 
     __slots__ = ("deliver_now", "news", "next_seq")
@@ -79,11 +80,11 @@ class MemoryRunLog:
     """A bounded list of events.
 
     Args:
-        max_bytes: The bound; one append, and the last events, may go beyond it for a moment.
-        budget: What this log and all others may hold together.
+        max_bytes: The size limit. One append, or the last events, may exceed it for a moment.
+        budget: The memory that this log shares with all others.
 
     Attributes:
-        is_free: See `RunLog.is_free`; whether it was within its bound after what was added last.
+        is_free: See `RunLog.is_free`: whether the log was within its limit after the last addition.
     """
 
     __slots__ = (
@@ -105,18 +106,18 @@ class MemoryRunLog:
         self._max_bytes = max_bytes
         self._budget = budget
         self._payloads: list[bytes] = []
-        # Payloads before this index are dropped; they are cut off the list in bulk.
+        # Payloads before this index have been dropped. They are deleted from the list in bulk.
         self._head = 0
         self._next_seq = 1
         self._bytes = 0
         self._finished = False
         self._forgotten = False
         self._readers: set[LogReader] = set()
-        self._room: asyncio.Event | None = None  # made when one waits: 0.7 KB
+        self._room: asyncio.Event | None = None  # created when first needed: it takes 0.7 KB
 
     @property
     def first_seq(self) -> int:
-        """The `seq` of the oldest event still held; the next one's where none is."""
+        """The `seq` of the oldest event that the log holds; if it is empty, of the next one."""
         return self._next_seq - (len(self._payloads) - self._head)
 
     @property
@@ -126,11 +127,11 @@ class MemoryRunLog:
 
     @property
     def finished(self) -> bool:
-        """Whether the last events are there."""
+        """Whether the last events have been added."""
         return self._finished
 
     def read(self, reader: LogReader) -> Batch | None:
-        """Return what an attached reader gets next, and move it on; None where it has all."""
+        """Return the next batch for an attached reader and advance it; None if it has everything."""
         return self._next_batch(reader) if reader.next_seq < self._next_seq else None
 
     async def state(self, seen: int = 0) -> LogState:
@@ -152,13 +153,14 @@ class MemoryRunLog:
         self.add(payloads, last=True)
 
     def add(self, payloads: Sequence[bytes], *, last: bool = False) -> None:
-        """Add events, and deliver them to the readers that wait, or wake those.
+        """Add events, then deliver them to the waiting readers or wake those.
 
-        In one call, and what one token needs in its first lines: see docs/life-of-a-token.md.
+        All of it stands in one function, because each further call would cost every token; see
+        docs/life-of-a-token.md.
 
         Args:
             payloads: The events.
-            last: Whether no more will come.
+            last: Whether these are the last events.
         """
         first, number = self._next_seq, len(payloads)
         self._payloads += payloads
@@ -176,7 +178,7 @@ class MemoryRunLog:
             news = reader.news
             if news is None or news.done():
                 continue
-            # It has all that came before.
+            # A reader that waits has all earlier events.
             try:
                 if not last and size <= BATCH_BYTES and reader.deliver_now(batch):
                     reader.next_seq = following
@@ -186,10 +188,10 @@ class MemoryRunLog:
                 news.set_exception(error)
 
     async def wait_for_room(self, waiting: Callable[[], None] = lambda: None) -> None:
-        """Wait until the log is within its bound, dropping what no reader needs. Safe to cancel.
+        """Drop what no reader needs, until the log is within its limit. Safe to cancel.
 
         Args:
-            waiting: Called whenever it begins to wait for a reader.
+            waiting: Called whenever this starts to wait for a reader.
         """
         while self._beyond() and not self._drop():
             if self._room is None or self._room.is_set():
@@ -215,23 +217,23 @@ class MemoryRunLog:
             self.detach(reader)
 
     def attach(self, reader: LogReader) -> None:
-        """Drop nothing that this reader has yet to take."""
+        """Attach a reader: from now on nothing is dropped that it has not read."""
         self._readers.add(reader)
 
     def detach(self, reader: LogReader) -> None:
-        """Care for the reader no longer."""
+        """Detach a reader: its unread events may be dropped."""
         self._readers.discard(reader)
         self.moved()
         if self._forgotten:
             self.forget()
 
     def moved(self) -> None:
-        """Hear that a reader has gone on, or gone: there may be room now."""
+        """Wake `wait_for_room`, because a reader has advanced or left."""
         if self._room:
             self._room.set()
 
     def forget(self) -> None:
-        """Let go of everything, once the readers that are still attached have taken it."""
+        """Free all events, as soon as the readers that are still attached have left."""
         self._forgotten = True
         if not self._readers:
             self._count(-self._bytes)
@@ -249,7 +251,7 @@ class MemoryRunLog:
                 await reader.news
 
     def _next_batch(self, reader: LogReader) -> Batch:
-        """Return what comes next for a reader, and move it on."""
+        """Return the next batch for a reader, and advance it."""
         first = reader.next_seq
         index = len(self._payloads) - (self._next_seq - first)
         payloads = self._payloads[index : index + BATCH_EVENTS]
@@ -263,17 +265,18 @@ class MemoryRunLog:
         return self._bytes > self._max_bytes or self._budget.exceeded
 
     def _drop(self) -> bool:
-        """Drop the oldest events while the log is beyond its bound.
+        """Drop the oldest events while the log exceeds its limit.
 
-        Returns False where a reader still needs the next one to go.
+        Returns False if a reader still needs the next event to drop.
         """
         needed = min([self._next_seq, *(reader.next_seq for reader in self._readers)])
         droppable = self._before_margin(needed) - self.first_seq
-        # An eighth more than it must, so that appends at the bound do not each look again.
+        # Drop an eighth more than necessary, so that not every append at the limit comes here.
         goal = self._max_bytes - self._max_bytes // 8
         end = self._head + droppable
         while self._head < end and (self._bytes > goal or self._budget.exceeded):
-            # Over the budget one by one: it may have been made room in elsewhere.
+            # If only the shared budget is exceeded, drop one at a time: other logs may have freed
+            # enough meanwhile.
             over = self._bytes - goal if self._bytes > goal else 1
             self._drop_some(over, end)
         if self._head * 2 > len(self._payloads):
@@ -282,7 +285,7 @@ class MemoryRunLog:
         return not self._beyond() or needed == self._next_seq
 
     def _drop_some(self, over: int, end: int) -> None:
-        """Drop events before the index `end` until so many bytes are gone."""
+        """Drop events before the index `end` until `over` bytes are freed."""
         payloads, head, freed = self._payloads, self._head, 0
         while head < end and freed < over:
             freed += len(payloads[head]) + OVERHEAD
@@ -292,9 +295,10 @@ class MemoryRunLog:
         self._count(-freed)
 
     def _before_margin(self, needed: int) -> int:
-        """Return the `seq` from which a reader at `needed` may still have to resume.
+        """Return the first `seq` to keep for a reader at `needed` that loses its connection.
 
-        What it has taken may be on its way, in buffers, and be lost with its connection.
+        Events that it was given may still be in buffers, and are lost with the connection. It then
+        resumes before `needed`.
         """
         if not self._readers or self._budget.exceeded:
             return needed
@@ -312,13 +316,13 @@ class MemoryRunLog:
 
 
 class MemoryRunLogs:
-    """The logs of a server that is one process; nothing else knows its runs."""
+    """The logs of a server with one process; no other process knows its runs."""
 
     def __init__(self, max_bytes: int, budget: Budget) -> None:
         self._max_bytes = max_bytes
         self._budget = budget
         self._logs: dict[str, MemoryRunLog] = {}
-        # What clients call their runs, and by the run the newest name that it has.
+        # Each name with its run and entry; and each run's newest name.
         self._abouts: dict[str, tuple[str, bytes]] = {}
         self._names: dict[str, str] = {}
 
@@ -340,7 +344,7 @@ class MemoryRunLogs:
 
     async def remember(self, name: str, run_id: str, about: bytes) -> None:
         """See `RunLogs.remember`."""
-        if about and run_id in self._logs:  # it may have ended, and been let go of, meanwhile
+        if about and run_id in self._logs:  # the run may have been discarded meanwhile
             self._forget_name(run_id)
             self._abouts[name] = (run_id, about)
             self._names[run_id] = name

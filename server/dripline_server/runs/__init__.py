@@ -1,1 +1,1 @@
-"""One run from its request to its end, and all runs of a server."""
+"""Runs: one run from its request to its end, and the registry of all of them."""

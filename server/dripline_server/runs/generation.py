@@ -1,4 +1,4 @@
-"""What a run makes: Ollama's answer, and where that calls tools of the server's, the next one."""
+"""The answer of one run: Ollama's first message, and after each tool call the next one."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ from dripline_server.upstream.think_tags import opens_tag
 
 logger = logging.getLogger(__name__)
 
-# In one message of a model's; one that calls more has gone astray.
+# Tool calls in one message. A model that makes more has lost its way.
 MAX_CALLS = 64
-# The end's `reason` where the model was told to answer without further tools.
+# The `reason` in the end event if the model had to answer without further tools.
 TOOL_ROUNDS = "tool_rounds"
-# Pieces of text of a turn that are not in its transcript yet.
+# How many pieces of text a turn collects before it joins them into its transcript.
 MAX_TEXTS = 1024
 
 
 class Generation:
     """The upstream requests of one run, one after the other.
 
-    While the model calls nothing but tools of the server's, it is asked again with what they gave.
-    A call of a tool of the client's ends the run, because the client has to answer it. After
-    `max_rounds` rounds with tools, or once it makes the same call again and gets the same result,
-    the model is asked once more without the server's, so that it answers; the reason is
-    "tool_rounds" then.
+    When the model calls only tools of the server, their results go back to it in a further request.
+    A call to one of the client's tools ends the run, because only the client can answer it. After
+    `max_rounds` rounds, or when the model repeats a call and gets the same result, a last request
+    offers none of the server's tools, so that the model has to answer. The run's reason is then
+    "tool_rounds".
 
     Args:
-        upstream: Who answers.
+        upstream: The Ollama that answers.
         runner: Calls the server's tools.
-        max_rounds: How many times it may be asked with the server's tools.
-        metrics: Where pieces are counted.
-        log: Where events are written.
-        on_answer: Called once the first thing has come from the model.
-        think_tags: Whether `<think>` tags in the text of models that Ollama does not know as
-            thinking become thinking.
-        prompt: What is known of the prompt's length.
-        record: Begins a recording of each HTTP request to Ollama.
+        max_rounds: How many requests may offer the server's tools.
+        metrics: Counts the pieces of the answer.
+        log: Receives the events.
+        on_answer: Called when the first piece of the answer arrives.
+        think_tags: Whether to turn `<think>` tags in the text into thinking, for models of which
+            Ollama does not say that they think.
+        prompt: The known length of the prompt.
+        record: Starts the recording of each HTTP request to Ollama.
     """
 
     __slots__ = (
@@ -88,7 +88,7 @@ class Generation:
         prompt: Prompt = NO_PROMPT,
         record: Record | None = None,
     ) -> None:
-        # One call, which is not looked up anew for each token.
+        # Kept, because looking the method up for every token is slower.
         self._now = asyncio.get_running_loop().time
         self.answer = OllamaAnswer(
             self._now(),
@@ -104,16 +104,17 @@ class Generation:
         self._on_answer = on_answer
         self._answered = False
         self._turn: _Turn | None = None
-        # Whether a piece of text is an event as it is, and nothing else; and where else it goes.
+        # Whether each piece of text becomes exactly one event, unchanged. `_texts` is the list that
+        # collects those pieces for the turn's transcript.
         self._plain = False
         self._texts: list[bytes] | None = None
         self._record = record
 
     async def run(self, request: RunRequest) -> None:
-        """Answer the request. Cancelling closes Ollama's socket at once, in whatever round.
+        """Answer the request. Cancelling closes Ollama's socket at once, in every round.
 
         Raises:
-            UpstreamError: Any way in which Ollama can fail.
+            UpstreamError: Ollama failed, in whatever way.
         """
         if request.tools and await self._offers_tools(request.model):
             await self._ask_with_tools(request)
@@ -121,7 +122,10 @@ class Generation:
             await self._ask(request.model, request.body)
 
     async def _offers_tools(self, model: str) -> bool:
-        """Whether nothing is known to speak against it; Ollama may still refuse them."""
+        """Whether to offer the server's tools: unless Ollama says that the model cannot call any.
+
+        Ollama may say nothing about it, and still refuse the request.
+        """
         if await self._upstream.can(model, "tools") is not False:
             return True
         logger.info("%s cannot call tools, so the server's are not offered to it", model)
@@ -133,7 +137,7 @@ class Generation:
         chat = self._upstream.chat(
             model, body, self._record, self._deliver_now, self._deliver_text_now
         )
-        del body  # it is 4 KiB at least, and there are thousands of streams
+        del body  # at least 4 KiB, and there are thousands of streams
         try:
             async with aclosing(chat) as stream:
                 async for chunks in stream:
@@ -146,15 +150,15 @@ class Generation:
             raise
 
     async def _settle_tags(self, model: str) -> None:
-        """Take tags for text where Ollama knows the model as thinking: it has read them itself."""
+        """Treat tags as text if Ollama itself separates the thinking of this model."""
         if await self._upstream.can(model, "thinking"):
             self.answer.forget_tags()
 
     def _deliver_text_now(self, text: bytes) -> bool:
         """Write a piece of text to the log, given the inside of its JSON string.
 
-        What `_deliver_now` does with it, without a string, an event and JSON made anew of that: an
-        eighth of all that a token costs which comes alone.
+        `_deliver_now` would do the same, but it would decode the string, build an event and encode
+        that again: an eighth of the whole cost of a token that arrives alone.
         """
         if not (self._plain and self._log.is_free):
             return False
@@ -167,7 +171,7 @@ class Generation:
         return True
 
     def _deliver_now(self, chunks: list[Chunk]) -> bool:
-        """Write what chunks say to the log, unless it is to be waited for something first."""
+        """Write the chunks' events to the log; return False if something must be awaited first."""
         if self._log.is_free and not (self.answer.tags and opens_tag(chunks)):
             if payloads := self._payloads(chunks):
                 self._log.add(payloads)
@@ -175,7 +179,7 @@ class Generation:
         return False
 
     def _payloads(self, chunks: list[Chunk]) -> list[bytes]:
-        """Return what readers see of the chunks, as the log has it."""
+        """Turn chunks into the JSON events that readers see."""
         if not self._answered:
             self._answered = True
             self._on_answer()
@@ -192,7 +196,8 @@ class Generation:
         except UpstreamError as error:
             if error.code is not ErrorCode.OLLAMA_REFUSED or "support tools" not in error.message:
                 raise
-            # Nothing was known to speak against it. The client did not ask for tools: go without.
+            # Ollama had not said that the model lacks tools. The client did not ask for any, so the
+            # answer is made without them.
             logger.info("%s cannot call tools: Ollama refused the server's", request.model)
             self._upstream.note_lack(request.model, "tools")
             await self._ask(request.model, request.body)
@@ -214,7 +219,7 @@ class Generation:
         return turn
 
     async def _answer_calls(self, turn: _Turn, conversation: _Conversation) -> bool:
-        """Call the tools that a message calls, in order; False where the client has to go on."""
+        """Run a message's tool calls in order; return False if the client has to continue."""
         results: dict[bytes, str] = {}
         for made in turn.calls:
             if isinstance(made.answer, Tool):
@@ -235,7 +240,7 @@ class Generation:
 
 
 class _Conversation:
-    """A request, and what has been said and called since."""
+    """A request, and the messages and tool calls since then."""
 
     __slots__ = ("_body", "_results", "client_tools", "goes_in_circles", "model", "transcript")
 
@@ -243,14 +248,15 @@ class _Conversation:
         self.model = request.model
         self.client_tools = request.client_tools
         self.transcript = Transcript()
-        # What each call gave, by the call; and whether one was made twice and gave the same.
+        # The result of each call, by the call. The model goes in circles if it repeats a call and
+        # gets the same result.
         self._results: dict[bytes, str] = {}
         self.goes_in_circles = False
-        # As it came: read, it takes several times the memory.
+        # Kept as bytes: parsed JSON needs several times the memory.
         self._body = request.body
 
     def body(self, tools: Sequence[Tool]) -> bytes:
-        """Return the next request, in which these tools of the server's are offered."""
+        """Return the body of the next request, which offers these tools of the server."""
         body: dict[str, Any] = orjson.loads(self._body)
         body["messages"] += self.transcript.messages
         if tools:
@@ -258,20 +264,20 @@ class _Conversation:
         return orjson.dumps(body)
 
     def was_made(self, call: ToolCall) -> bool:
-        """Whether the same call was answered before."""
+        """Whether the same call has been answered before."""
         return call_key(call) in self._results
 
     def note(self, results: Mapping[bytes, str]) -> None:
-        """Remember what a message's calls gave, by `call_key`; look whether one gave it before."""
+        """Store the results of a message's calls, by `call_key`, and notice a repeated one."""
         self.goes_in_circles |= bool(results.items() & self._results.items())
         self._results |= results
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A call that the server answers: by a tool, or with what is known already.
+    """A call that the server answers: `answer` is the tool to run, or the finished result.
 
-    `shown` is whether it is a `tool_call` event, so that its result is one too.
+    `shown` says whether readers see the call as a `tool_call` event; if so they see its result too.
     """
 
     call: ToolCall
@@ -280,12 +286,12 @@ class _Call:
 
 
 class _Turn:
-    """One message of the model's, and the calls in it.
+    """One message of the model, and the tool calls in it.
 
     Attributes:
-        calls: Those that the server answers.
-        calls_client: Whether there are others: those are the client's.
-        texts: Pieces of text that came since the last events: the insides of their JSON strings.
+        calls: The calls that the server answers.
+        calls_client: Whether the message also calls tools of the client.
+        texts: Pieces of text since the last events, each the inside of its JSON string.
     """
 
     __slots__ = ("_conversation", "_tools", "calls", "calls_client", "texts")
@@ -303,7 +309,7 @@ class _Turn:
             self._conversation.transcript.add_text(orjson.loads(b'"%b"' % b"".join(self.texts)))
             self.texts.clear()
         texts = [event.content for event in events if type(event) is TextMessage]
-        if len(texts) == len(events):  # nearly always: 0.1 and not 0.7 µs an event
+        if len(texts) == len(events):  # the usual case; seven times as fast as the loop below
             self._conversation.transcript.add_text("".join(texts))
             return events
         shown: list[Event] = []
@@ -315,7 +321,7 @@ class _Turn:
         return shown
 
     def _shown_call(self, call: ToolCall) -> Event | None:
-        """Return what readers see of a call; None where that is nothing."""
+        """Return the event that readers see of a call; None if they see nothing."""
         if call.name in self._conversation.client_tools:
             self.calls_client = True
             return call
@@ -337,7 +343,7 @@ class _Turn:
         except ToolError as error:
             control, result = None, _failed(call, str(error))
         self.calls.append(_Call(call, result, shown=False))
-        # The same button twice helps nobody.
+        # Showing the same button twice would help nobody.
         return None if self._conversation.was_made(call) else control
 
     def _unknown(self, call: ToolCall) -> ToolResult:

@@ -1,6 +1,7 @@
-"""`--record`: one file a run, with Ollama's bytes and what was sent to each reader.
+"""`--record`: one file for each run, with the bytes from Ollama and the bytes to each reader.
 
-A recording never disturbs a run: what cannot be written is logged, and that file stays unfinished.
+A recording never disturbs a run. If a file cannot be written, the error is logged, and the file
+stays incomplete.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from dripline_server.run_log import ID_SHOWN
 logger = logging.getLogger(__name__)
 
 
-# A request's body, once it has been read.
+# The body of a request, stored here once it has been read.
 BODY = web.RequestKey("BODY", bytes)
 
 
 class ReaderRecord:
-    """What one reader is sent. Leaving the context ends it, as cancelled unless it was finished."""
+    """The bytes sent to one reader. Leaving the context ends it: as cancelled, unless finished."""
 
     def __init__(self, run: RunRecord, part: PartWriter) -> None:
         self._run = run
@@ -45,20 +46,20 @@ class ReaderRecord:
         self._run.reader_left()
 
     def started(self, response: web.StreamResponse) -> None:
-        """Note what the response began with."""
+        """Record the status and the headers of the response."""
         self._part.response(response.status, tuple(response.headers.items()))
 
     def sent(self, data: bytes) -> None:
-        """Note bytes that were handed to the network."""
+        """Record bytes that were handed to the network."""
         self._part.piece(data)
 
     def finished(self) -> None:
-        """Note that the body is complete."""
+        """Record that the body is complete."""
         self._part.end(ExchangeEnding.EOF)
 
 
 class RunRecord:
-    """The recording of one run, closed when the run and all its readers are through."""
+    """The recording of one run; it closes when the run and all its readers have ended."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -69,12 +70,12 @@ class RunRecord:
         self._run_ended = False
 
     def upstream(self, request: Request) -> PartWriter:
-        """Begin the part of a request to Ollama; tools and redirects take several."""
+        """Start the part for a request to Ollama. Tool calls and redirects cause further ones."""
         number = next(self._requests)
         return self._writer.begin(request, part="upstream" if number == 1 else f"upstream-{number}")
 
     def reader(self, request: web.Request) -> ReaderRecord | None:
-        """Begin the part of a reader; None once the file is closed."""
+        """Start the part for a reader; return None if the file is closed already."""
         asked = Request(
             request.method,
             str(request.url),
@@ -87,17 +88,17 @@ class RunRecord:
         return ReaderRecord(self, self._writer.begin(asked, part=f"sent-{next(self._numbers)}"))
 
     def reader_left(self) -> None:
-        """Hear that a reader is through."""
+        """Count a reader as gone, and close the file after the last one."""
         self._readers -= 1
         self._close_when_through()
 
     def run_ended(self) -> None:
-        """Hear that the run has ended."""
+        """Mark the run as ended, and close the file if no reader is left."""
         self._run_ended = True
         self._close_when_through()
 
     def close(self) -> None:
-        """Close the file, whatever goes on."""
+        """Close the file now, even if the run or readers continue."""
         self._writer.close()
 
     def _close_when_through(self) -> None:
@@ -112,10 +113,11 @@ class RunRecords:
     """The recordings of this process's runs, in a folder.
 
     Args:
-        folder: Where; made if it is not there, for its owner alone. "" records nothing.
+        folder: The folder for the files. A missing folder is created, readable only by its owner.
+            "" records nothing.
 
     Raises:
-        OSError: The folder cannot be made.
+        OSError: The folder cannot be created.
     """
 
     def __init__(self, folder: str) -> None:
@@ -125,13 +127,13 @@ class RunRecords:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def begin(self, run_id: str) -> RunRecord | None:
-        """Begin the recording of a run; None where none is made."""
+        """Start the recording of a run; return None if it is not recorded."""
         if self._folder is None:
             return None
         time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         name = f"run-{time}-{run_id[:ID_SHOWN]}"
         for number in count(1):
-            # Ids may begin alike in the same second, and processes may share the folder.
+            # Two ids may start alike in the same second, and processes may share the folder.
             path = self._folder / (f"{name}-{number}.jsonl" if number > 1 else f"{name}.jsonl")
             try:
                 self._open[run_id] = RunRecord(path)
@@ -144,11 +146,11 @@ class RunRecords:
         return self._open[run_id]
 
     def find(self, run_id: str) -> RunRecord | None:
-        """Return the recording of a run that goes on."""
+        """Return the recording of an active run; None if there is none."""
         return self._open.get(run_id)
 
     def end(self, run_id: str) -> None:
-        """Hear that a run has ended; readers that come later are not recorded."""
+        """Finish the recording of a run. Readers that come later are not recorded."""
         if record := self._open.pop(run_id, None):
             record.run_ended()
 

@@ -1,4 +1,4 @@
-"""Every run: starting, finding, keeping for a while, and letting go."""
+"""All runs: starts them, finds them, keeps finished ones for a while, and discards them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from dripline_server.upstream.upstreams import Upstreams
 
 
 class RegistryFull(Exception):
-    """No further run is taken now; `str()` says why.
+    """The server accepts no new run at the moment; `str()` says why.
 
     Attributes:
-        shutting_down: Whether this server ends.
+        shutting_down: Whether the reason is that this server shuts down.
     """
 
     def __init__(self, message: str, *, shutting_down: bool = False) -> None:
@@ -32,22 +32,24 @@ class RegistryFull(Exception):
 
 
 class RunIdInUse(Exception):
-    """A client's own name for a run is that of another request's."""
+    """The client's id for a new run already belongs to a run with another request."""
 
 
 class RunRegistry:
-    """The runs of this process, and a way to those of the others.
+    """The runs of this process, and access to the runs of other processes.
 
-    Ended runs stay for a while, oldest out first: bounded in time, number and bytes.
+    Finished runs stay for a while, limited in time, number and bytes. The oldest is discarded
+    first.
 
     Args:
-        settings: The bounds.
-        upstreams: Who answers, at the time of each start.
+        settings: The limits.
+        upstreams: Gives the Ollama that answers a new run.
         runner: Calls the server's tools.
-        logs: Where the runs write.
-        budget: What their logs may hold here; beyond that, they ask this registry for room.
-        metrics: Where runs are counted.
-        records: Where runs are recorded.
+        logs: Creates the runs' logs.
+        budget: The memory that the logs may use. When it is exceeded, this registry discards
+            finished runs.
+        metrics: Counts the runs.
+        records: Records the runs.
     """
 
     def __init__(
@@ -68,9 +70,9 @@ class RunRegistry:
         self._metrics = metrics
         self._records = records
         self._active: dict[str, Run] = {}
-        # Those of them whose log is being made: done once it is, or cannot be.
+        # Runs whose log is being created; each future is done when that has worked or failed.
         self._starting: dict[str, asyncio.Future[None]] = {}
-        # In the order in which they ended, each with the timer that lets go of it.
+        # Finished runs in the order in which they ended, each with the timer that discards it.
         self._ended: dict[str, tuple[Run, asyncio.TimerHandle]] = {}
         self._draining = False
         self._idle = asyncio.Event()
@@ -86,25 +88,25 @@ class RunRegistry:
         """Start a run.
 
         Args:
-            request: What it is to do.
-            run_id: The client's own name for it: where there is a run of this name already, that
-                one is returned, so that a client can ask twice.
+            request: The request that the run answers.
+            run_id: An id chosen by the client. If a run with this id exists, it is returned, so
+                that a client can safely repeat its request.
 
         Raises:
-            RunIdInUse: The run of this name was asked to do something else.
-            RegistryFull: As many are going on as may, or the server is shutting down.
-            RunLogUnavailable: Its log cannot be made.
+            RunIdInUse: The run with this id answers another request.
+            RegistryFull: The limit of active runs is reached, or the server shuts down.
+            RunLogUnavailable: The run's log cannot be created.
         """
         if run_id:
             found = await self.find(run_id)
             if found is None and (run_id in self._active or run_id in self._starting):
-                found = await self.find(run_id)  # another request asked meanwhile
+                found = await self.find(run_id)  # another request started it meanwhile
             if found:
                 return _same(found, request)
         try:
             return await self._start(request, run_id or secrets.token_urlsafe(16))
         except RunExists as exists:
-            # Another process was asked at the same time, and was first.
+            # Another process got the same request at the same time and was faster.
             if run_id and (found := await self.find(run_id)):
                 return _same(found, request)
             raise RunLogUnavailable("the run was there, and has gone") from exists
@@ -144,10 +146,10 @@ class RunRegistry:
         return run
 
     async def find(self, run_id: str) -> FoundRun | None:
-        """Return a run of this process or of another, or None where nobody knows it.
+        """Return a run of this process or of another one; None if no process knows it.
 
         Raises:
-            RunLogUnavailable: The other processes' runs cannot be known.
+            RunLogUnavailable: The runs of other processes cannot be looked up.
         """
         if starting := self._starting.get(run_id):
             await asyncio.wait({starting})
@@ -158,7 +160,7 @@ class RunRegistry:
         return await self._logs.find(run_id)
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
-        """Take no further run, and wait for those that go on: so long, or until told to hurry."""
+        """Accept no new run; wait until all have ended, the time is up, or `hurry` is set."""
         self._draining = True
         waits = {asyncio.create_task(self._idle.wait()), asyncio.create_task(hurry.wait())}
         try:
@@ -168,28 +170,28 @@ class RunRegistry:
                 task.cancel()
 
     async def close(self) -> None:
-        """End every run, as failed where it goes on, and wait until each has ended."""
+        """End every active run as failed, and wait until each has ended."""
         self._draining = True
         for run in self._active.values():
             run.stop(_shutdown_error())
         await self._idle.wait()
-        # Their logs are not forgotten: other processes may have them to read.
+        # Their logs stay, because other processes may still serve them.
         for _, timer in self._ended.values():
             timer.cancel()
 
     def forget_ended(self) -> None:
-        """Let go of every ended run now, instead of in time."""
+        """Discard every finished run now instead of after its time."""
         while self._ended:
             self._forget(next(iter(self._ended)))
 
     @property
     def draining(self) -> bool:
-        """Whether it takes no further run, because the server ends."""
+        """Whether no new run is accepted because the server shuts down."""
         return self._draining
 
     @property
     def active(self) -> int:
-        """How many runs are going on here."""
+        """How many runs are active in this process."""
         return len(self._active) + len(self._starting)
 
     def _runs(self) -> Iterator[Run]:
@@ -213,7 +215,7 @@ class RunRegistry:
             self._idle.set()
 
     def _keep(self, run: Run) -> None:
-        """Keep a run that has just ended for a while."""
+        """Keep a run for a while that has just ended."""
         self._records.end(run.id)
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._settings.keep_time, self._forget, run.id)
@@ -224,7 +226,7 @@ class RunRegistry:
             self._forget(next(iter(self._ended)))
 
     def _make_room(self) -> None:
-        """Let go of the oldest ended runs until the logs are within their budget."""
+        """Discard the oldest finished runs until the logs are within their budget."""
         while self._ended and self._budget.used > self._budget.limit:
             self._forget(next(iter(self._ended)))
 
@@ -235,7 +237,7 @@ class RunRegistry:
 
 
 def _same(found: FoundRun, request: RunRequest) -> FoundRun:
-    """Return a run that has the name that was asked for, if it does what is asked for."""
+    """Return the found run if it answers the same request; otherwise raise `RunIdInUse`."""
     if found.request not in ("", request.digest):
         raise RunIdInUse
     return found

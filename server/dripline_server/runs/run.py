@@ -34,21 +34,21 @@ logger = logging.getLogger(__name__)
 class Run(FoundRun):
     """One generation, which only writes to its log. Readers follow the log.
 
-    It begins as soon as it is made. However it ends, it ends once, and the last event of its log is
-    `end`. Its upstream connection is closed by then.
+    It starts as soon as it is constructed. It ends exactly once, and the last event in its log is
+    always `end`. By then its connection to Ollama is closed.
 
     Args:
-        run_id: Names it; knowing it is the right to read and to stop the run.
-        request: What it is to do.
-        log: Where it writes.
-        upstream: Who answers.
+        run_id: The run's id. Whoever knows it may read and stop the run.
+        request: The request to answer.
+        log: Receives the run's events.
+        upstream: The Ollama that answers.
         runner: Calls the server's tools.
-        metrics: Where it is counted.
-        on_end: Called once the last event is in the log.
-        max_tool_rounds: How many times the model may be asked with the server's tools.
-        loading_after: Seconds of silence before readers are told what the run waits for.
+        metrics: Counts the run.
+        on_end: Called when the last event is in the log.
+        max_tool_rounds: How many requests to the model may offer the server's tools.
+        loading_after: Seconds of silence before readers get a status.
         think_tags: See `Generation`.
-        record: Begins a recording of each request to Ollama.
+        record: Starts the recording of each request to Ollama.
     """
 
     __slots__ = (
@@ -100,7 +100,7 @@ class Run(FoundRun):
         self._readers = 0
         self._readers_elsewhere = 0
         self._unread: asyncio.TimerHandle | None = None
-        # What a stream begins with, until it is in the log.
+        # The first events of the stream, until they are in the log.
         self._opening: Sequence[Event] = (*request.ui_controls, Start("ollama", run_id, self.model))
         self._stopped = False
         self._stopped_by: Error | None = None
@@ -116,8 +116,8 @@ class Run(FoundRun):
             record=record,
         )
         name = run_id[:ID_SHOWN]
-        # Nothing keeps the request once it is answered: it may hold megabytes of images.
-        # Stopping cancels the generation; what ends the log is not cancelled with it.
+        # Only the task holds the request, which may contain megabytes of images, so that both are
+        # freed together. Stopping cancels this task alone: another one writes the end of the log.
         self._generating = asyncio.create_task(self._generate(request), name=f"generate {name}")
         self._telling = asyncio.create_task(
             self._tell_phases(request.prompt.context), name=f"phases {name}"
@@ -127,25 +127,25 @@ class Run(FoundRun):
 
     @property
     def readers(self) -> int:
-        """How many readers are attached here."""
+        """How many readers are attached in this process."""
         return self._readers
 
     async def log_state(self, seen: int = 0) -> LogState:
-        """Return where its log stands; see `ReadableLog.state`."""
+        """Return the position of its log; see `ReadableLog.state`."""
         return await self._log.state(seen)
 
     def stop(self, because: Error | None = None) -> None:
-        """End the run now: as cancelled, or as failed where there is an error to tell.
+        """End the run now: as failed if an error is given, otherwise as cancelled.
 
-        Ollama's socket is closed in the event loop's next turn. Only the first call counts, and
-        none after the end.
+        Ollama's socket is closed in the event loop's next turn. Only the first call has an effect,
+        and only before the run has ended.
         """
         if not self._stopped and not self._generating.done():
             self._stopped, self._stopped_by = True, because
             self._generating.cancel()
 
     def log_lost(self, because: RunLogUnavailable) -> None:
-        """End the run as failed: its log cannot be written any more."""
+        """End the run as failed, because its log can no longer be written."""
         self.stop(_log_lost(because))
 
     async def request_stop(self) -> None:
@@ -158,7 +158,7 @@ class Run(FoundRun):
     ) -> AsyncIterator[AsyncIterator[Batch]]:
         """Attach a reader to the log; see `ReadableLog.follow`.
 
-        When the last reader goes, the run is stopped after its grace time.
+        When the last reader has left, the run stops after its grace time.
         """
         self._readers += 1
         self._watch_readers()
@@ -170,12 +170,12 @@ class Run(FoundRun):
             self._watch_readers()
 
     def readers_elsewhere(self, count: int) -> None:
-        """Hear how many processes have readers attached; they count as ours do."""
+        """Update how many other processes have readers; those keep the run going as well."""
         self._readers_elsewhere = count
         self._watch_readers()
 
     def _watch_readers(self) -> None:
-        """Start the grace time when nobody reads, end it when somebody does."""
+        """Start the grace time when nobody reads, and cancel it when somebody does."""
         if self._readers or self._readers_elsewhere or self.end:
             if self._unread:
                 self._unread.cancel()
@@ -194,7 +194,7 @@ class Run(FoundRun):
         self._telling.cancel()
 
     async def _tell_phases(self, context: int) -> None:
-        """Tell readers what the run waits for while nothing comes."""
+        """Send readers a status while the model sends nothing."""
         phases = self._upstream.phases(self.model, context, self._loading_after)
         with suppress(RunLogUnavailable):
             async with aclosing(phases):
@@ -202,14 +202,14 @@ class Run(FoundRun):
                     await self._log.append([to_json(Status(phase, self.model))])
 
     def _begin_end(self, generating: asyncio.Task[None], on_end: Callable[[], None]) -> None:
-        # Only now: a task that waits all the while costs each run 2 KB.
+        # Created only now, because a waiting task would cost each run 2 KB.
         self._ending = asyncio.create_task(self._end(generating), name=f"end {self.id[:ID_SHOWN]}")
         self._ending.add_done_callback(lambda _: on_end())
 
     async def _end(self, generating: asyncio.Task[None]) -> None:
         self._telling.cancel()
         await asyncio.wait({self._telling})
-        # Whatever goes wrong here: without a last event readers wait for ever.
+        # The last event has to be written even if this fails; without it readers wait for ever.
         try:
             error, self.end = self._outcome(generating)
             last = self._last(error, self.end)
@@ -225,7 +225,7 @@ class Run(FoundRun):
         self._report(error, self.end)
 
     def _last(self, error: Error | None, end: End) -> list[bytes]:
-        """Return the last events; they are all of them where it was stopped before its start."""
+        """Return the last events; if the run never started, these include the first ones."""
         return [to_json(event) for event in (*self._opening, error, end) if event]
 
     def _report(self, error: Error | None, end: End) -> None:
@@ -243,7 +243,7 @@ class Run(FoundRun):
         )
 
     def _outcome(self, generating: asyncio.Task[None]) -> tuple[Error | None, End]:
-        """Return what the run ends with, and the error before it if it failed."""
+        """Return the error, if the run failed, and the end event."""
         usage = self._generation.answer.usage(asyncio.get_running_loop().time())
         if error := self._failure(generating):
             return error, End("failed", usage=usage)
@@ -252,7 +252,7 @@ class Run(FoundRun):
         return None, End("completed", self._generation.answer.reason, usage)
 
     def _failure(self, generating: asyncio.Task[None]) -> Error | None:
-        """Return what the generation failed of; None where it was completed or just stopped."""
+        """Return why the generation failed; None if it completed or was stopped."""
         if generating.cancelled():
             return self._stopped_by
         match generating.exception():
@@ -272,11 +272,11 @@ class Run(FoundRun):
 
 
 class RunControls(LogOwner):
-    """What a log asks of its run, which is made only once there is a log.
+    """Passes a log's requests on to its run. The log exists first, and the run is made with it.
 
     Attributes:
         run: The run; None until it has been made.
-        stopped: Whether it was to be stopped before that.
+        stopped: Whether a stop was requested, perhaps before the run was made.
     """
 
     __slots__ = ("run", "stopped")

@@ -1,4 +1,4 @@
-"""What a run is to do."""
+"""The request that a run answers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dripline.tool import Tool
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is known of the prompt's length, to tell later whether Ollama dropped a part of it.
+    """The known length of the prompt, to detect later whether Ollama dropped a part of it.
 
     Attributes:
-        words: How many words it has at least; each is one token or more.
-        context: How many tokens the request lets the model see (`num_ctx`); 0 where it says none.
+        words: At least this many words; each is one token or more.
+        context: How many tokens the request lets the model see (`num_ctx`); 0 if it does not say.
     """
 
     words: int = 0
@@ -29,18 +29,18 @@ NO_PROMPT: Final = Prompt()
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a run is to do.
+    """The request that a run answers.
 
     Attributes:
         model: The model's name.
         body: The request for Ollama's `/api/chat`, as JSON.
-        ui_controls: What the user's own words ask of the page; told before `start`.
-        tools: The server's tools that the model may call if it can call tools; none has the name
-            of a tool in `body`.
-        client_tools: The names of the tools in `body`, which are the client's to call.
-        grace: Seconds for which the run goes on without a reader.
-        prompt: What is known of the prompt's length.
-        digest: The same for the same request, and for no other.
+        ui_controls: The page controls that the user's own words ask for; they precede `start`.
+        tools: The server's tools that the model may call, if it can call tools at all. None has the
+            name of a tool in `body`.
+        client_tools: The names of the tools in `body`, which the client runs itself.
+        grace: Seconds that the run continues without a reader.
+        prompt: The known length of the prompt.
+        digest: Equal for equal requests, and different for different ones.
     """
 
     model: str
