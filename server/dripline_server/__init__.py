@@ -1,6 +1,6 @@
 """The server: Ollama chats as resumable Server-Sent Events.
 
-This module has the public names; each is explained where it is defined.
+This module exports the public names; each is documented where it is defined.
 """
 
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dripline.tool import BadTool, Tool, ToolError
     from dripline_server.app import Server, create_app, serve
     from dripline_server.settings import BadSetting, Settings
-else:  # Seen by type checkers, it would let every name pass.
+else:  # Hidden from type checkers, which would accept every name through it.
     __getattr__ = lazy_names(
         __name__,
         {

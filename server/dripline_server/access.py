@@ -23,7 +23,7 @@ ALLOWED_HEADERS = "Authorization, Content-Type, Last-Event-ID, X-On-Disconnect"
 EXPOSED_HEADERS = "X-Run-Id, X-First-Event-Id, Content-Location, Retry-After"
 PREFLIGHT_AGE = 600  # seconds
 
-# Open without a token: the page has to load before it can ask for one, and load balancers have none.
+# Open without a token: the page must load before it can ask for one; load balancers have none.
 OPEN_PATHS = ("/", "/health", "/livez", "/readyz")
 OPEN_FOLDER = "/static/"
 
@@ -169,6 +169,6 @@ def _is_address(name: str) -> bool:
 
 
 def _is_own(origin: str, host: str) -> bool:
-    """Whether the page came from this server. The scheme is not compared: a proxy may add `https`."""
+    """Whether the page came from this server, perhaps through a proxy that adds `https`."""
     scheme, _, authority = origin.lower().partition("://")
     return scheme in ("http", "https") and authority == host.lower()

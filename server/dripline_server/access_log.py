@@ -1,4 +1,4 @@
-"""Logging: what is logged of a request, and how records look. Never a message's contents."""
+"""Logging: the record of each request, and the format of records. No message contents."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dripline_server.run_log import ID_SHOWN
 access_logger: logging.Logger = logging.getLogger("dripline_server.access")
 
 _PLAIN = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-# Names of models come from requests, and may be as long as those.
+# Model names come from requests, and may be as long as a request.
 MAX_SHOWN = 200
-# What aiohttp puts as the method of a request that is not HTTP; no route is looked for then.
+# aiohttp's method for a request that is not HTTP. Such a request has no route.
 NO_HTTP = "UNKNOWN"
 
 
 class KeyValueFormatter(logging.Formatter):
-    """One line a record: time, level, message, then its `extra` fields as key=value."""
+    """Formats a record as one line: time, level, message, then `extra` fields as key=value."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
@@ -35,7 +35,7 @@ class KeyValueFormatter(logging.Formatter):
 
 
 def _shown(value: object) -> str:
-    """Return the value, quoted where it could pass for another field or another line."""
+    """Return the value, quoted if it could look like another field or another line."""
     text = str(value)[:MAX_SHOWN]
     plain = text.isprintable() and not any(mark in text for mark in ' "=')
     return text if plain else json.dumps(text)
@@ -65,15 +65,15 @@ class AccessLog(AbstractAccessLogger):
 
 
 def route_of(request: web.Request) -> str:
-    """Return a request's route, such as "/runs/{run_id}": no id, and nothing that was sent."""
+    """Return a request's route, such as "/runs/{run_id}", without any text from the client."""
     resource = request.match_info.route.resource
     return resource.canonical if resource else "none"
 
 
 def without_request_bytes(record: logging.LogRecord) -> bool:
-    """Take the traceback out of aiohttp's record of a request that is not HTTP.
+    """Remove the traceback from aiohttp's record of a request that is not HTTP.
 
-    It quotes the bytes, a token among them perhaps, and anybody can send as many as they like.
+    The traceback quotes the client's bytes, perhaps with a token, and anybody can send many.
     """
     if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
         record.exc_info = None
@@ -81,7 +81,7 @@ def without_request_bytes(record: logging.LogRecord) -> bool:
 
 
 def configure(level: str) -> None:
-    """Write dripline's records, and warnings of others, to standard error."""
+    """Log dripline's records, and the warnings of other libraries, to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(KeyValueFormatter())
     handler.addFilter(without_request_bytes)

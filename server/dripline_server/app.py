@@ -36,22 +36,22 @@ CLOSE_TIME = 5.0
 
 
 def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) -> web.Application:
-    """Return the application; what it owns is made at its start-up and closed at its clean-up.
+    """Return the application. It creates its parts at start-up and closes them at clean-up.
 
-    Where no address of Ollama is named and none answers at the usual one, the built-in fake stands
-    in until one does.
+    If the settings name no address of Ollama and none answers at the usual one, the built-in fake
+    answers until Ollama does.
 
     Args:
-        settings: What it is told.
-        tools: Functions that models may call, beside those of `settings.tools`; see
+        settings: The options.
+        tools: Functions that models may call, besides those of `settings.tools`; see
             `dripline.tool`.
 
     Raises:
         BadTool: A function cannot be a tool.
-        BadSetting: A module of `settings.tools` cannot be had, or has something else.
+        BadSetting: A module of `settings.tools` cannot be imported, or has no usable tools.
     """
     callable_tools = as_tools([*_tools_of(settings), *tools])
-    # What takes long to make: not when this module is imported, and not while a first chat waits.
+    # Both are slow to build: not on import, and not while the first chat waits.
     phrases()
     page_tools()
     app = web.Application(middlewares=[answer_problems], client_max_size=settings.max_body)
@@ -91,7 +91,7 @@ async def _state(settings: Settings, tools: Sequence[Tool]) -> AsyncIterator[Sta
         budget = Budget(settings.total_log_bytes)
         figures = Metrics()
         records = RunRecords(settings.record)
-        logs = _run_logs(settings, budget)  # last of what can fail: it has connections to close
+        logs = _run_logs(settings, budget)  # last step that can fail: it opens connections
         runner = ToolRunner(
             timeout=settings.tool_timeout,
             max_result=settings.max_tool_result,
@@ -138,7 +138,7 @@ def _run_logs(settings: Settings, budget: Budget) -> RunLogs:
 
 @asynccontextmanager
 async def _upstreams(settings: Settings) -> AsyncIterator[Upstreams]:
-    """Give the Ollama that was named; where none was and none answers, the fake until one does."""
+    """Yield the named Ollama; if none is named and none answers, the fake until one does."""
     address = OllamaAddress(settings.ollama_url, settings.ollama_headers, settings.ollama_api_key)
     async with _connected(address, settings) as ollama:
         if settings.names_ollama or await answers(ollama):
@@ -175,7 +175,7 @@ class Server:
     """A server that listens.
 
     Attributes:
-        url: Where.
+        url: Its address.
         state: Its parts.
     """
 
@@ -187,10 +187,10 @@ class Server:
 async def serve(
     settings: Settings, tools: Iterable[ToolFunction | Tool] = ()
 ) -> AsyncIterator[Server]:
-    """Listen as `settings` say, until the context is left; then every run has its `end`.
+    """Listen as `settings` say until the context is left; then end every run.
 
     Raises:
-        OSError: The address cannot be listened on.
+        OSError: The server cannot listen on the address.
         BadTool, BadSetting: See `create_app`.
     """
     app = create_app(settings, tools)

@@ -21,10 +21,10 @@ from dripline_server.settings import BadSetting, Settings
 
 logger = logging.getLogger(__name__)
 
-# What a supervisor, a terminal or a person sends; Windows has no SIGHUP.
+# The signals of a supervisor, a terminal or a user; Windows has no SIGHUP.
 _STOPPING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
-# Seconds that whatever is left has to end, once every chat has.
+# Seconds for the remaining tasks to end after the last chat.
 LEAVE_TIME = 3.0
 
 _EPILOG = """\
@@ -116,8 +116,8 @@ def _run(main: Coroutine[Any, Any, None]) -> int:
             runner.run(main)
             code = 0
         finally:
-            # What is left may never end, such as a tool that ignores its cancellation: closing
-            # the runner would wait for that for ever.
+            # A task may never end, such as a tool that ignores its cancellation. Closing the
+            # runner would wait for it for ever.
             left = threading.Timer(LEAVE_TIME, _leave, (runner.get_loop(), code))
             left.daemon = True
             left.start()
@@ -126,8 +126,8 @@ def _run(main: Coroutine[Any, Any, None]) -> int:
 
 
 def _leave(loop: asyncio.AbstractEventLoop, code: int) -> None:
-    """End the process, whatever goes on in it, and say what that is."""
-    with suppress(RuntimeError):  # a task may be made meanwhile
+    """End the process, and log which tasks and threads are still running."""
+    with suppress(RuntimeError):  # a task may be created meanwhile
         names = sorted(task.get_name() for task in asyncio.all_tasks(loop))
         threads = [one.name for one in threading.enumerate() if not one.daemon]
         logger.error("the server ends, though these do not: %s", ", ".join([*names, *threads]))
@@ -143,16 +143,16 @@ def _allow_files() -> None:
     except ImportError:  # Windows has no such limit
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS takes no unlimited soft limit, though it says so of the hard one.
+    # macOS rejects an unlimited soft limit, although it reports an unlimited hard one.
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _spare_collector() -> None:
-    """Have the cycle collector look less often, and never at what has been imported.
+    """Make the cycle collector run less often, and skip all imported objects.
 
-    One read from a fast model makes thousands of short-lived dicts: with Python's own threshold of
-    700 that is a quarter of the CPU.
+    One read from a fast model creates thousands of short-lived dicts. With Python's threshold of
+    700, collecting them takes a quarter of the CPU.
     """
     gc.collect()
     gc.freeze()
@@ -160,7 +160,7 @@ def _spare_collector() -> None:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's where it is installed; it is not on Windows."""
+    """Return uvloop's event loop if it is installed; it does not exist for Windows."""
     try:
         import uvloop
     except ImportError:
@@ -169,7 +169,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(settings: Settings) -> None:
-    from dripline_server.app import serve  # takes long to import; `--help` does without
+    from dripline_server.app import serve  # slow to import, and `--help` does not need it
 
     stop, hurry = _stop_signals()
     manager = ServiceManager(options.service_manager())
@@ -186,7 +186,7 @@ async def _serve(settings: Settings) -> None:
 
 
 def _say(text: str) -> None:
-    """Print a line at once; nobody listening is no reason to stop serving."""
+    """Print a line at once; keep serving even if nobody reads the output."""
     with suppress(BrokenPipeError):
         print(text, flush=True)
 
@@ -210,7 +210,7 @@ def _stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
 
     for number in _STOPPING:
         if signal.getsignal(number) is signal.SIG_IGN:
-            continue  # nohup: it is to outlive its terminal
+            continue  # nohup: the server should outlive its terminal
         try:
             loop.add_signal_handler(number, caught)
         except NotImplementedError:  # Windows

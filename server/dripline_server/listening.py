@@ -1,4 +1,4 @@
-"""Where the server listens, and what it says to whoever does not speak HTTP."""
+"""Listens on a port or a socket, and answers invalid HTTP with JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dripline_server.access_log import AccessLog, access_logger
 from dripline_server.problems import problem_response
 from dripline_server.settings import Settings, unix_path
 
-# Readers of a server that comes back all come back at once.
+# After a restart of the server all readers reconnect at once.
 BACKLOG = 4096
 
 
@@ -25,24 +25,24 @@ BACKLOG = 4096
 async def listening(
     app: web.Application, settings: Settings, *, close_time: float
 ) -> AsyncIterator[str]:
-    """Serve an app until the context is left; gives the address.
+    """Serve an app until the context is left; yield the address.
 
     Args:
         app: The app.
-        settings: Says where, and for how long an idle connection is held.
-        close_time: Seconds that answers have at the end.
+        settings: Gives the address, and how long an idle connection stays open.
+        close_time: Seconds for the open answers to end on close.
 
     Raises:
-        OSError: The address cannot be listened on.
+        OSError: The server cannot listen on the address.
     """
-    # Without handler_cancellation aiohttp tells nobody that a client has gone, until a write.
+    # Without handler_cancellation a handler learns only by writing that its client has left.
     runner = _Runner(
         app,
         handler_cancellation=True,
         access_log_class=AccessLog,
         access_log=access_logger,
         shutdown_timeout=close_time,
-        # Counts from the connection's begin too, so that slow headers do not hold it.
+        # This also counts from the start of the connection, so that slow headers cannot hold it.
         keepalive_timeout=settings.idle_time,
     )
     await runner.setup()
@@ -65,21 +65,21 @@ async def listening(
 
 
 def _check_free(path: str) -> None:
-    """Make sure that no other server listens there: binding would take the socket from it.
+    """Check that no other server listens there: binding would steal its socket.
 
     Raises:
-        OSError: One does.
+        OSError: Another server listens there.
     """
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)
         except OSError:
-            return  # nothing there, or what a dead server left
+            return  # no socket, or one that a dead server left
     raise OSError(98, os.strerror(98), path)
 
 
 class _Runner(web.AppRunner):
-    """aiohttp's, whose connections answer what is not HTTP as the API answers all else."""
+    """aiohttp's runner, but its connections answer invalid HTTP in the API's JSON format."""
 
     def __init__(self, app: web.Application, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
@@ -109,7 +109,7 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is not HTTP with JSON. aiohttp's own text quotes it, a token perhaps."""
+        """Answer invalid HTTP with JSON. aiohttp's text would quote it, perhaps with a token."""
         super().handle_error(request, status, exc, message)  # it logs
         if status >= 500:
             code, words = ErrorCode.INTERNAL_ERROR, "A fault in dripline; see its log."

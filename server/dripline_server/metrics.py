@@ -1,4 +1,4 @@
-"""What `GET /metrics` counts."""
+"""The metrics of `GET /metrics`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Metrics:
         readers: Callable[[], int],
         log_bytes: Callable[[], int],
     ) -> None:
-        """Show what these return, as it is when somebody looks."""
+        """Register gauges that call these functions whenever the metrics are read."""
         for name, meaning, value in (
             ("dripline_active_runs", "Runs that are going on.", runs),
             ("dripline_readers", "Readers attached to runs of this process.", readers),
@@ -57,7 +57,7 @@ class Metrics:
             Gauge(name, meaning, registry=self._registry).set_function(value)
 
     def run_ended(self, end: End, error: Error | None) -> None:
-        """Count an ending."""
+        """Count a finished run."""
         self._runs.labels(end.status).inc()
         if error:
             self._errors.labels(error.code).inc()
@@ -69,17 +69,17 @@ class Metrics:
         self._tool_calls.labels(name, "failed" if failed else "ok").inc()
 
     def text(self) -> bytes:
-        """Return all figures in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)
 
 
 class _Tokens(Collector):
-    """Shows the tokens; a `Counter`, with its lock, costs 1 µs for each time that it is told."""
+    """Reports the tokens. A `Counter` would take its lock for every token, which costs 1 µs."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """Give the figure as it is."""
+        """Yield the current count."""
         meaning = "Pieces of answers that Ollama sent."
         yield CounterMetricFamily("dripline_tokens", meaning, value=self._metrics.tokens)

@@ -1,4 +1,4 @@
-"""Who asks, where a proxy stands before the server: what trusted ones say in `X-Forwarded-...`.
+"""Reads the client's address and host from the `X-Forwarded-...` headers of trusted proxies.
 
 Anybody can send these headers, so they count only from the addresses in `--trusted-proxies`.
 """
@@ -10,14 +10,14 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from aiohttp import web
 
-# Where the address of whoever asks is kept in a request, for the access log.
+# The client's address, stored in the request for the access log.
 REMOTE = web.RequestKey("REMOTE", str)
 
 _Address = IPv4Address | IPv6Address
 
 
 class Proxies:
-    """The proxies that are believed.
+    """The trusted proxies.
 
     Args:
         networks: Their addresses or networks; "unix" for those on a Unix domain socket.
@@ -28,7 +28,7 @@ class Proxies:
         self._networks = [ip_network(network) for network in networks if network != "unix"]
 
     def remote_of(self, request: web.BaseRequest) -> str:
-        """Return the address of whoever asks: the nearest one that is no trusted proxy."""
+        """Return the client's address: the nearest one that is not a trusted proxy."""
         nearest = request.remote or ""
         if not self._trusts(nearest):
             return nearest
@@ -43,7 +43,7 @@ class Proxies:
         return nearest
 
     def hosts_of(self, request: web.BaseRequest) -> list[str]:
-        """Return the host that was asked for, as often as it was said: what a browser shows."""
+        """Return the requested host as the browser shows it, once for each header that names it."""
         forwarded = request.headers.getall("X-Forwarded-Host", ())
         if forwarded and self._trusts(request.remote or ""):
             return [forwarded[-1].rpartition(",")[2].strip()]
@@ -58,7 +58,7 @@ class Proxies:
 
 
 def _address(text: str) -> _Address | None:
-    """Return an address, written as proxies do: bare, or with a port."""
+    """Parse an address as proxies write it: bare, or with a port."""
     host = text
     if text.startswith("["):
         host = text[1:].partition("]")[0]
@@ -68,5 +68,5 @@ def _address(text: str) -> _Address | None:
         address = ip_address(host)
     except ValueError:
         return None
-    # A socket that listens for both kinds says ::ffff:10.0.0.1.
+    # A socket for IPv4 and IPv6 reports ::ffff:10.0.0.1.
     return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address

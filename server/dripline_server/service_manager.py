@@ -1,4 +1,4 @@
-"""What systemd, or whoever else started the server, is told of it: `sd_notify`'s datagrams."""
+"""Notifies the service manager, such as systemd, with `sd_notify` datagrams."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 class ServiceManager:
-    """Tells how the server is; does nothing where nobody asked for that.
+    """Reports the server's state; does nothing without a service manager.
 
     Args:
-        settings: Whom to tell, and how often.
+        settings: The manager's socket, and its watchdog time.
     """
 
     def __init__(self, settings: ServiceManagerSettings) -> None:
@@ -28,7 +28,7 @@ class ServiceManager:
 
     @asynccontextmanager
     async def told(self) -> AsyncIterator[None]:
-        """Say that the server is ready, and until the context is left that it is alive."""
+        """Report that the server is ready, then that it is alive until the context is left."""
         self._say("READY=1")
         alive = asyncio.create_task(self._say_alive(), name="watchdog")
         try:
@@ -38,7 +38,7 @@ class ServiceManager:
             await asyncio.wait({alive})
 
     def stopping(self) -> None:
-        """Say that the server lets its chats end, and ends."""
+        """Report that the server is shutting down."""
         self._say("STOPPING=1")
 
     async def _say_alive(self) -> None:
@@ -47,7 +47,7 @@ class ServiceManager:
             await asyncio.sleep(self._watchdog / 2)
 
     def _say(self, state: str) -> None:
-        """Send one datagram; a manager that does not listen is no reason not to serve."""
+        """Send one datagram; keep serving even if the manager does not listen."""
         if not self._address:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:

@@ -1,4 +1,4 @@
-"""Where `dripline-server` begins: whoever has installed dripline without the server is told how."""
+"""The entry point of `dripline-server`. Without the server extra it says how to install it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 
 def main() -> int:
-    """Run the command and return its exit code; 2 too where the server is not installed."""
-    # As process 1 of a container, it would not hear of this signal until it has a handler.
+    """Run the command and return its exit code; 2 if the server extra is not installed."""
+    # Process 1 of a container does not receive SIGTERM until it has a handler for it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         from dripline_server.cli import main as run

@@ -1,4 +1,4 @@
-"""What the handlers share: one of each for the life of an app."""
+"""The parts that all handlers share, one of each for the life of an app."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class State:
     """The parts of a running server.
 
     Attributes:
-        settings: What it was told.
+        settings: The options.
         upstreams: Ollama, or the fake that stands in for it.
         tools: The server's tools that every chat may use.
-        runs: Every run.
-        logs: What the runs write to.
-        pulse: What looks after the open streams.
-        metrics: What has been counted.
+        runs: All runs.
+        logs: The runs' logs.
+        pulse: Looks after the open streams.
+        metrics: The metrics.
         records: The recordings of its runs.
     """
 
@@ -44,12 +44,12 @@ class State:
 
     @property
     def upstream(self) -> Ollama:
-        """Who answers now."""
+        """The upstream that answers now."""
         return self.upstreams.current
 
     @property
     def demo(self) -> str:
-        """Why the fake stands in for Ollama: a sentence; "" where it does not."""
+        """A sentence that says why the fake stands in for Ollama; "" if it does not."""
         return self.upstreams.demo
 
     @property

@@ -1,8 +1,8 @@
-"""What a run looks like on the wire.
+"""Dialects: the formats in which a run's events are sent.
 
-A dialect turns a run's events into frames, for one reader, and does no I/O. Every frame has an id.
-The last frame that an event becomes is named by the event's `seq` ("12"), and those before it are
-numbered ("12.1", "12.2"): so a reader can go on from any frame, whatever the dialect.
+A dialect turns a run's events into frames for one reader, without I/O. Every frame has an id. If an
+event becomes several frames, the last one has the event's `seq` as its id ("12"), and those before
+it are numbered ("12.1", "12.2"). So a reader can resume after any frame, in every dialect.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any, NamedTuple, Protocol
 
 from dripline_server.run_log import Batch
 
-# An object of JSON, as `orjson` has it.
+# A JSON object, as `orjson` returns it.
 Json = dict[str, Any]
 
 _POSITION = re.compile(r"([0-9]{1,19})(?:\.([1-9][0-9]{0,8}))?", re.ASCII)
 
 
 class Position(NamedTuple):
-    """How far a reader has come.
+    """The position of a reader.
 
     Attributes:
-        seq: The event of the last frame that it has seen; 0 before the first.
-        part: How many of that event's frames it has seen; 0 stands for all of them.
+        seq: The event of the last frame that the reader has; 0 before the first.
+        part: How many of that event's frames it has; 0 stands for all of them.
     """
 
     seq: int
@@ -32,7 +32,7 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Position | None:
-        """Return the position that an event ID names, or None where it names none."""
+        """Parse an event ID; return None if it is no position."""
         found = _POSITION.fullmatch(text)
         return cls(int(found[1]), int(found[2] or 0)) if found else None
 
@@ -45,14 +45,14 @@ class Dialect(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers of the response, beside those of every event stream."""
+        """Headers of the response, besides those of every event stream."""
         ...
 
     @property
     def read_after(self) -> int:
-        """The `seq` after which it has to be given the run's events."""
+        """The `seq` after which the dialect needs the run's events."""
         ...
 
     def frames(self, batch: Batch) -> bytes:
-        """Return the frames of these events, joined; b"" where the reader needs none of them."""
+        """Return the frames of these events, joined; b"" if the reader needs none of them."""
         ...

@@ -1,4 +1,4 @@
-"""AG-UI 1.0: what a run looks like to AG-UI clients, such as CopilotKit's."""
+"""AG-UI 1.0: the protocol of AG-UI clients, such as CopilotKit."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from dripline_server.dialects import Json
 from dripline_server.dialects.translated import public_name
 
 PROTOCOL_VERSION = "1.0"
-# The tools of the client's that carry out `ui_control`: name -> the arguments that it is given.
+# The client's tools that carry out `ui_control`: name -> the arguments that each receives.
 UI_TOOLS = {"change_theme": {"color"}, "add_button": {"label", "message"}}
-# AG-UI asks for a namespace.
+# AG-UI requires a namespace.
 UI_CONTROL_EVENT = "dripline.ui_control"
 
 
 @dataclass(frozen=True, slots=True)
 class AguiRun:
-    """What an AG-UI client has said about its run.
+    """The facts that an AG-UI client sent about its run.
 
     Attributes:
         thread_id: Its name of the conversation.
@@ -51,7 +51,7 @@ class AguiRun:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Something that opens, may have content, and closes: the events that say so."""
+    """The events of a block: its start, its content and its end."""
 
     name: str
     opening: tuple[Json, ...]
@@ -59,7 +59,7 @@ class _Block:
 
 
 class AguiTranslator:
-    """Says a run's events as AG-UI's. Messages and steps never overlap.
+    """Translates a run's events into AG-UI's. Messages and steps never overlap.
 
     Args:
         run: What the client calls it.
@@ -73,10 +73,10 @@ class AguiTranslator:
         self._key = public_name(run_id)
         self._started = False
         self._open: _Block | None = None
-        self._message_id = ""  # of the block, where it is a message
-        # The assistant message that tool calls belong to; "" where there is none yet.
+        self._message_id = ""  # the id of the open block if it is a message
+        # The assistant message to which tool calls belong; "" if there is none yet.
         self._parent_id = ""
-        # Tool calls that have no result yet, in their order.
+        # Tool calls without a result, in their order.
         self._pending: dict[str, None] = {}
         self._model = ""
         self._error = Error("internal_error", "The run failed.")
@@ -155,7 +155,7 @@ class AguiTranslator:
     def _tool_result(self, seq: int, result: ToolResult) -> Iterator[Json]:
         yield from self._close()
         self._pending.pop(result.id, None)
-        self._parent_id = ""  # what comes next is another message of the model's
+        self._parent_id = ""  # the model's next events belong to a new message
         event = {
             "type": "TOOL_CALL_RESULT",
             "messageId": f"{self._key}-{seq}",
@@ -172,7 +172,7 @@ class AguiTranslator:
             return {"type": "RUN_ERROR", **error, **usage}
         cancelled = end.status == "cancelled"
         if cancelled and not self._run.protocol_version:
-            # An older client takes every outcome that it does not know for success.
+            # Older clients treat every outcome that they do not know as success.
             return {"type": "RUN_ERROR", "message": "The run was stopped.", "code": "cancelled"}
         event = self._named({"type": "RUN_FINISHED"}) | usage
         if not cancelled:

@@ -1,4 +1,4 @@
-"""dripline's own dialect: one frame an event, `id` is its `seq`, `data` its JSON."""
+"""dripline's own dialect: one frame for each event, with its `seq` as `id` and JSON as `data`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dripline_server.run_log import Batch
 
 
 class NativeDialect:
-    """Passes the log's JSON on as it is.
+    """Sends the log's JSON unchanged.
 
     Args:
         after: The `seq` of the last event that the reader has seen.

@@ -31,7 +31,7 @@ from dripline_server.dialects import Json
 from dripline_server.dialects.translated import public_name
 
 DONE = b"[DONE]"
-# Where a run was stopped there is no whole answer; OpenAI's API has no word for that.
+# A stopped run has no whole answer, and OpenAI's API has no word for that.
 STOPPED = Error(ErrorCode.RUN_CANCELLED, ErrorCode.RUN_CANCELLED.meaning)
 
 _TYPE_OF = {
@@ -44,12 +44,12 @@ _TYPE_OF = {
 
 
 def error_object(status: int, code: str, message: str) -> Json:
-    """Return an error in OpenAI's form.
+    """Return an error in OpenAI's format.
 
     Args:
         status: The HTTP status that it has, or would have had before the first token.
         code: dripline's own error code.
-        message: What is wrong, for a person.
+        message: What is wrong, for the user.
     """
     kind = _TYPE_OF.get(status, "invalid_request_error" if status < 500 else "api_error")
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
@@ -57,12 +57,12 @@ def error_object(status: int, code: str, message: str) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class OpenAiRun:
-    """What a reader has to know of a run beside its events.
+    """The facts about a run that a reader needs besides its events.
 
     Attributes:
         model: The model's name, as it was asked for.
         created: When the run began, in seconds since 1970.
-        include_usage: Whether the last chunk is to say what the answer cost.
+        include_usage: Whether the last chunk reports the token counts.
     """
 
     model: str
@@ -71,7 +71,7 @@ class OpenAiRun:
 
 
 class OpenAiTranslator:
-    """Says a run's events as chunks of a chat completion.
+    """Translates a run's events into chunks of a chat completion.
 
     Args:
         about: What was asked for.
@@ -137,11 +137,11 @@ class OpenAiTranslator:
 
 @dataclass(slots=True)
 class WholeCompletion:
-    """A run's events, added up to one `chat.completion` object.
+    """Combines a run's events into one `chat.completion` object.
 
     Attributes:
-        error: Why the run failed or was stopped; None while it has not.
-        end: How the run ended; None while it has not.
+        error: Why the run failed or was stopped; None otherwise.
+        end: How the run ended; None while it is active.
     """
 
     about: OpenAiRun
@@ -155,7 +155,7 @@ class WholeCompletion:
     _tool_calls: list[Json] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
-        """Take the run's next event."""
+        """Add the run's next event."""
         match event:
             case TextMessage(content, logprobs):
                 self._text.append(content)
@@ -175,14 +175,14 @@ class WholeCompletion:
                     self.error = self.error or STOPPED
 
     def as_json(self) -> Json:
-        """Return the object; only once the run has completed."""
+        """Return the object. Call it only after the run has completed."""
         if self.end is None:
             raise ValueError("the run has not ended")
         message: Json = {"role": "assistant", "content": "".join(self._text)}
         if self._thinking:
             message["reasoning"] = "".join(self._thinking)
         if self._tool_calls:
-            # Streamed calls are numbered, whole ones are a list.
+            # Streamed calls carry an index; in a whole answer they are a list without one.
             message["tool_calls"] = [_without_index(call) for call in self._tool_calls]
         choice: Json = {
             "index": 0,
@@ -203,7 +203,7 @@ class WholeCompletion:
 
 
 class ToolCallNumbers:
-    """The calls of an answer, in OpenAI's form, and which of them wait for the client."""
+    """The tool calls of an answer in OpenAI's format, and which of them wait for the client."""
 
     def __init__(self) -> None:
         self._made = 0
@@ -218,13 +218,13 @@ class ToolCallNumbers:
         """Return a call, with its number in the answer."""
         number, self._made = self._made, self._made + 1
         self._pending.add(call.id)
-        # OpenAI's clients read the text themselves, and say where it is no JSON.
+        # OpenAI's clients parse the text themselves, and report text that is not JSON.
         arguments = call.unreadable or orjson.dumps(call.arguments).decode()
         function = {"name": call.name, "arguments": arguments}
         return {"id": call.id, "index": number, "type": "function", "function": function}
 
     def answered(self, result: ToolResult) -> None:
-        """Hear that the server answered a call itself."""
+        """Note that the server answered a call itself."""
         self._pending.discard(result.id)
 
 
@@ -233,19 +233,19 @@ def _without_index(call: Json) -> Json:
 
 
 def completion_id(run_id: str) -> str:
-    """Return the completion's id: it names the run, and cannot be used to read or stop it."""
+    """Return the completion's id. It gives nobody the right to read or stop the run."""
     return f"chatcmpl-{public_name(run_id)}"
 
 
 def finish_reason(end: End, calls: ToolCallNumbers) -> str:
-    """Return why the model stopped, in OpenAI's words."""
+    """Return why the model stopped, in OpenAI's terms."""
     if calls.pending:
         return "tool_calls"
     return "length" if end.reason == "length" else "stop"
 
 
 def usage_object(usage: Usage) -> Json:
-    """Return what an answer cost; 0 where it is not known."""
+    """Return the token counts of an answer; 0 for an unknown count."""
     prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
     return {
         "prompt_tokens": prompt,
@@ -255,5 +255,5 @@ def usage_object(usage: Usage) -> Json:
 
 
 def logprobs_of(logprobs: list[Any] | None) -> Json:
-    """Return Ollama's log probabilities in OpenAI's form: the same objects, one level deeper."""
+    """Return Ollama's log probabilities as OpenAI has them: the same objects, one level deeper."""
     return {"content": logprobs or [], "refusal": None}

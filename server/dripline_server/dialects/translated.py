@@ -1,8 +1,9 @@
-"""A dialect with frames of its own, which depend on what came before.
+"""A dialect whose frames depend on the events before them.
 
-What is open (a message, a tool call) is known only to who has read the run from its beginning. So
-that is where a reader who comes back makes it read from; what the reader has seen is left out. The
-same events always become the same frames, so nothing is lost and nothing comes twice.
+Only a translator that has read the run from its beginning knows which message or tool call is open.
+So when a reader resumes, the run is translated again from its beginning, and the frames that the
+reader has are skipped. The same events always become the same frames, so nothing is lost or sent
+twice.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dripline_server.run_log import Batch
 
 
 class Translator(Protocol):
-    """Says a run's events in another vocabulary."""
+    """Translates a run's events into another protocol."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -26,16 +27,16 @@ class Translator(Protocol):
         ...
 
     def translate(self, seq: int, event: Event) -> Iterable[bytes]:
-        """Return what the next event becomes: the data of each frame, on one line."""
+        """Translate the next event: return the data of each of its frames, on one line."""
         ...
 
 
 class TranslatedDialect:
-    """Frames of a translator's making.
+    """Writes the frames that a translator returns.
 
     Args:
-        translator: A new one, which has seen no event.
-        after: Where the reader is.
+        translator: A new translator, which has seen no event.
+        after: The position of the reader.
     """
 
     read_after = 0
@@ -51,7 +52,7 @@ class TranslatedDialect:
         for seq, payload in enumerate(batch.payloads, start=batch.first):
             event = from_json(payload)
             if event is None:
-                continue  # of a newer version of dripline, in another process
+                continue  # an event of a newer version of dripline in another process
             data = list(self._translator.translate(seq, event))
             if seq < self._after.seq:
                 continue
@@ -65,5 +66,5 @@ class TranslatedDialect:
 
 
 def public_name(run_id: str) -> str:
-    """Return a name for a run that can be made part of ids: nobody can read or stop it by that."""
+    """Return a public name for a run. It gives nobody the right to read or stop the run."""
     return blake2b(run_id.encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""The UI message stream, version 1: what a run looks like to `useChat` of the AI SDK."""
+"""The UI message stream, version 1: the protocol of the AI SDK's `useChat`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from dripline_server.dialects.translated import public_name
 
 DONE = b"[DONE]"
 
-# Ollama's `done_reason` -> the SDK's; "other" for all that it does not know.
+# Ollama's `done_reason` -> the SDK's; "other" for all that the SDK does not know.
 _REASONS = {"stop": "stop", "length": "length"}
 
 
 class UiMessageTranslator:
-    """Says a run's events as chunks of one UI message.
+    """Translates a run's events into chunks of one UI message.
 
     Args:
         message_id: The id of the message; an earlier one's where that is continued.
@@ -46,7 +46,7 @@ class UiMessageTranslator:
         self._before = before
         self._key = public_name(run_id)
         self._started = False
-        # The part that is open: "text" or "reasoning", and its id.
+        # The open part: "text" or "reasoning", and its id.
         self._open: tuple[str, str] | None = None
         self._step_over = False
         self._pending: set[str] = set()
@@ -72,7 +72,7 @@ class UiMessageTranslator:
             case Start(_, _, model):
                 yield {"type": "message-metadata", "messageMetadata": {"model": model}}
             case Status():
-                # Transient: told to `onData`, no part of the message.
+                # Transient: the SDK passes it to `onData`, but does not add it to the message.
                 yield {"type": "data-status", "data": data_of(event), "transient": True}
             case ChangeTheme() | AddButton():
                 data_id = f"{self._key}-{seq}"
@@ -119,7 +119,7 @@ class UiMessageTranslator:
         yield {**outcome, "toolCallId": result.id}
 
     def _next_step(self) -> Iterator[Json]:
-        """Begin another step where the model goes on after the results of tools."""
+        """Start another step when the model continues after tool results."""
         if self._step_over:
             self._step_over = False
             yield {"type": "finish-step"}

@@ -1,7 +1,7 @@
-"""A message that is there already, as the chunks that make it.
+"""Turns an existing message back into the chunks that build it.
 
-A run can go on with a message of the assistant's, once the page's own tools have answered. Who
-reads such a run again from its beginning has to get what the message had before, too.
+A run can continue an assistant's message after the page's own tools have answered. A reader that
+reads such a run from its beginning also needs the earlier parts of that message.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dripline_server.dialects import Json
 
 
 def chunks_of(parts: Iterable[Json]) -> Iterator[Json]:
-    """Give the chunks that make these parts again; a page's tools are not called by them."""
+    """Yield the chunks that rebuild these parts, without calling the page's tools again."""
     for number, part in enumerate(parts):
         kind = str(part.get("type"))
         if kind in ("text", "reasoning"):
@@ -37,7 +37,7 @@ def _tool_chunks(part: Json, kind: str) -> Iterator[Json]:
     called = {**named, "toolName": name, "dynamic": dynamic}
     arguments = part.get("input")
     yield {"type": "tool-input-start", **called}
-    # Not as `tool-input-available` where there is a result: that would make the page call its tool.
+    # If there is a result, `tool-input-available` must not be sent: the page would call its tool.
     match part.get("state"):
         case "output-available":
             yield _arguments(named, arguments)

@@ -1,4 +1,4 @@
-"""`POST /agui`: a run as AG-UI."""
+"""`POST /agui`: starts a run and streams it as AG-UI."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ routes = web.RouteTableDef()
 
 @routes.post("/agui")
 async def agui(request: web.Request) -> web.StreamResponse:
-    """Start a run; its AG-UI events are the response.
+    """Start a run and stream its AG-UI events.
 
-    `Content-Location` says where they go on for a reader that lost its connection, seen from the
-    address that was asked.
+    A reader that lost its connection resumes at the address in `Content-Location`, which is
+    relative to this one.
     """
     try:
         from ag_ui.core import RunAgentInput

@@ -31,12 +31,12 @@ from dripline_server.routes.data_url import image_of_data_url
 from dripline_server.routes.dialect_query import MAX_NAME
 from dripline_server.routes.request_body import bad_field, invalid
 
-# `forwardedProps.dripline` may say what a chat request may, but for these.
+# `forwardedProps.dripline` may contain any field of a chat request except these.
 _NOT_FORWARDED = ("messages", "tools", "stream")
 
 
 def agui_run(asked: RunAgentInput) -> AguiRun:
-    """Return what the client says about its run.
+    """Return the facts that the client sends about its run.
 
     Raises:
         Problem: An id is too long, or empty (400).
@@ -51,7 +51,7 @@ def agui_run(asked: RunAgentInput) -> AguiRun:
 
 
 def _is_ui_tool(tool: Tool) -> bool:
-    """Whether it is one of `UI_TOOLS` and takes the arguments that it would be given."""
+    """Whether the tool is one of `UI_TOOLS` and accepts the arguments that it would receive."""
     given = UI_TOOLS.get(tool.name, set())
     shape = tool.parameters if isinstance(tool.parameters, Mapping) else {}
     taken, needed = (set(shape.get(key, ())) for key in ("properties", "required"))
@@ -59,11 +59,11 @@ def _is_ui_tool(tool: Tool) -> bool:
 
 
 def chat_request(asked: RunAgentInput, on_disconnect: str) -> ChatRequest:
-    """Return what is asked of the model.
+    """Convert the body to a chat request.
 
     Args:
         asked: The body.
-        on_disconnect: What the run does when its reader goes: "stop", "grace" or "continue".
+        on_disconnect: What the run does when its reader leaves: "stop", "grace" or "continue".
 
     Raises:
         Problem: A field cannot be mapped (400, named).
@@ -78,8 +78,8 @@ def chat_request(asked: RunAgentInput, on_disconnect: str) -> ChatRequest:
         raise bad_field("messages", "there is none to answer")
     own = _forwarded(asked.forwarded_props)
     fields: Json = {"messages": [*_background(asked), *_messages(asked)]}
-    # `ui_control` sees to the page's own tools, also for models that cannot call any. A client that
-    # offers them says so that it can obey.
+    # A client that offers the page's tools shows that it can obey `ui_control`, which also works
+    # with models that cannot call tools.
     controlled = own.get("ui_control") != "off"
     if any(map(_is_ui_tool, asked.tools or [])):
         own.setdefault("ui_control", "auto")
@@ -95,7 +95,7 @@ def chat_request(asked: RunAgentInput, on_disconnect: str) -> ChatRequest:
 
 
 def _forwarded(props: object) -> Json:
-    """Return dripline's own part of `forwardedProps`; the rest is for others."""
+    """Return dripline's own part of `forwardedProps`; other programs use the rest."""
     own = props.get("dripline") if isinstance(props, Mapping) else None
     if own is None:
         return {}
@@ -115,7 +115,7 @@ def _tool(tool: Tool) -> Json:
 
 
 def _background(asked: RunAgentInput) -> Iterator[Json]:
-    """Give what the application tells about itself, as a message of the system's."""
+    """Yield the application's own context as a system message."""
     told = [f"{item.description}: {item.value}" for item in asked.context or []]
     if asked.state:
         told.append(f"The application's state: {orjson.dumps(asked.state).decode()}")
@@ -130,7 +130,7 @@ def _messages(asked: RunAgentInput) -> Iterator[Json]:
         where = f"messages.{index}"
         match message:
             case ReasoningMessage():
-                thinking += message.content  # of the assistant's message that follows
+                thinking += message.content  # it belongs to the assistant's message that follows
             case ActivityMessage():
                 pass
             case AssistantMessage():
@@ -143,7 +143,7 @@ def _messages(asked: RunAgentInput) -> Iterator[Json]:
                 yield _tool_result(message, name, where)
             case UserMessage():
                 yield {"role": "user", **_content(message.content, f"{where}.content")}
-            case _:  # the system's and the developer's
+            case _:  # system and developer messages
                 yield {"role": "system", "content": message.content}
 
 
@@ -196,7 +196,7 @@ def _content(content: str | list[ContentPart], where: str) -> Json:
 
 
 def _image(part: ImagePart, where: str) -> str:
-    """Return the image as Ollama takes it: its bytes in Base64."""
+    """Return the image as Ollama expects it: as Base64."""
     if isinstance(part.source, DataSource):
         return part.source.value
     return image_of_data_url(part.source.value, f"{where}.value")

@@ -15,7 +15,7 @@ routes = web.RouteTableDef()
 
 @routes.post("/chat")
 async def chat(request: web.Request) -> web.StreamResponse:
-    """Start a run; its stream, or its whole answer, is the response."""
+    """Start a run, and answer with its stream or with its whole answer."""
     asked = await read_json(request, ChatRequest)
     run = await start_run(request, asked)
     if asked.stream:

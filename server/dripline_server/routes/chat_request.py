@@ -20,13 +20,13 @@ from dripline_server.tools.server_tools import tool_names
 from dripline_server.tools.ui_tools import page_tools
 
 MAX_MESSAGES = 10_000
-# Of the prompt, in characters, the words are counted.
+# The words of the prompt are counted only in this many characters.
 MAX_COUNTED = 200_000
-# Ollama's own limits: 350 for the host; 80 for namespace, model and tag each; what is between.
+# Ollama's own limits: 350 for the host; 80 each for namespace, model and tag; and the separators.
 MAX_MODEL = 600
 
 
-# Ollama's options stand in `options`; beside it Ollama overlooks them, so that is told.
+# These belong inside `options`. Beside it Ollama silently ignores them, so they are refused.
 _OPTIONS = frozenset({
     "frequency_penalty", "min_p", "num_batch", "num_ctx", "num_gpu", "num_keep", "num_predict",
     "num_thread", "presence_penalty", "repeat_last_n", "repeat_penalty", "seed", "stop",
@@ -36,7 +36,7 @@ _SERVERS_CHOICE = frozenset(("ollama", "upstream"))
 
 
 class ChatMessage(BaseModel):
-    """One message, as Ollama takes it; what dripline does not know of it goes through."""
+    """One message in Ollama's format. Unknown fields are passed on to Ollama."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -52,14 +52,14 @@ class ChatMessage(BaseModel):
 class ChatRequest(BaseModel):
     """The whole body: Ollama's fields, and dripline's own.
 
-    A field that is neither goes to Ollama as it is: newer ones know more than this file.
+    Unknown fields are passed on to Ollama, because newer versions have fields that this file lacks.
     """
 
     model_config = ConfigDict(extra="allow", strict=True)
 
     messages: list[ChatMessage] = Field(max_length=MAX_MESSAGES, fail_fast=True)
     model: str = Field("", max_length=MAX_MODEL)
-    # What is inside of these is JSON by now, and Ollama's to check.
+    # These are known to be JSON here. Ollama checks their contents.
     options: dict[str, Any] | None = None
     format: Any = None
     keep_alive: str | float | None = None
@@ -69,33 +69,33 @@ class ChatRequest(BaseModel):
     top_logprobs: int | None = None
 
     stream: bool = True
-    # Only who says "auto" or "tools" has a page that can obey a model.
+    # Only a client that sends "auto" or "tools" has a page that obeys the model.
     ui_control: Literal["auto", "rules", "tools", "off"] = "rules"
     on_disconnect: Literal["stop", "continue"] | None = None
-    # As hard to guess as the server's own, which have 22 characters.
+    # As hard to guess as the server's own ids, which have 22 characters.
     run_id: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{22,64}$")
 
 
 OWN_FIELDS = {"stream", "ui_control", "on_disconnect", "run_id"}
 
 
-# What a run without readers does: seconds for which it goes on.
+# Seconds that a run continues without readers.
 _GRACE: dict[str | None, float] = {"stop": 0, "continue": math.inf}
 
 
 def run_request(
     chat: ChatRequest, default_model: str, grace: float, tools: Sequence[Tool] = ()
 ) -> RunRequest:
-    """Return what the run is to do.
+    """Convert a chat request to the request of a run.
 
     Args:
-        chat: What is asked for.
-        default_model: The model where the request names none.
-        grace: For requests that do not say their own.
+        chat: The chat request.
+        default_model: The model for a request that names none.
+        grace: The grace time for a request that does not choose.
         tools: The server's tools.
 
     Raises:
-        Problem: No model is named, and there is no default; or another field cannot be.
+        Problem: The request names no model, and there is no default; or a field is invalid.
     """
     _check(chat)
     model = chat.model or default_model
@@ -110,10 +110,10 @@ def run_request(
         body["messages"].insert(-1, note)
     client_tools = frozenset(tool_names(chat.tools or ()))
     if not (chat.stream or chat.run_id):
-        grace = 0  # its id is told at the end alone, so nobody could come back to it
+        grace = 0  # the client gets its id only at the end, so it could not come back
     return RunRequest(
         model,
-        b"%b" % orjson.dumps(body),  # as long as it looks; orjson's own bytes hold 4 KiB at least
+        b"%b" % orjson.dumps(body),  # a copy: bytes made by orjson occupy at least 4 KiB
         controls,
         _offered(chat, tools, client_tools, ruled=bool(controls)),
         client_tools,
@@ -136,7 +136,7 @@ def _check(chat: ChatRequest) -> None:
 
 
 def _unwrap_images(messages: Sequence[dict[str, Any]]) -> None:
-    """Make of images in `data:` URLs what Ollama takes: their Base64 alone."""
+    """Replace images in `data:` URLs by their bare Base64, as Ollama expects it."""
     for index, message in enumerate(messages):
         for at, image in enumerate(message.get("images") or ()):
             if image[:5].lower() == "data:":
@@ -159,12 +159,13 @@ def _prompt(chat: ChatRequest) -> Prompt:
 def _offered(
     chat: ChatRequest, tools: Sequence[Tool], client_tools: Collection[str], *, ruled: bool
 ) -> list[Tool]:
-    """Return which of the server's tools the model may call.
+    """Return the server's tools that the model may call.
 
-    None where `format` is asked for: a grammar that forces the answer leaves no room for calls. The
-    page's only if the client says that it can obey, and no rule has done what the user wants
-    already; with "auto" only if the request brings no tools of its own, because such a client is no
-    plain page. The client's own tools go before the server's of the same name.
+    With `format` there are none: the grammar that forces the answer leaves no room for calls. The
+    page's tools are offered if the client asks for them with "tools". With "auto" they are offered
+    only if no rule has changed the page already and the request has no tools of its own, because a
+    client with tools is not a plain page. A client's tool replaces a server's tool of the same
+    name.
     """
     if chat.format or not chat.messages:
         return []

@@ -10,11 +10,11 @@ _IMAGE = re.compile(r"data:image/[\w.+-]+(?:;[\w.+=-]+)*;base64,", re.IGNORECASE
 
 
 def image_of_data_url(url: str, field: str) -> str:
-    """Return the image's bytes in Base64, which is how Ollama takes them.
+    """Return the image as Base64, which is Ollama's format.
 
     Raises:
-        Problem: It is no such URL (400). No other kind is fetched: the server must not be made to
-            ask addresses that a client chooses.
+        Problem: It is not a `data:` URL of an image (400). No other URL is fetched: clients must
+            not be able to make the server request addresses that they choose.
     """
     found = _IMAGE.match(url)
     if not found:

@@ -17,12 +17,12 @@ from dripline_server.dialects.translated import TranslatedDialect
 from dripline_server.dialects.ui_message import UiMessageTranslator
 from dripline_server.routes.request_body import bad_field
 
-# What a client may call its things, in characters: they are part of an address.
+# The longest name that a client may choose, in characters: names become part of an address.
 MAX_NAME = 256
 
 
 def agui_address(run_id: str, run: AguiRun) -> str:
-    """Return where the run goes on as AG-UI, seen from `/agui`."""
+    """Return the address that resumes the run as AG-UI, relative to `/agui`."""
     query = {
         "dialect": "agui",
         "threadId": run.thread_id,
@@ -34,13 +34,13 @@ def agui_address(run_id: str, run: AguiRun) -> str:
 
 
 def ui_message_address(run_id: str, message_id: str) -> str:
-    """Return where the run goes on as a UI message stream, seen from `/ai-sdk/chat`."""
+    """Return the address that resumes the UI message stream, relative to `/ai-sdk/chat`."""
     query = urlencode({"dialect": "ui-message", "messageId": message_id})
     return f"../runs/{run_id}/events?{query}"
 
 
 def openai_address(run_id: str, about: OpenAiRun) -> str:
-    """Return where the run goes on as a chat completion, seen from `/v1/chat/completions`."""
+    """Return the address that resumes the completion, relative to `/v1/chat/completions`."""
     query = {"dialect": "openai", "model": about.model, "created": str(about.created)}
     if about.include_usage:
         query["usage"] = "1"
@@ -51,7 +51,7 @@ def dialect_of(query: Mapping[str, str], run_id: str, after: Position) -> Dialec
     """Return the dialect that a reader asks for.
 
     Raises:
-        Problem: There is no such one, or something is missing that it has to know (400).
+        Problem: The dialect is unknown, or a field that it needs is missing (400).
     """
     match query.get("dialect", "native"):
         case "native":

@@ -1,4 +1,4 @@
-"""`GET /health`, `/livez`, `/readyz`, `/models`, `/metrics`, and what `GET /` says to programs."""
+"""`GET /health`, `/livez`, `/readyz`, `/models`, `/metrics`, and `GET /` for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ routes = web.RouteTableDef()
 
 
 def describe_service(state: State) -> web.Response:
-    """Answer with what this is and takes; `demo` says why the fake stands in, where it does."""
+    """Describe the server. `demo` says why the fake stands in for Ollama, if it does."""
     return json_response(
         {
             "service": "dripline",
@@ -35,23 +35,23 @@ def describe_service(state: State) -> web.Response:
 
 @routes.get("/health")
 async def health(request: web.Request) -> web.Response:
-    """Say whether Ollama and the run log answer: 200 if they do, 503 if not.
+    """Report whether Ollama and the run log answer: 200 if they do, 503 if not.
 
-    The status is "demo" while the built-in fake stands in for Ollama. A load balancer needs no
-    token for that; whoever has none is not told more.
+    The status is "demo" while the built-in fake stands in for Ollama. Load balancers need no token,
+    but without one the answer contains nothing else.
     """
     return await _health(request, "demo" if request.app[STATE].demo else "healthy", "degraded")
 
 
 @routes.get("/livez")
 async def livez(_: web.Request) -> web.Response:
-    """Say that the process answers, whatever Ollama does: not to be restarted."""
+    """Report that the process is alive, whatever Ollama does, so that it is not restarted."""
     return json_response({"status": "alive"})
 
 
 @routes.get("/readyz")
 async def readyz(request: web.Request) -> web.Response:
-    """Say whether to send chats here: not while Ollama or the run log is away, or it shuts down."""
+    """Report whether to send chats here: not during a shutdown, or without Ollama or run log."""
     if request.app[STATE].runs.draining:
         return json_response({"status": "shutting down"}, status=503)
     return await _health(request, "ready", "not ready")
@@ -97,12 +97,12 @@ async def _run_log_health(state: State) -> dict[str, str]:
 
 @routes.get("/models")
 async def models(request: web.Request) -> web.Response:
-    """List the models that Ollama has."""
+    """List Ollama's models."""
     state = request.app[STATE]
     try:
         found = await state.upstream.models()
     except UpstreamError as error:
-        # Whatever Ollama refuses here, such as a missing key, is no fault of the client's.
+        # Whatever Ollama refuses here, such as a missing key, the client cannot fix.
         status = max(502, STATUS_OF.get(error.code, 502))
         raise Problem(status, error.code, error.message) from error
     return json_response({"models": found, "default": state.default_model})
@@ -110,7 +110,7 @@ async def models(request: web.Request) -> web.Response:
 
 @routes.get("/metrics")
 async def metrics(request: web.Request) -> web.Response:
-    """Answer with every figure, in Prometheus's text format."""
+    """Answer with all metrics in Prometheus's text format."""
     return web.Response(
         body=request.app[STATE].metrics.text(), headers={"Content-Type": CONTENT_TYPE}
     )

@@ -1,7 +1,7 @@
-"""`/v1/chat/completions` and `/v1/models`: a run, and the models, as OpenAI's API has them.
+"""`/v1/chat/completions` and `/v1/models`: runs and models in OpenAI's API.
 
-Programs that speak it need no change: `base_url="http://127.0.0.1:8000/v1"`. The server's own tools
-and the page are not offered to them, because they expect to run every tool themselves.
+Programs that use this API need no change: `base_url="http://127.0.0.1:8000/v1"`. The tools of the
+server and of the page are not offered to them, because they expect to run every tool themselves.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dripline_server.state import STATE
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Model
 
-# nginx's and Ollama's status for a request that was given up; OpenAI's clients do not retry it.
+# nginx's and Ollama's status for a cancelled request. OpenAI's clients do not retry it.
 GIVEN_UP = 499
 
 routes = web.RouteTableDef()
@@ -39,10 +39,10 @@ routes = web.RouteTableDef()
 
 @routes.post("/v1/chat/completions")
 async def chat_completions(request: web.Request) -> web.StreamResponse:
-    """Start a run; its chunks, or its whole completion, are the response.
+    """Start a run, and answer with its chunks or with its whole completion.
 
-    As with Ollama and OpenAI, the status waits for the model's first word, so that a missing model
-    is a 404 and not a broken stream.
+    As with Ollama and OpenAI, the response begins with the model's first word. So a missing model
+    gives status 404 instead of a broken stream.
     """
     asked = await read_json(request, CompletionRequest)
     chat = chat_request(asked, request.headers.get("X-On-Disconnect", "stop"))
@@ -62,14 +62,14 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/v1/models")
 async def models(request: web.Request) -> web.Response:
-    """List the models that can be asked."""
+    """List the models."""
     found = await _models(request)
     return json_response({"object": "list", "data": [_model_object(model) for model in found]})
 
 
 @routes.get("/v1/models/{model:.+}")
 async def model(request: web.Request) -> web.Response:
-    """Say what is known of one model."""
+    """Describe one model."""
     name = request.match_info["model"]
     wanted = {name, f"{name}:latest"}
     for found in await _models(request):
@@ -91,7 +91,7 @@ def _model_object(model: Model) -> dict[str, Any]:
 
 
 def _has_begun(batch: Batch) -> bool:
-    """Whether the model has said something.
+    """Whether the model has produced output.
 
     Raises:
         Problem: The run failed, or was stopped, before that.
@@ -110,7 +110,7 @@ def _has_begun(batch: Batch) -> bool:
 
 
 def _problem(error: Error) -> Problem:
-    """Return a run's failure as the status that OpenAI's clients know."""
+    """Return a run's failure with the status that OpenAI's clients expect."""
     if error is STOPPED:
         return Problem(GIVEN_UP, ErrorCode.RUN_CANCELLED, error.message)
     return Problem(STATUS_OF.get(error.code, 502), error.code, error.message)

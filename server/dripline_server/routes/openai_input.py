@@ -1,8 +1,7 @@
 """The body of `POST /v1/chat/completions`, OpenAI's, as a chat request.
 
-A field that Ollama cannot honour is refused by name, so that no program takes an answer for
-something else than it asked for. Fields that say nothing to the model (who asks, how to bill or to
-cache it) are taken and passed over.
+A field that Ollama cannot honour is refused by name, so that no program gets another answer than it
+asked for. Fields that do not concern the model (user, billing, caching) are accepted and ignored.
 
 https://platform.openai.com/docs/api-reference/chat/create
 """
@@ -30,7 +29,7 @@ _OPTIONS = {
     "presence_penalty": "presence_penalty",
 }
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-# They say nothing to the model.
+# Fields that do not concern the model; they are ignored.
 _PASSED_OVER = frozenset(
     (
         "metadata",
@@ -41,7 +40,7 @@ _PASSED_OVER = frozenset(
         "user",
     )
 )
-# The one value of each that asks for nothing special.
+# The value of each field that asks for nothing special.
 _USUAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "parallel_tool_calls": (True,),
@@ -55,7 +54,7 @@ _USUAL: dict[str, tuple[Any, ...]] = {
 
 
 class StreamOptions(BaseModel):
-    """What a stream is to have beside the answer."""
+    """The extra contents of a stream."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -63,7 +62,7 @@ class StreamOptions(BaseModel):
 
 
 class ResponseFormat(BaseModel):
-    """The form that the answer is to have."""
+    """The format of the answer."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -72,7 +71,7 @@ class ResponseFormat(BaseModel):
 
 
 class Reasoning(BaseModel):
-    """How much the model is to think; some clients nest it."""
+    """How much the model should think; some clients nest this field."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -80,7 +79,7 @@ class Reasoning(BaseModel):
 
 
 class CompletionRequest(BaseModel):
-    """The whole body: OpenAI's fields, and those of Ollama's that have no name there."""
+    """The whole body: OpenAI's fields, and Ollama's fields that OpenAI lacks."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -111,16 +110,16 @@ class CompletionRequest(BaseModel):
 
     @property
     def include_usage(self) -> bool:
-        """Whether the stream's last chunk is to say what the answer cost."""
+        """Whether the stream's last chunk reports the token counts."""
         return self.stream_options is not None and self.stream_options.include_usage
 
 
 def chat_request(asked: CompletionRequest, on_disconnect: str) -> ChatRequest:
-    """Return what is asked of the model.
+    """Convert the body to a chat request.
 
     Args:
         asked: The body.
-        on_disconnect: What the run does when its reader goes: "stop", "grace" or "continue".
+        on_disconnect: What the run does when its reader leaves: "stop", "grace" or "continue".
 
     Raises:
         Problem: A field cannot be honoured (400, named).
@@ -152,7 +151,7 @@ def chat_request(asked: CompletionRequest, on_disconnect: str) -> ChatRequest:
 
 
 def _refuse_unusual(asked: CompletionRequest) -> None:
-    """Refuse fields that ask for what Ollama does not do."""
+    """Refuse fields that ask for something that Ollama cannot do."""
     for name, value in (asked.model_extra or {}).items():
         if value is None or name in _PASSED_OVER or value in _USUAL.get(name, ()):
             continue
@@ -171,7 +170,7 @@ def _options(asked: CompletionRequest) -> Json:
             options[option] = value
     if isinstance(options.get("stop"), str):
         options["stop"] = [options["stop"]]
-    # The newer name goes before the older one.
+    # The newer name takes precedence over the older one.
     for limit in (asked.max_tokens, asked.max_completion_tokens):
         if limit is not None:
             options["num_predict"] = limit

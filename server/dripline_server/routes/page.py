@@ -28,7 +28,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-# What the page is made of, by the end of the file's name.
+# The kinds of files that the page consists of, by the end of their names.
 PAGE_SUFFIXES = frozenset(
     (".css", ".html", ".ico", ".js", ".mjs", ".png", ".svg", ".webmanifest", ".woff", ".woff2")
 )
@@ -41,7 +41,7 @@ PAGE_HEADERS = {
 
 
 def page_folder() -> Path:
-    """Return where the page's files are: in the wheel, or beside the source in a checkout."""
+    """Return the folder of the page's files: in the wheel, or beside the source in a checkout."""
     package = Path(__file__).parents[1]
     for folder in (package / "static", package.parent.parent / "static"):
         if (folder / "index.html").is_file():
@@ -76,10 +76,9 @@ def add_page(app: web.Application) -> None:
 
 
 def _file_of_page(folder: Path, name: str) -> Path | None:
-    """Return a file that the page is made of; None for what else its folder holds.
+    """Return one of the page's files; None for any other file in its folder.
 
-    That is what npm and TypeScript need there: lock files, settings, what packages say of
-    themselves.
+    Other files there belong to npm and TypeScript: lock files, settings, descriptions of packages.
     """
     parts = name.split("/")
     if any(part.startswith(".") or not part or "\0" in part or "\\" in part for part in parts):

@@ -1,4 +1,4 @@
-"""A request's body as JSON, and what is wrong with it."""
+"""Reads and checks a request's JSON body."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dripline_server.state import STATE
 
 M = TypeVar("M", bound=BaseModel)
 
-# What goes around a request's values when they are passed on.
+# How many levels of JSON surround a request's values when they are passed on.
 LEVELS_AROUND = 3
 
 
@@ -27,8 +27,8 @@ async def read_json(request: web.Request, model: type[M]) -> M:
     """Read the body, and check it.
 
     Raises:
-        Problem: What `parse_json` raises; or it is not declared as JSON (415), too large (413), did
-            not come in time (408), or is not encoded as it says (400 `bad_json`).
+        Problem: As `parse_json`; or the body is not declared as JSON (415), is too large (413), did
+            not arrive in time (408), or has another encoding than it declares (400 `bad_json`).
     """
     if request.content_type != "application/json":
         raise Problem(
@@ -38,7 +38,7 @@ async def read_json(request: web.Request, model: type[M]) -> M:
         )
     settings = request.app[STATE].settings
     limit = settings.body_time
-    # Where this app is a part of another one, that one's limit would hold.
+    # If this app is mounted in another one, the other app's limit would apply.
     bounded = request.clone(client_max_size=settings.max_body)
     try:
         async with asyncio.timeout(limit or None):
@@ -51,7 +51,7 @@ async def read_json(request: web.Request, model: type[M]) -> M:
             {"Connection": "close"},
         ) from error
     except web.RequestPayloadError as error:
-        request.content.feed_eof()  # or aiohttp reads on, and logs this as a fault of the server's
+        request.content.feed_eof()  # otherwise aiohttp reads on, and logs a fault of the server
         message = "The body cannot be read: it is not encoded as its headers say."
         raise Problem(400, ErrorCode.BAD_JSON, message, {"Connection": "close"}) from error
     request[BODY] = body
@@ -59,10 +59,10 @@ async def read_json(request: web.Request, model: type[M]) -> M:
 
 
 def parse_json(body: bytes, model: type[M]) -> M:
-    """Check a body.
+    """Parse and check a body.
 
     Raises:
-        Problem: It is no JSON (400 `bad_json`), has too many values (413), or a field is wrong
+        Problem: It is not JSON (400 `bad_json`), has too many values (413), or a field is wrong
             (400 `bad_field`, named in the message).
     """
     if has_too_many_values(body):
@@ -72,7 +72,7 @@ def parse_json(body: bytes, model: type[M]) -> M:
             f"The body has more than {MAX_VALUES:,} values (commas and brackets are counted).",
         )
     try:
-        # Not pydantic's own reader: it takes NaN, which is no JSON.
+        # Not pydantic's own parser: it accepts NaN, which is not JSON.
         value = load_json(body)
         if too_deep(body, value, LEVELS_AROUND):
             raise Problem(400, ErrorCode.BAD_JSON, "The body is nested too deep.")
@@ -84,17 +84,17 @@ def parse_json(body: bytes, model: type[M]) -> M:
 
 
 def invalid(error: ValidationError, within: str = "") -> Problem:
-    """Say the first thing that is wrong: what follows is often its consequence."""
+    """Report only the first error, because the others are often its consequences."""
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(filter(None, [within, *map(str, first["loc"])])) or "body"
     return bad_field(field, first["msg"])
 
 
 def text_field(record: dict[str, Any], name: str, where: str) -> str:
-    """Return a string of an object that no model of pydantic's describes.
+    """Return a string from an object that has no pydantic model.
 
     Raises:
-        Problem: It is absent, or no string (400 `bad_field`, named in the message).
+        Problem: It is missing or not a string (400 `bad_field`, named in the message).
     """
     try:
         return json_field(record, name, str, where=where)
@@ -103,5 +103,5 @@ def text_field(record: dict[str, Any], name: str, where: str) -> str:
 
 
 def bad_field(field: str, why: str) -> Problem:
-    """Return what to raise where a field has a value that cannot be."""
+    """Return the problem to raise for an invalid field."""
     return Problem(400, ErrorCode.BAD_FIELD, f"{field}: {why}")

@@ -141,8 +141,8 @@ async def stream_run(
                 access_logger.info("reader left", extra={"run": run.id[:ID_SHOWN]})
                 raise
             except Exception as error:
-                # The body has begun, so an error answer would look like a part of the stream. Cutting
-                # the connection tells the reader that the stream is incomplete.
+                # The body has begun, so an error answer would look like a part of the stream.
+                # Cutting the connection tells the reader that the stream is incomplete.
                 stream.abort()
                 if not isinstance(error, ConnectionError):
                     logger.exception("the stream of run %s broke", run.id[:ID_SHOWN])

@@ -1,4 +1,4 @@
-"""`/runs/{id}`: what state a run is in, attaching to it, stopping it."""
+"""`/runs/{id}`: the state of a run, attaching to it, and stopping it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ routes = web.RouteTableDef()
 
 @routes.get("/runs/{run_id}")
 async def show(request: web.Request) -> web.Response:
-    """Say what state the run is in, and which events can be had."""
+    """Report the run's state, and which of its events can be read."""
     run = await _find(request)
     state = await run.log_state()
     return json_response(
@@ -34,7 +34,7 @@ async def show(request: web.Request) -> web.Response:
 
 @routes.get("/runs/{run_id}/events", allow_head=False)
 async def events(request: web.Request) -> web.StreamResponse:
-    """Attach a reader: all after the last event ID that it names, then what comes.
+    """Attach a reader: send the events after its last event ID, then each new one.
 
     204 says that there is nothing after it, and never will be; an `EventSource` stops then.
     """
@@ -51,12 +51,12 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 @routes.delete("/runs/{run_id}")
 async def stop(request: web.Request) -> web.Response:
-    """Stop the run: 202 if it was going on, 204 if it had ended."""
+    """Stop the run: 202 if it was active, 204 if it had ended."""
     return await stop_run(await _find(request))
 
 
 async def stop_run(run: FoundRun) -> web.Response:
-    """Stop a run, and answer: 202 if it was going on, 204 if it had ended."""
+    """Stop a run, and answer: 202 if it was active, 204 if it had ended."""
     state = await run.log_state()
     if state.finished:
         return web.Response(status=204)
@@ -74,7 +74,7 @@ async def _find(request: web.Request) -> FoundRun:
 
 
 def _position(request: web.Request) -> Position:
-    """Return where the reader is: the header's position goes before `?after=`."""
+    """Return the reader's position; the header takes precedence over `?after=`."""
     text = request.headers.get("Last-Event-ID") or request.query.get("after") or "0"
     if (position := Position.parse(text)) is None:
         raise bad_field("Last-Event-ID", f"should be an id of this stream's, is {text[:40]!r}")

@@ -1,4 +1,4 @@
-"""`/ai-sdk/chat`: a run as the UI message stream, as `useChat` of the AI SDK asks for it."""
+"""`/ai-sdk/chat`: runs as UI message streams, for the AI SDK's `useChat`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dripline_server.routes.ui_message_input import (
 from dripline_server.run_log import FoundRun
 from dripline_server.state import STATE
 
-# Bytes that are kept of a message which goes on, while its run can be resumed.
+# Bytes of a continued message that are kept while its run can be resumed.
 MAX_ABOUT = 256 * 1024
 
 routes = web.RouteTableDef()
@@ -33,13 +33,13 @@ routes = web.RouteTableDef()
 
 @routes.post("/ai-sdk/chat")
 async def chat(request: web.Request) -> web.StreamResponse:
-    """Start a run; the chunks of a UI message are the response."""
+    """Start a run, and stream it as the chunks of a UI message."""
     asked = await read_json(request, UiChatRequest)
     wanted = chat_request(asked)
     logs, key = request.app[STATE].logs, _key(request, asked.id)
     resumable = asked.on_disconnect != "stop"
     if not resumable:
-        # Before the run, which would end in a moment without a reader.
+        # Before the run starts, because it ends quickly without a reader.
         await logs.remember(key, "", b"")
     run = await start_run(request, wanted)
     earlier = continued(asked)
@@ -53,9 +53,9 @@ async def chat(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/ai-sdk/chat/{chat_id}/stream", allow_head=False)
 async def resume(request: web.Request) -> web.StreamResponse:
-    """Stream the chat's newest answer again, from its beginning; 204 where there is none to have.
+    """Stream the chat's newest answer again from its beginning; 204 if there is none.
 
-    The SDK's chat puts it in the place of what it had of that message.
+    The SDK replaces the part of the message that it already had.
     """
     if (found := await _newest(request)) is None:
         return web.Response(status=204)
@@ -68,22 +68,22 @@ async def resume(request: web.Request) -> web.StreamResponse:
 async def stop(request: web.Request) -> web.Response:
     """Stop the chat's newest run: the SDK's own `stop()` stops only the reading.
 
-    202 if it was going on, 204 if there is nothing to stop.
+    202 if it was active, 204 if there is nothing to stop.
     """
     found = await _newest(request)
     return await stop_run(found[0]) if found else web.Response(status=204)
 
 
 def _about(run_id: str, message_id: str, earlier: UiMessage | None) -> bytes:
-    """Return what resuming has to know; b"" where that is too much to keep."""
+    """Return the data for resuming; b"" if it is too large to keep."""
     before = earlier.parts if earlier else []
-    # Not orjson's bytes: each of those holds 4 KiB.
+    # Not orjson: each of its bytes objects occupies 4 KiB.
     about = json.dumps({"run": run_id, "message": message_id, "before": before}).encode()
     return about if len(about) <= MAX_ABOUT else b""
 
 
 async def _newest(request: web.Request) -> tuple[FoundRun, dict[str, Any]] | None:
-    """Return the newest run of a chat, and what is known of its message."""
+    """Return the newest run of a chat, and the stored data of its message."""
     state = request.app[STATE]
     found = await state.logs.recall(_key(request, request.match_info["chat_id"]))
     if not found:
@@ -94,7 +94,7 @@ async def _newest(request: web.Request) -> tuple[FoundRun, dict[str, Any]] | Non
 
 
 def _key(request: web.Request, chat_id: str) -> str:
-    """Return what the chat is known by: clients with another token do not see each other's."""
+    """Return the key of a chat. Clients with different tokens cannot see each other's chats."""
     who = request.headers.get("Authorization", "")
-    # Not orjson: headers may hold what is no UTF-8.
+    # Not orjson: headers may contain bytes that are not UTF-8.
     return blake2b(json.dumps([who, chat_id]).encode(), digest_size=16).hexdigest()

@@ -17,7 +17,7 @@ from dripline_server.routes.request_body import bad_field, invalid, text_field
 
 
 class UiMessage(BaseModel):
-    """One message; what its parts may be is checked where they are read."""
+    """One message; its parts are checked where they are read."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -39,7 +39,7 @@ class UiChatRequest(BaseModel):
 
 
 def chat_request(asked: UiChatRequest) -> ChatRequest:
-    """Return what is asked of the model.
+    """Convert the body to a chat request.
 
     Raises:
         Problem: A field cannot be mapped (400, named).
@@ -59,9 +59,9 @@ def chat_request(asked: UiChatRequest) -> ChatRequest:
 
 
 def continued(asked: UiChatRequest) -> UiMessage | None:
-    """Return the assistant's message that the answer goes on with; None for a new one.
+    """Return the assistant's message that the answer continues; None for a new message.
 
-    The SDK sends what the page's tools gave as parts of the message that called them.
+    The SDK sends the results of the page's tools as parts of the message that called them.
     """
     last = asked.messages[-1]
     return last if last.role == "assistant" and last.id else None
@@ -88,7 +88,7 @@ def _messages(message: UiMessage, where: str) -> Iterator[Json]:
 
 @dataclass(slots=True)
 class _Turn:
-    """One message of the model's: Ollama has one for each step, and one for each result."""
+    """One turn of the model. Ollama has a message for each step, and one for each result."""
 
     texts: list[str] = field(default_factory=list)
     thinking: list[str] = field(default_factory=list)
@@ -131,10 +131,10 @@ def _assistant_messages(message: UiMessage, where: str) -> Iterator[Json]:
 
 
 def _add_call(turn: _Turn, part: Json, name: str, where: str) -> None:
-    """Add a call to the turn, and its result where it has one."""
+    """Add a call to the turn, and its result if there is one."""
     state = text_field(part, "state", where)
     if state == "input-streaming":
-        return  # broken off inside its arguments
+        return  # the call broke off inside its arguments
     call_id = text_field(part, "toolCallId", where)
     arguments = part.get("input")
     function = {"name": name, "arguments": arguments if isinstance(arguments, dict) else {}}
@@ -154,10 +154,10 @@ def _add_call(turn: _Turn, part: Json, name: str, where: str) -> None:
 
 
 def _pass_over(kind: object, where: str) -> None:
-    """Leave out what is for the page alone.
+    """Skip a part that is for the page only.
 
     Raises:
-        Problem: It is for the model, and Ollama has no place for it (400).
+        Problem: The part is for the model, and Ollama has no place for it (400).
     """
     if not (isinstance(kind, str) and kind.startswith(("data-", "source-", "step-start"))):
         raise bad_field(f"{where}.type", f"there is no place for {kind!r} in a message to Ollama")

@@ -131,7 +131,7 @@ class MemoryRunLog:
         return self._finished
 
     def read(self, reader: LogReader) -> Batch | None:
-        """Return the next batch for an attached reader and advance it; None if it has everything."""
+        """Return the next batch for an attached reader and advance it; None if it has all."""
         return self._next_batch(reader) if reader.next_seq < self._next_seq else None
 
     async def state(self, seen: int = 0) -> LogState:

@@ -1,1 +1,1 @@
-"""What models may call: the server's own functions, and the page."""
+"""The tools that models may call: the server's own functions, and the page."""

@@ -1,4 +1,4 @@
-"""The server's tools: those of the modules that `--tools` names."""
+"""Loads the server's tools from the modules that `--tools` names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dripline.tool import BadTool, Tool, ToolFunction, as_tools
 def load_tools(modules: str) -> list[Tool]:
     """Return the tools of modules, such as "tools.weather,tools.time".
 
-    A module's tools are its public functions: those that `__all__` names, or else all that it
-    defines itself without a leading underscore. A `Tool` is taken too. Modules are looked for in
-    the current folder first.
+    A module's tools are its public functions: those in `__all__`, or else all functions that the
+    module itself defines without a leading underscore. `Tool` objects count as well. Modules in the
+    current folder are found first.
 
     Raises:
-        BadTool: A module cannot be imported, or has no tools, or one cannot be a tool.
+        BadTool: A module cannot be imported or has no tools, or a function cannot be a tool.
     """
     names = [name for part in modules.split(",") if (name := part.strip())]
     if names and "" not in sys.path:
@@ -49,7 +49,7 @@ def _public_functions(name: str) -> list[ToolFunction | Tool]:
 
 
 def tool_names(tools: Iterable[dict[str, Any]]) -> Iterable[str]:
-    """Give the names of tools as Ollama's `tools` has them."""
+    """Yield the names of the tools in Ollama's `tools` field."""
     for tool in tools:
         function = tool.get("function")
         if isinstance(function, dict):

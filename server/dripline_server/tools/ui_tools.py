@@ -1,4 +1,4 @@
-"""The page as tools: what rules do for plain words, models that can call tools do for any words."""
+"""Tools that change the page: a model can use them for wordings that the rules do not read."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from dripline_server.tools.ui_values import (
 
 
 class UiTool(Tool):
-    """A tool whose call is a `ui_control` event. It takes no time."""
+    """A tool whose call becomes a `ui_control` event. It never waits."""
 
     def __init__(self, function: Callable[..., UiControl]) -> None:
         super().__init__(function)
 
     def control(self, arguments: Mapping[str, Any]) -> UiControl:
-        """Return what the page is to do.
+        """Return the change of the page.
 
         Raises:
-            ToolError: The arguments say nothing that it may do.
+            ToolError: The arguments are invalid.
         """
         control: UiControl = self.function(**self.check(arguments))
         return control
@@ -61,5 +61,5 @@ def add_button(label: str, message: str = "") -> AddButton:
 
 @cache
 def page_tools() -> tuple[UiTool, ...]:
-    """Return the page's tools; the first call makes them, which takes 0.05 s of CPU time."""
+    """Return the page's tools. The first call builds them, which takes 0.05 s of CPU time."""
     return UiTool(change_theme), UiTool(add_button)

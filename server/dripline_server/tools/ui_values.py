@@ -1,4 +1,4 @@
-"""What `ui_control` events may hold: colours, and texts of one line. Whoever asks for them."""
+"""Checks the values in `ui_control` events, from whatever source: colours and one-line texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import webcolors
 MAX_LABEL = 80
 MAX_MESSAGE = 500
 
-# Dark and light mode. Neither has a CSS name, so that the model can be told what they are.
+# Dark and light mode. These colours have no CSS name, so that the model can be given theirs.
 DARK = "#1E1E1E"
 LIGHT = "#FAFAFA"
 
@@ -25,10 +25,10 @@ _HEX = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})")
 
 
 def parse_color(text: str) -> str | None:
-    """Return a colour as "#RRGGBB" in upper case, or None where the text is not a colour.
+    """Return a colour as "#RRGGBB" in upper case; None if the text is not a colour.
 
-    Takes every CSS colour name in any case, also in words ("lightgreen", "Light Green",
-    "light-grey"), "#RGB", "#RRGGBB" and "rgb(r, g, b)". Nothing that is not opaque.
+    Accepts every CSS colour name in any case, also as separate words ("lightgreen", "Light Green",
+    "light-grey"), "#RGB", "#RRGGBB" and "rgb(r, g, b)". Rejects every colour that is not opaque.
     """
     text = text.strip().lower()
     if _HEX.fullmatch(text):
@@ -42,17 +42,17 @@ def parse_color(text: str) -> str | None:
 
 
 def parse_label(text: str) -> str | None:
-    """Return what may stand on a button, on one line, or None where that is empty or too long."""
+    """Return the text of a button on one line; None if it is empty or too long."""
     return _one_line(text, MAX_LABEL)
 
 
 def parse_message(text: str) -> str | None:
-    """Return what a button may send, on one line, or None where that is empty or too long."""
+    """Return the message of a button on one line; None if it is empty or too long."""
     return _one_line(text, MAX_MESSAGE)
 
 
-# Control characters, lone surrogates (not UTF-8), and the bidirectional controls that can make a
-# label read differently from what it is. The joiners that emoji and many scripts need stay.
+# Control characters, lone surrogates (not UTF-8), and bidirectional controls, which can make a
+# label look like another text. The joiners that emoji and many scripts need stay.
 _UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
@@ -69,12 +69,12 @@ _FIRST_WORD = re.compile(
     "old(?=lace)|olive|orange|papaya|peach|powder|rebecca|rosy|royal|saddle|sandy|sea(?!shell)|sky|"
     "slate|spring|steel|violet|white|yellow)(?=[a-z])"
 )
-# Of two names for one colour the later is the plainer: cyan, magenta, grey.
+# If a colour has two names, the alphabetically later one is plainer: cyan, magenta, grey.
 _NAME_BY_HEX = {
     value: _FIRST_WORD.sub(r"\1 ", name) for name, value in sorted(_HEX_BY_NAME.items())
 } | {DARK: "dark mode", LIGHT: "light mode"}
 
 
 def color_name(color: str) -> str:
-    """Return what people call a colour, "#RRGGBB" in upper case; "" where it has no name."""
+    """Return the plain name of a colour ("#RRGGBB" in upper case); "" if it has none."""
     return _NAME_BY_HEX.get(color, "")

@@ -1,4 +1,4 @@
-"""Where Ollama answers, and what goes with every request to it. No I/O but reading CA files."""
+"""Ollama's address, and the headers and TLS for each request. No I/O except reading CA files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from yarl import URL
 
 from dripline.http.redaction import REDACTED, Headers
 
-# The client decides these itself: what it reads depends on them.
+# Headers that the client sets itself, because how it reads answers depends on them.
 _OURS = frozenset(
     {
         "accept-encoding",
@@ -30,7 +30,7 @@ _OURS = frozenset(
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _MAX_SHOWN = 300
 
-# Only these say that the same request, with its method and body, is to be sent elsewhere.
+# Only these statuses demand that the same method and body are sent to the new address.
 _FOLLOWED = (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
 REDIRECTS = (HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.FOUND, HTTPStatus.SEE_OTHER, *_FOLLOWED)
 
@@ -39,7 +39,7 @@ def parse_header(text: str) -> tuple[str, str]:
     """Return the name and the value of `Name: value`.
 
     Raises:
-        ValueError: It is none that can be sent. The message never holds the value.
+        ValueError: The header cannot be sent. The message never contains the value.
     """
     name, colon, value = text.partition(":")
     name, value = name.strip(), value.strip()
@@ -55,18 +55,18 @@ def parse_header(text: str) -> tuple[str, str]:
 
 
 class OllamaAddress:
-    """One Ollama's address, with the headers and the TLS for it.
+    """One Ollama's address, with its headers and its TLS settings.
 
-    Whoever asks is identified by the first of these that there is: an `Authorization` among the
-    headers, the user and password in the address, the API key.
+    Requests authenticate with the first of these that is set: an `Authorization` header, the user
+    and password in the address, the API key.
 
     Args:
-        url: The address; it may have a path, a user and a password.
+        url: The address; it may contain a path, a user and a password.
         headers: Sent with every request.
         api_key: Sent as a bearer token.
 
     Attributes:
-        url: The address as people are told it: without the user and the password.
+        url: The address for messages, without the user and the password.
     """
 
     def __init__(
@@ -90,12 +90,12 @@ class OllamaAddress:
         return self._base.with_path(self._base.raw_path.rstrip("/") + path, encoded=True)
 
     def tls(self, url: URL) -> ssl.SSLContext | None:
-        """Return how to secure a connection; None where it is plain."""
+        """Return the TLS settings for a connection; None for plain HTTP."""
         return self._tls if url.scheme == "https" else None
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        # OpenSSL's own paths: SSL_CERT_FILE and SSL_CERT_DIR say where else to look.
+        # This reads OpenSSL's default paths; SSL_CERT_FILE and SSL_CERT_DIR override them.
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
         return context
@@ -110,15 +110,15 @@ class OllamaAddress:
         return "\r\n".join((*lines, "\r\n")).encode()
 
     def recorded_headers(self, url: URL, length: int) -> Headers:
-        """Return the headers as a recording may hold them: without what identifies us."""
+        """Return the headers for a recording, without any secret value."""
         hidden = [(name, REDACTED) for name, _ in self._headers]
         return (("Host", _authority(url)), *_own_headers(length), *hidden)
 
     def redirect(self, url: URL, status: int, location: str) -> URL | None:
-        """Return where a redirect is followed to; None where it is not.
+        """Return the target of a redirect; None if it is not followed.
 
-        Every request may carry a key. So only the same host is trusted with it, at the same port
-        or by https, and never with less security than before.
+        Every request may carry a key. So only the same host may receive it: at the same origin, or
+        over https. A redirect never lowers the security.
         """
         if status not in _FOLLOWED:
             return None
@@ -132,7 +132,7 @@ class OllamaAddress:
 
 
 def shown_location(location: str) -> str:
-    """Return where a redirect leads as people are told it: short, and without a password."""
+    """Return a redirect's target for messages: short, and without a password."""
     try:
         text = str(URL(location).with_user(None)) if "//" in location else location
     except ValueError:
@@ -153,7 +153,7 @@ def _own_headers(length: int) -> list[tuple[str, str]]:
 
 
 def _authority(url: URL) -> str:
-    """Return the host as HTTP has it: in ASCII, IPv6 in brackets and without a zone."""
+    """Return the host as HTTP writes it: in ASCII; IPv6 in brackets, without a zone."""
     host = (url.raw_host or "").partition("%")[0]
     if ":" in host:
         host = f"[{host}]"

@@ -1,4 +1,4 @@
-"""The ways in which Ollama can fail."""
+"""The error that reports a failure of Ollama."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dripline.errors import ErrorCode
 
 
 class UpstreamError(Exception):
-    """Ollama could not answer, or not to the end.
+    """Ollama could not answer, or its answer broke off.
 
     Attributes:
-        code: Which of the ways.
-        message: What happened and what to do, for a person.
+        code: The kind of failure.
+        message: What happened and what to do, for the user.
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:

@@ -1,12 +1,13 @@
-"""Upstream's HTTP: requests to one Ollama, and the bodies of its answers as they come.
+"""The HTTP client for one Ollama: sends requests, and passes on the bodies as they arrive.
 
-Ollama sends each token in an HTTP chunk of its own. aiohttp's client makes four Python calls for
-each chunk and a timer for each read: a third of all that a token cost. Here the parser hands its
-pieces straight to a list, and one timer a request looks when something last came. What comes while
-somebody waits for it is handed on at once, and no task is woken for it.
+Why not aiohttp's client: Ollama sends each token in its own HTTP chunk. For each chunk aiohttp
+makes four Python calls, and for each read it sets a timer. That was a third of a token's whole
+cost. Here the parser appends its pieces straight to a list, and one timer per request checks for
+silence. Data that arrives while somebody waits is delivered inside the same call, without waking a
+task.
 
-Each request has a connection of its own: one that was kept alive may be dead by the next chat, and
-a POST is not sent twice.
+Each request opens its own connection. A connection that is kept alive may be dead by the next chat,
+and a POST must not be sent twice.
 """
 
 from __future__ import annotations
@@ -29,35 +30,35 @@ from dripline.recordings.writer import PartWriter
 from dripline_server.upstream.address import REDIRECTS, OllamaAddress, shown_location
 
 CONNECT_TIMEOUT = 10.0
-# Bytes unread here, at which no more are taken from the socket.
+# Reading from the socket pauses when this many bytes are waiting here.
 HIGH_WATER = 128 * 1024
-# Bytes that the kernel takes in for one answer that nobody reads yet (it doubles the figure).
+# Bytes that the kernel may buffer for one answer. Linux doubles the figure.
 KERNEL_BUFFER = 64 * 1024
-# Of a head; and of what stands between two pieces of a body: chunk extensions, trailers.
+# Bytes of a head, and of the chunk extensions or trailers between two pieces of a body.
 MAX_HEAD = 64 * 1024
 MAX_REDIRECTS = 5
-# Seconds to wait for the text of an error: its status says that it is one, with or without.
+# Seconds to wait for the text of an error answer. Its status is enough to report it.
 REASON_TIME = 2.0
-# Silence is looked for so many times in the time that is allowed; see `HttpAnswer._look_for_stall`.
+# How often silence is checked within the stall timeout; see `HttpAnswer._look_for_stall`.
 LOOKS = 8
 
 _KEPT = frozenset({"location", "content-encoding"})
 _LINE_ENDS = re.compile(r"[\r\n\0]")
 
 Record = Callable[[Request], PartWriter]
-"""Begins the recording of an exchange."""
+"""Starts the recording of an exchange."""
 
 
 class BadAnswer(Exception):
-    """What came cannot be used; the text says why, as the end of a sentence."""
+    """The answer is unusable; the text says why, as the end of a sentence."""
 
 
 class NotHttp(BadAnswer):
-    """What came is not an HTTP answer."""
+    """The answer is not HTTP."""
 
 
 class NotTrusted(Exception):
-    """Whoever answers there cannot prove to be it; the text says why."""
+    """The server's certificate is not trusted; the text says why."""
 
 
 class Redirected(Exception):
@@ -65,7 +66,7 @@ class Redirected(Exception):
 
     Attributes:
         status: Its status.
-        location: Where it leads, as people are told it.
+        location: Its target, for messages.
     """
 
     def __init__(self, status: int, location: str) -> None:
@@ -75,12 +76,12 @@ class Redirected(Exception):
 
 
 class Fetched(NamedTuple):
-    """An answer that was read.
+    """A complete answer.
 
     Attributes:
         status: Its status.
-        body: Its body; of an error's the start.
-        compressed: How that is compressed; "" where it is not.
+        body: Its body; of an error, only the start.
+        compressed: The body's compression; "" if it is not compressed.
     """
 
     status: int
@@ -89,10 +90,10 @@ class Fetched(NamedTuple):
 
 
 class HttpClient:
-    """Sends requests to one Ollama: all of them, so that they are all alike.
+    """Sends every request to one Ollama.
 
     Args:
-        address: Where, and with what.
+        address: The address, with its headers and its TLS settings.
     """
 
     def __init__(self, address: OllamaAddress) -> None:
@@ -110,18 +111,18 @@ class HttpClient:
         """Send a request, and wait for the answer's head. Cancelling closes the connection.
 
         Args:
-            method: Such as "POST".
-            path: Such as "/api/chat".
+            method: For example "POST".
+            path: For example "/api/chat".
             body: JSON, or nothing.
-            stall_timeout: Seconds of silence after which it is given up; 0: never.
-            record: Begins a recording of the exchange.
+            stall_timeout: Give up after this many seconds of silence; 0: never.
+            record: Starts a recording of the exchange.
 
         Raises:
-            ConnectionError, TimeoutError: Nobody listens there.
-            NotTrusted: Its certificate is not accepted.
-            BodyBroken: The connection closed, or all was silent, before the head was whole.
-            BadAnswer: What came cannot be read.
-            Redirected: The answer is elsewhere.
+            ConnectionError, TimeoutError: No connection could be made.
+            NotTrusted: The server's certificate is not trusted.
+            BodyBroken: The connection closed or fell silent before the head was complete.
+            BadAnswer: The answer cannot be read.
+            Redirected: The answer is a redirect that is not followed.
         """
         url = self._address.at(path)
         redirects = 0
@@ -140,17 +141,17 @@ class HttpClient:
     async def fetch(
         self, method: str, path: str, body: bytes = b"", *, seconds: float, limit: int
     ) -> Fetched:
-        """Send a request, and return the answer; of an error's body the start.
+        """Send a request, and return the complete answer; of an error's body, only the start.
 
         Args:
-            method: Such as "GET".
-            path: Such as "/api/tags".
+            method: For example "GET".
+            path: For example "/api/tags".
             body: JSON, or nothing.
-            seconds: How long it may take.
-            limit: The longest body taken, in bytes.
+            seconds: The time limit.
+            limit: The longest body accepted, in bytes.
 
         Raises:
-            TimeoutError: It took longer.
+            TimeoutError: The time limit is over.
             Exception: See `send`.
         """
         async with asyncio.timeout(seconds):
@@ -198,7 +199,7 @@ class HttpClient:
         except TimeoutError as error:
             raise TimeoutError(f"no connection within {CONNECT_TIMEOUT:g} s") from error
         except (OSError, UnicodeError) as error:
-            # UnicodeError: a host's name that DNS cannot have.
+            # UnicodeError: the host's name is impossible in DNS.
             raise ConnectionError(str(error)) from error
 
 
@@ -206,12 +207,12 @@ class HttpAnswer(asyncio.Protocol):
     """An HTTP answer: its connection, and the parser's callbacks.
 
     Args:
-        stall_timeout: Seconds of silence after which it is given up; 0: never.
-        part: Where it is recorded.
+        stall_timeout: Give up after this many seconds of silence; 0: never.
+        part: Records the answer.
 
     Attributes:
-        status: Its status; 0 until the head has come.
-        headers: Those of its headers that matter here, by lower-case name.
+        status: The status; 0 until the head has arrived.
+        headers: The headers that are used here, by lower-case name.
     """
 
     __slots__ = (
@@ -251,7 +252,7 @@ class HttpAnswer(asyncio.Protocol):
         self._all_headers: list[tuple[str, str]] = []
         self._part = part
         self._to_record: list[bytes] = []
-        # Bytes held in `_pieces`, roughly; and bytes that came since the last of the body.
+        # Roughly the bytes in `_pieces`; and the bytes since the last piece of the body.
         self._held = 0
         self._overhead = 0
         self._paused = False
@@ -259,7 +260,7 @@ class HttpAnswer(asyncio.Protocol):
         self._ended = False
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        # Where the body goes, while somebody waits for it.
+        # Receives the body while somebody waits for it.
         self._deliver_now: Callable[[bytes], bool] | None = None
         self._undelivered = False
         self._stall_timeout = stall_timeout
@@ -271,7 +272,7 @@ class HttpAnswer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self.transport = cast("asyncio.Transport", transport)
-        if self._ended:  # whoever connected was cancelled meanwhile
+        if self._ended:  # the caller was cancelled meanwhile
             self.transport.abort()
             return
         if found := transport.get_extra_info("socket"):
@@ -292,7 +293,7 @@ class HttpAnswer(asyncio.Protocol):
             if self._part:
                 self._record_read()
         else:
-            # Nothing of it is held, so reading goes on; but not for ever.
+            # These bytes hold no part of the body, so reading goes on, up to a limit.
             self._overhead += len(data)
             if self._overhead > MAX_HEAD:
                 what = "a chunk's extension or a trailer" if self.status else "its head"
@@ -307,7 +308,7 @@ class HttpAnswer(asyncio.Protocol):
             self._hand_on(self._deliver_now)
 
     def _hand_on(self, deliver_now: Callable[[bytes], bool]) -> None:
-        """Deliver what has come, and have `deliver` end where that cannot be done now."""
+        """Deliver the waiting pieces; if that fails, make `deliver` return."""
         body = b"".join(self._pieces)
         self._pieces.clear()
         self._held = 0
@@ -321,7 +322,7 @@ class HttpAnswer(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """See `asyncio.Protocol`."""
-        # Without a length, this is how a body ends.
+        # A body without a length ends like this.
         self._end(None if self.status and not self._sized else BodyBroken("cut"))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -339,10 +340,10 @@ class HttpAnswer(asyncio.Protocol):
         self._stall = self._loop.call_later(wait, self._look_for_stall)
 
     def _look_for_stall(self) -> None:
-        """Give up after silence; but this process's own pause is none of Ollama's.
+        """Give up after silence, without counting a pause of this process itself.
 
-        It was stopped, or the whole machine slept, where a look comes late. Then what Ollama has
-        said meanwhile may not have been read yet: uvloop calls timers first.
+        If this check comes late, the process was stopped or the machine slept. Ollama may have sent
+        data meanwhile that has not been read yet, because uvloop runs timers before reads.
         """
         now = self._loop.time()
         late = now - self._due
@@ -356,7 +357,7 @@ class HttpAnswer(asyncio.Protocol):
             self._look_later(self._stall_timeout - idle)
 
     def _end(self, failure: Exception | None) -> None:
-        """Take nothing more; only the first call says why."""
+        """Accept no more data. Only the first call sets the reason."""
         if not self._ended:
             self._ended, self._failure = True, failure
             self.end_part(_ending_of(failure))
@@ -366,7 +367,7 @@ class HttpAnswer(asyncio.Protocol):
         self._wake()
 
     def end_part(self, ending: ExchangeEnding) -> None:
-        """Say in the recording how it ended; only the first call counts."""
+        """Write into the recording how the answer ended. Only the first call has an effect."""
         if self._part:
             self._record_read()
             self._part.end(ending)
@@ -377,7 +378,7 @@ class HttpAnswer(asyncio.Protocol):
         self._to_record.append(piece)
 
     def _record_read(self) -> None:
-        """Record what one read has brought of the body as one piece."""
+        """Record the body data of one read as one piece."""
         if self._part and self._to_record:
             self._part.piece(b"".join(self._to_record))
             self._to_record.clear()
@@ -389,14 +390,14 @@ class HttpAnswer(asyncio.Protocol):
     # --- What the parser calls; `on_body` is a list's `append` ---
 
     def on_message_begin(self) -> None:
-        """Begin another answer: the last one was an interim one."""
+        """Start over for a new answer: the previous one was an interim answer."""
         self._sized = False
         self.headers.clear()
         self._all_headers.clear()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep what matters of a header."""
-        if self.status:  # of a trailer
+        """Keep a header if it is used here or recorded."""
+        if self.status:  # a trailer
             return
         lower = name.decode("latin-1").lower()
         self._sized = self._sized or lower in ("content-length", "transfer-encoding")
@@ -407,7 +408,7 @@ class HttpAnswer(asyncio.Protocol):
             self._all_headers.append((name.decode("latin-1"), _LINE_ENDS.sub(" ", text)))
 
     def on_headers_complete(self) -> None:
-        """Look whether this is the answer: before it there may be interim ones."""
+        """Check whether this is the final answer: interim ones may precede it."""
         if self._ended or self._parser is None:
             return
         status = self._parser.get_status_code()
@@ -422,7 +423,7 @@ class HttpAnswer(asyncio.Protocol):
             self._all_headers.clear()
 
     def on_message_complete(self) -> None:
-        """End, or go on after an interim answer."""
+        """End the answer, unless it was an interim one."""
         self._overhead = 0
         if self.status:
             self._end(None)
@@ -430,7 +431,7 @@ class HttpAnswer(asyncio.Protocol):
     # --- What the reader calls ---
 
     async def wait_for_head(self) -> None:
-        """Wait until the head has come; from now on, silence is looked for."""
+        """Wait until the head has arrived. From now on silence is limited."""
         self._watch_for_stall()
         while not self.status:
             if self._failure:
@@ -438,16 +439,16 @@ class HttpAnswer(asyncio.Protocol):
             await self._wait()
 
     async def deliver(self, deliver_now: Callable[[bytes], bool]) -> bool:
-        """Call `deliver_now` with each piece of the body as it comes, until that returns False.
+        """Call `deliver_now` with each piece of the body as it arrives, until it returns False.
 
-        Returns True once the whole body is delivered, and False where `deliver_now` returned that:
-        the caller has to look at what it was given. Every byte that arrived is handed on, once,
-        before this raises. Safe to cancel: what was not handed on is there for the next call.
+        Returns True when the whole body is delivered. Returns False if `deliver_now` did: the
+        caller then has to process the last piece. Every byte that arrived is delivered once before
+        this raises. Safe to cancel: undelivered bytes stay for the next call.
 
         Raises:
-            BodyBroken: The body did not come to its end.
-            NotHttp: It is no HTTP.
-            Exception: What `deliver_now` raised.
+            BodyBroken: The body broke off.
+            NotHttp: The answer is not HTTP.
+            Exception: The exception that `deliver_now` raised.
         """
         self._deliver_now, self._undelivered = deliver_now, False
         if self._pieces:
@@ -477,7 +478,7 @@ class HttpAnswer(asyncio.Protocol):
         return bytes(body)
 
     async def read_start(self, limit: int, seconds: float) -> bytes:
-        """Return a short body whole; and of one that is long, slow or broken the start."""
+        """Return the body, or only its start if it is long, slow or broken."""
         body = bytearray()
         with suppress(TimeoutError, BodyBroken, BadAnswer):
             async with asyncio.timeout(seconds):
@@ -486,12 +487,12 @@ class HttpAnswer(asyncio.Protocol):
 
     @property
     def compressed(self) -> str:
-        """How the body is compressed, as people are told it; "" where it is not."""
+        """The body's compression, for messages; "" if it is not compressed."""
         encoding = self.headers.get("content-encoding", "").strip()
         return "" if encoding.lower() in ("", "identity") else shown_location(encoding)
 
     def check_encoding(self) -> None:
-        """Check that the body is as it was asked for.
+        """Check that the body is not compressed, as the request demands.
 
         Raises:
             BadAnswer: It is compressed.
@@ -503,11 +504,11 @@ class HttpAnswer(asyncio.Protocol):
             )
 
     async def close(self) -> None:
-        """Close the connection, whatever is still to come."""
+        """Close the connection, even if data is still to come."""
         self.end_part(ExchangeEnding.CANCELLED)
         self._end(BodyBroken("cut"))
         self.transport.abort()
-        self._parser = None  # the two hold each other
+        self._parser = None  # break the reference cycle between the two
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()
@@ -518,10 +519,10 @@ class HttpAnswer(asyncio.Protocol):
 
 
 class _NoTransport(asyncio.Transport):
-    """Stands where no connection has been made yet."""
+    """The placeholder until a connection has been made."""
 
     def abort(self) -> None:
-        """Do nothing: there is none."""
+        """Do nothing: there is no connection."""
 
 
 _NO_TRANSPORT = _NoTransport()

@@ -1,4 +1,4 @@
-"""What Ollama has shown of its models, known without making chats wait for it."""
+"""Caches Ollama's details of its models, so that chats do not wait for them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dripline_server.upstream.ollama_lists import Shown
 
 logger = logging.getLogger(__name__)
 
-# Seconds for which what is known is taken for true; then it is asked for again, in the background.
+# Seconds after which an entry is refreshed in the background.
 FRESH = 60.0
-# Seconds for which the first chat with a model may be held up.
+# Seconds that the first chat with a model may be delayed.
 PATIENCE = 1.0
-# Names come from requests, so what is kept of them is bounded.
+# Names come from requests, so their number is limited.
 MAX_NAMES = 1000
-# Models about which Ollama is asked at once.
+# How many models Ollama is asked about at the same time.
 MAX_SHOWS = 4
 
 Show = Callable[[str], Awaitable[Shown]]
@@ -36,7 +36,7 @@ class _Known:
 
 
 class KnownModels:
-    """What models are and can do, by name. What is not known is empty, and no "no".
+    """The details and capabilities of models, by name. Unknown details are empty, not a "no".
 
     Args:
         show: Asks Ollama for one model; raises UpstreamError.
@@ -49,7 +49,7 @@ class KnownModels:
         self._asking: dict[str, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
-        """End the questions that are open."""
+        """Cancel the open questions."""
         tasks = set(self._asking.values())
         for task in tasks:
             task.cancel()
@@ -57,14 +57,14 @@ class KnownModels:
             await asyncio.wait(tasks)
 
     async def of(self, name: str) -> Shown:
-        """Return what is known of a model, as Ollama said a while ago.
+        """Return the details of a model, which may be a little out of date.
 
-        Only the first question for a model waits, for `PATIENCE` at most.
+        Only the first question about a model waits, for at most `PATIENCE` seconds.
         """
         return (await self._find(name)).shown
 
     async def can(self, name: str, capability: str) -> bool | None:
-        """Return whether a model can do something; None where nobody knows."""
+        """Return whether a model has a capability; None if that is unknown."""
         known = await self._find(name)
         if capability in known.lacks:
             return False
@@ -72,20 +72,20 @@ class KnownModels:
         return capability in capabilities if capabilities else None
 
     async def of_listed(self, name: str, digest: str) -> Shown:
-        """Return what is known of a model that Ollama has just listed with this digest."""
+        """Return the details of a model that Ollama has just listed with this digest."""
         known = self._known.get(canonical(name))
         if known is None or known.digest != digest:
             try:
                 async with self._turns:
                     known = self._learn(name, await self._show(name), digest)
             except UpstreamError as error:
-                # Deleted since it was listed, or broken: the others are still told.
+                # The model is broken or has been deleted meanwhile. The others are still listed.
                 logger.debug("a listed model is not shown: %s", error)
                 return _NOTHING
         return known.shown
 
     def note_lack(self, name: str, capability: str) -> None:
-        """Hear that Ollama has refused a request because the model cannot do something."""
+        """Remember that Ollama refused a request because the model lacks a capability."""
         known = self._known.get(canonical(name)) or self._learn(name, _NOTHING, "")
         known.lacks |= {capability}
 
@@ -95,12 +95,12 @@ class KnownModels:
             asked = self._ask(name)
             if known is None:
                 await asyncio.wait({asked}, timeout=PATIENCE)
-                # Whatever went wrong, the next chat does not wait for it again.
+                # Whether this failed or not, the next chat does not wait for it again.
                 known = self._known.get(canonical(name)) or self._learn(name, _NOTHING, "", fresh=0)
         return known
 
     def _ask(self, name: str) -> asyncio.Task[None]:
-        """Return the one question that is open for a model."""
+        """Return the open question about a model; start one if there is none."""
         key = canonical(name)
         if key not in self._asking:
             task = asyncio.create_task(self._look_up(name), name=f"show {name}")
@@ -112,7 +112,7 @@ class KnownModels:
         try:
             self._learn(name, await self._show(name), "")
         except UpstreamError as error:
-            # The chat itself says what is wrong with the model, or with Ollama.
+            # The chat itself will report what is wrong with the model or with Ollama.
             logger.debug("a model is not shown: %s", error)
 
     def _learn(self, name: str, shown: Shown, digest: str, *, fresh: float = FRESH) -> _Known:

@@ -1,13 +1,13 @@
-"""What of Ollama's models is in memory, and what a silent chat waits for.
+"""Finds out which models are in Ollama's memory, and what a silent chat waits for.
 
-Nothing of Ollama's says what a request waits for. `/api/ps` says which models are in memory, and
-that has to be read with care:
+Ollama has no API that says what a request waits for. `/api/ps` lists the models in memory, with
+several traps:
 
-- It lists one name for each place in memory. Models that are read from the same files share one.
-- A model that was loaded with another `num_ctx` is loaded anew.
-- Older versions, such as 0.25, list a model that is still being loaded. Its `expires_at` moves on
-  with the clock then, and stands still once the model has answered.
-- It stands still itself while a runner is stuck.
+- It lists one name for each loaded model. Models with the same files share one entry.
+- Ollama reloads a model that was loaded with another `num_ctx`.
+- Older versions, such as 0.25, list a model while it is still loading. Its `expires_at` then moves
+  with the clock, and stops moving once the model has answered.
+- `/api/ps` itself hangs while a runner is stuck.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from dripline_server.upstream.shared_answer import SharedAnswer, result_of
 
 StatusPhase = Literal["loading", "waiting"]
 
-# Seconds for which what Ollama has listed is taken for true.
+# Seconds for which each of Ollama's answers is reused.
 PS_FRESH = 0.5
 TAGS_FRESH = 5.0
 VERSION_FRESH = 60.0
-# Seconds for which anybody waits to know what is in memory.
+# The longest wait, in seconds, for the list of models in memory.
 PATIENCE = 2.0
-# Seconds from one look to the next, while a chat stays silent: from the first to the last.
+# Seconds between two looks while a chat stays silent; the pauses grow from first to last.
 FIRST_PAUSE, LAST_PAUSE = 2.0, 10.0
 MAX_HEARD = 1000
-# The first version that is known to list only what is loaded.
+# The first version that is known to list only models that are loaded completely.
 LISTS_THE_LOADED = (0, 33)
 
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What Ollama said is in memory, and when."""
+    """Ollama's list of the models in memory, and the time of that answer."""
 
     at: float
     entries: Sequence[InMemory]
@@ -48,20 +48,20 @@ class _Memory:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What was seen of a model: `entry` is None where it is not in memory."""
+    """A model's state at one time: `entry` is None if it was not in memory."""
 
     at: float
     entry: InMemory | None
 
 
 class ModelMemory:
-    """Which models are in memory.
+    """Knows which models are in memory.
 
     Args:
-        ps: Asks Ollama; raises UpstreamError, as the next ones.
-        tags: The same.
-        version: The same.
-        known: What Ollama shows of models.
+        ps: Asks for `/api/ps`; raises UpstreamError.
+        tags: Asks for `/api/tags`; raises UpstreamError.
+        version: Asks for `/api/version`; raises UpstreamError.
+        known: Ollama's details of each model.
     """
 
     def __init__(
@@ -78,21 +78,21 @@ class ModelMemory:
         self._tags = SharedAnswer(tags, TAGS_FRESH)
         self._version = SharedAnswer(version, VERSION_FRESH)
         self._known = known
-        # Models that have answered since they were last seen not to be in memory.
+        # Models that have answered since they were last missing from memory.
         self._heard: set[str] = set()
 
     async def close(self) -> None:
-        """End the questions that are open."""
+        """Cancel the open questions."""
         for shared in (self._ps, self._tags, self._version):
             await shared.close()
 
     async def listed(self) -> Sequence[InMemory] | None:
-        """Return what is in memory; None where nobody knows."""
+        """Return the models in memory; None if that is unknown."""
         memory = await self._ps.within(PATIENCE)
         return None if memory is None else memory.entries
 
     async def find(self, memory: Sequence[InMemory], listed: Listed) -> InMemory | None:
-        """Return where a listed model is in memory; None where it is not."""
+        """Return a listed model's entry in memory; None if it is not there."""
         if found := _by_name(memory, listed.name):
             return found
         for entry in memory:
@@ -107,25 +107,25 @@ class ModelMemory:
         return None
 
     def note_answer(self, model: str) -> None:
-        """Hear that a model answers, so that it is in memory."""
+        """Remember that a model answers, so that it is in memory."""
         if len(self._heard) >= MAX_HEARD:
             self._heard.clear()
         self._heard.add(canonical(model))
 
     async def phases(self, model: str, context: int, after: float) -> AsyncGenerator[StatusPhase]:
-        """Say what a silent chat waits for, each time that it is something else. Never ends.
+        """Yield what a silent chat waits for, whenever that changes. Never ends by itself.
 
         Args:
             model: The model's name.
-            context: How many tokens the request lets it see (`num_ctx`); 0: as Ollama likes.
-            after: Seconds until the first.
+            context: How many tokens the request lets it see (`num_ctx`); 0 for Ollama's default.
+            after: Seconds until the first phase.
         """
         began = asyncio.get_running_loop().time()
         asked = self._ps.begin()
         await asyncio.sleep(after)
         before = await self._look(result_of(asked), model, context)
         said: StatusPhase | None = None
-        arrived = False  # seen to be loaded while this chat was silent
+        arrived = False  # the model was loaded while this chat was silent
         pause = FIRST_PAUSE
         while True:
             memory = await self._ps.within(PATIENCE, since=began)
@@ -164,7 +164,7 @@ class ModelMemory:
         return _Look(memory.at, await self._find(memory.entries, model, context))
 
     async def _find(self, memory: Sequence[InMemory], model: str, context: int) -> InMemory | None:
-        """Return where the model is in memory as the request needs it; None where it is not."""
+        """Return the model's entry in memory, if it is loaded as the request needs it."""
         found = _by_name(memory, model)
         if found is None and memory:
             name = canonical(model)
@@ -178,7 +178,7 @@ class ModelMemory:
     async def _is_loaded_anew(self, entry: InMemory, model: str, context: int) -> bool:
         if not (context and entry.context) or context == entry.context:
             return False
-        # Ollama gives no model more than it can see.
+        # Ollama limits num_ctx to the most that the model can see.
         most = (await self._known.of(model)).context
         return not most or min(context, most) != entry.context
 
@@ -189,7 +189,7 @@ def _by_name(memory: Sequence[InMemory], model: str) -> InMemory | None:
 
 
 def _expiry_moves(before: _Look, look: _Look) -> bool:
-    """Return whether the model has not answered yet since it was loaded."""
+    """Whether `expires_at` moves with the clock, so that the model is still loading."""
     if not (before.entry and look.entry and before.entry.expires and look.entry.expires):
         return False
     passed = look.at - before.at

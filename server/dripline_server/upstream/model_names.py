@@ -1,4 +1,4 @@
-"""Ollama's names of models: several name the same one."""
+"""Ollama's model names: one model has several."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _DEFAULT_PARTS = ("https://", "http://", "registry.ollama.ai/", "library/")
 
 
 def canonical(name: str) -> str:
-    """Return the one name that all of a model's names share: "demo:latest" of "library/DEMO"."""
+    """Return the canonical form of a model's name: "demo:latest" for "library/DEMO"."""
     name = name.strip().lower()
     for part in _DEFAULT_PARTS:
         name = name.removeprefix(part)
@@ -14,5 +14,5 @@ def canonical(name: str) -> str:
 
 
 def is_remote(name: str) -> bool:
-    """Whether the name says that ollama.com runs the model, so that no memory here holds it."""
+    """Whether the name means a model that ollama.com runs, so that no local memory holds it."""
     return canonical(name).endswith((":cloud", "-cloud"))

@@ -1,8 +1,8 @@
-"""Upstream: Ollama's `/api/chat` as a stream, and what models it has.
+"""One Ollama: streams `/api/chat`, and lists the models.
 
-All of it goes by `http_client`, and nothing by the `ollama` package: that one splits lines on
-U+0085 too, ends silently when the connection is cut before `"done": true`, opens 100 connections at
-most, follows redirects to any host, and unpacks what is compressed without a bound.
+Everything goes through `http_client`. The `ollama` package is not usable here: it also splits lines
+at U+0085, ends silently if the connection is cut before `"done": true`, opens at most 100
+connections, follows redirects to any host, and decompresses answers without a size limit.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from dripline_server.upstream.ollama_refusals import refusal, sentence, stranger
 
 T = TypeVar("T")
 
-# Seconds that a call may take which is not a chat, and the longest answer to it.
+# Seconds for any call other than a chat, and the longest answer to it in bytes.
 INFO_TIMEOUT = 10.0
 MAX_INFO = 4 * 1024 * 1024
-# Of the list of models: seconds for which it waits for what else is told of each.
+# Seconds that the list of models waits for the details of each model.
 DETAILS_TIME = 5.0
-# Of an error's text: the most that is read, and for how many seconds.
+# The text of an error: how many bytes are read, and for how many seconds.
 MAX_REASON = 64 * 1024
 REASON_TIME = 5.0
 
@@ -53,12 +53,12 @@ class Model:
     """A model that Ollama has.
 
     Attributes:
-        name: Such as "mistral:latest".
+        name: For example "mistral:latest".
         size: Bytes on disk.
-        family: Its architecture, such as "llama"; "" where Ollama does not say.
-        capabilities: Such as "completion", "tools", "thinking", "vision"; empty where Ollama does
+        family: Its architecture, for example "llama"; "" if Ollama does not say.
+        capabilities: For example "completion", "tools", "thinking", "vision"; empty if Ollama does
             not say.
-        loaded: Whether it is in memory now; None where Ollama does not say.
+        loaded: Whether it is in memory now; None if Ollama does not say.
         created: When it was last changed, in seconds since 1970.
     """
 
@@ -74,12 +74,12 @@ class Ollama:
     """One Ollama, for the whole life of the server. Close it with `close()`.
 
     Args:
-        address: Where it is; or only its address, which may have a user and a password.
-        stall_timeout: Seconds of silence after which an answer is given up; 0 waits for ever.
-        max_line: The longest line taken, in bytes.
+        address: Its address; a URL may contain a user and a password.
+        stall_timeout: Give an answer up after this many seconds of silence; 0: never.
+        max_line: The longest line accepted, in bytes.
 
     Attributes:
-        url: Its address as people are told it: without the user and the password.
+        url: Its address for messages, without the user and the password.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Ollama:
         self._memory = ModelMemory(self._ps, self._tags, self.version, self._known)
 
     async def close(self) -> None:
-        """End every question that is open; a chat is ended by whoever reads it."""
+        """Cancel every open question about models. Chats are closed by their readers."""
         await self._memory.close()
         await self._known.close()
 
@@ -109,23 +109,24 @@ class Ollama:
     ) -> AsyncGenerator[list[Chunk]]:
         """Stream an answer: each item holds the chunks that one read completed.
 
-        Chunks are offered to `deliver_now` before whoever waits here is woken for them. Where it
-        returns True it has delivered them, and they are no item. The last ones always are one.
+        `deliver_now` gets the chunks first, without waking the task that waits here. If it returns
+        True, it has delivered them, and the generator does not yield them. It always yields the
+        last chunks.
 
-        Ends after the chunk that says `done`. Closing the generator, or cancelling whoever waits
-        in it, closes the socket at once, whatever Ollama is doing: that is what frees its GPU.
+        The stream ends after the chunk that says `done`. Closing the generator, or cancelling the
+        task that waits in it, closes the socket at once. Only that makes Ollama stop and free its
+        GPU.
 
         Args:
             model: The model's name, for messages.
-            body: The request as `/api/chat` takes it, streaming, as JSON.
-            record: Begins a recording of the HTTP exchange.
-            deliver_now: Called with chunks, in the midst of the event loop's call that brought
-                them.
-            deliver_text_now: The same, for a piece of text that comes alone; see `ChunkReader`.
+            body: The streaming request to `/api/chat`, as JSON.
+            record: Starts a recording of the HTTP exchange.
+            deliver_now: Called with chunks, inside the event loop's call that received them.
+            deliver_text_now: The same, for a piece of text that arrives alone; see `ChunkReader`.
 
         Raises:
-            UpstreamError: Any way in which Ollama can fail.
-            Exception: What `deliver_now` raised.
+            UpstreamError: Ollama failed, in whatever way.
+            Exception: The exception that `deliver_now` raised.
         """
         answer = await self._post_chat(body, record)
         del body  # the answer may take minutes
@@ -155,7 +156,7 @@ class Ollama:
             await answer.close()
 
     def _check_end(self, lines: ChunkReader, broken: BodyBroken | None) -> None:
-        """Raise why an answer ended early, if it did; Ollama's own words go before all else."""
+        """Raise an error if the answer ended early; prefer Ollama's own words as the reason."""
         if broken and not lines.done and not _says_why(lines.failure):
             raise self._broken(broken.how) from broken
         if lines.failure:
@@ -169,7 +170,7 @@ class Ollama:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Tell what goes wrong with a request, up to the head of its answer."""
+        """Turn the errors of a request, up to the head of its answer, into `UpstreamError`."""
         try:
             yield
         except BodyBroken as error:
@@ -234,12 +235,12 @@ class Ollama:
         """Return Ollama's version.
 
         Raises:
-            UpstreamError: It does not answer.
+            UpstreamError: Ollama does not answer.
         """
         return await self._ask("GET", "/api/version", read=ollama_lists.read_version)
 
     async def models(self) -> list[Model]:
-        """Return what models Ollama has, in its own order.
+        """Return Ollama's models in its own order.
 
         Raises:
             UpstreamError: Ollama does not answer.
@@ -264,19 +265,19 @@ class Ollama:
         return [models.get(at) or _model(entry) for at, entry in enumerate(listed)]
 
     async def can(self, model: str, capability: str) -> bool | None:
-        """Return whether a model can do something; None where nobody knows."""
+        """Return whether a model has a capability; None if that is unknown."""
         return await self._known.can(model, capability)
 
     def note_lack(self, model: str, capability: str) -> None:
-        """Hear that Ollama has refused a request because the model cannot do something."""
+        """Remember that Ollama refused a request because the model lacks a capability."""
         self._known.note_lack(model, capability)
 
     def phases(self, model: str, context: int, after: float) -> AsyncGenerator[StatusPhase]:
-        """Say what a silent chat waits for; see `ModelMemory.phases`."""
+        """Yield what a silent chat waits for; see `ModelMemory.phases`."""
         return self._memory.phases(model, context, after)
 
     def note_answer(self, model: str) -> None:
-        """Hear that a model answers."""
+        """Remember that a model answers, so that it is loaded."""
         self._memory.note_answer(model)
 
     async def _tags(self) -> list[Listed]:
@@ -298,10 +299,10 @@ class Ollama:
         model: str = "",
         read: Callable[[Any], T],
     ) -> T:
-        """Return what the JSON says that Ollama answers.
+        """Ask Ollama, and return its JSON answer after `read` has parsed it.
 
         Raises:
-            UpstreamError: It does not answer, or something else.
+            UpstreamError: Ollama does not answer, or its answer is unusable.
         """
         with self._told():
             try:
@@ -341,7 +342,7 @@ def _model(entry: Listed, capabilities: Sequence[str] = (), loaded: bool | None 
 
 
 def _says_why(failure: UpstreamError | None) -> bool:
-    """Whether Ollama's own words say why the answer ended."""
+    """Whether the failure has Ollama's own words for why the answer ended."""
     return failure is not None and failure.code in (
         ErrorCode.OLLAMA_ERROR,
         ErrorCode.OLLAMA_REFUSED,
@@ -349,6 +350,6 @@ def _says_why(failure: UpstreamError | None) -> bool:
 
 
 async def _refusal(answer: HttpAnswer, model: str) -> UpstreamError:
-    """Return what an error status means, with Ollama's own words as far as they come."""
+    """Turn an error status into an error, with as much of Ollama's own text as arrives."""
     body = await answer.read_start(MAX_REASON, REASON_TIME)
     return refusal(answer.status, body, model, answer.compressed)

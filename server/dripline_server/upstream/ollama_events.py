@@ -1,4 +1,4 @@
-"""Ollama's chat chunks -> dripline's events. No I/O."""
+"""Turns Ollama's chat chunks into dripline's events. No I/O."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.think_tags import ThinkTags
 
 NANOSECONDS = 1_000_000_000
-# What every JSON reader takes for the number that it is.
+# The largest number that every JSON reader reads exactly.
 MAX_COUNT = 2**53
-# In one message of a model's; one that calls more has gone astray.
+# Tool calls in one message. A model that makes more has lost its way.
 MAX_CALLS = 1000
-# Of arguments that cannot be read, as many characters are told.
+# How many characters of unreadable arguments are passed on.
 MAX_UNREADABLE = 10_000
 
 
 class OllamaAnswer:
-    """What Ollama has said so far, in one run; with tools that may take several answers.
+    """Ollama's answer in one run so far. With tools it may consist of several messages.
 
     Args:
-        started: When the run began, in seconds.
-        think_tags: Whether `<think>` tags in the text are looked for.
-        prompt_words: How many words the prompt has at least; each is one token or more.
-        context: How many tokens the model may see, where the request says so; 0 where not.
+        started: The time when the run started, in seconds.
+        think_tags: Whether to look for `<think>` tags in the text.
+        prompt_words: The prompt has at least this many words; each is one token or more.
+        context: How many tokens the request lets the model see; 0 if it does not say.
 
     Attributes:
-        first_token: When the first thing came, in seconds; None before that.
-        reason: The `done_reason` of the last answer that is complete.
-        tags: Sorts the text of the answer that goes on; None where it is text alone.
+        first_token: The time of the first event, in seconds; None before it.
+        reason: The `done_reason` of the last complete message.
+        tags: Separates the current message's thinking from its text; None once only text follows.
     """
 
     __slots__ = (
@@ -75,14 +75,14 @@ class OllamaAnswer:
         self._totals: dict[str, int] = {}
         self._calls = 0
         self._message_calls = 0
-        # No call of another answer in the same chat has such a name.
+        # Random, so that ids differ from those of other answers in the same chat.
         self._calls_name = f"call_{token_hex(4)}"
 
     def events(self, chunks: Iterable[Chunk], now: float) -> list[Event]:
-        """Return what the chunks say, in order; `now` is when they came, in seconds.
+        """Return the chunks' events, in order; `now` is the time of their arrival, in seconds.
 
         Raises:
-            UpstreamError: A message calls more tools than can be meant.
+            UpstreamError: A message makes too many tool calls.
         """
         events: list[Event] = []
         for chunk in chunks:
@@ -99,17 +99,17 @@ class OllamaAnswer:
         return events
 
     def rest(self) -> list[Event]:
-        """Return what is held back of the answer, because it has ended; the next may begin."""
+        """Return the events held back, because the message has ended, and prepare for the next."""
         rest: list[Event] = [*self.tags.rest()] if self.tags else []
         self.tags = ThinkTags() if self._think_tags else None
         return rest
 
     def forget_tags(self) -> None:
-        """Hear that Ollama itself sees to the model's thinking: tags in its text are text."""
+        """Treat tags as text, because Ollama itself separates this model's thinking."""
         self._think_tags, self.tags = False, None
 
     def _add_message(self, events: list[Event], chunk: dict[str, Any]) -> None:
-        """Add what the chunk's message says; its log probabilities go with the first of that."""
+        """Add the events of a chunk's message. Its log probabilities go to one of them alone."""
         message = chunk.get("message") or {}
         logprobs: Any = chunk.get("logprobs")
         if logprobs is not None:
@@ -136,13 +136,13 @@ class OllamaAnswer:
             self.tags = None
 
     def _end_tags(self, events: list[Event]) -> None:
-        """Give out what is held back before something that is no text."""
+        """Add the events held back, because something other than text follows."""
         if self.tags is not None:
             events += self.tags.rest()
             self.tags = None
 
     def usage(self, now: float) -> Usage:
-        """Return what it has cost up to `now`: counts and loading of the complete answers."""
+        """Return the usage up to `now`; counts and loading time cover the complete messages."""
         load, first = self._totals.get("load_duration"), self.first_token
         return Usage(
             prompt_tokens=self._totals.get("prompt_eval_count"),
@@ -175,7 +175,7 @@ class OllamaAnswer:
         return [self._tool_call(typed(call, dict) or {}) for call in listed]
 
     def _tool_call(self, call: dict[str, Any]) -> ToolCall:
-        """Older Ollamas give calls no id; theirs are numbered."""
+        """Read one tool call. Older versions of Ollama send no id, so such calls are numbered."""
         self._calls += 1
         function = typed(call.get("function"), dict) or {}
         arguments, unreadable = _arguments(function.get("arguments"))
@@ -188,10 +188,10 @@ class OllamaAnswer:
 
 
 def _arguments(given: object) -> tuple[dict[str, Any], str]:
-    """Return a call's arguments, and what they are where they cannot be read.
+    """Return a call's arguments; if they are unreadable, return their text as well.
 
-    Ollama sends an object. Servers that stand in for it, and models that write JSON into JSON, send
-    a string with an object inside.
+    Ollama sends an object. Servers that imitate it, and models that write JSON into JSON, send a
+    string that contains an object.
     """
     value = given
     for _ in range(2):

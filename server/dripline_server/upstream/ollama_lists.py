@@ -1,7 +1,7 @@
-"""What Ollama's lists say: `/api/tags`, `/api/ps` and `/api/show`. No I/O.
+"""Parses the answers of `/api/tags`, `/api/ps` and `/api/show`. No I/O.
 
-Others stand behind Ollama's address too, and each version has its own fields. So an entry that is
-odd is left out or read without what is odd of it, and never costs the others.
+Other servers imitate Ollama, and each version of Ollama has its own fields. So an odd entry is
+skipped, or read without its odd fields. It never spoils the other entries.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dripline_server.upstream.model_names import canonical, is_remote
 logger = logging.getLogger(__name__)
 
 MAX_SIZE = 2**53
-# As other writers of numbers do, Go's gives nine digits; and before 3.11.4 only six are read.
+# Go writes nine digits; Python before 3.11.4 reads only six.
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 
@@ -28,12 +28,12 @@ class Listed:
 
     Attributes:
         name: As Ollama writes it.
-        digest: Of its manifest; "" where it is not said, as the other texts.
+        digest: The digest of its manifest; "" if unknown, like the other texts.
         size: Bytes on disk.
-        details: Its family, size and quantisation; those of one blob are equal.
-        family: Its architecture, such as "llama".
-        capabilities: What it can do; empty where Ollama does not say, as before 0.33.
-        created: When it was last changed, in seconds since 1970; 0 where it is not said.
+        details: Its format, family, size and quantisation; equal for models with the same files.
+        family: Its architecture, for example "llama".
+        capabilities: Its capabilities; empty if Ollama does not say, as before 0.33.
+        created: When it was last changed, in seconds since 1970; 0 if unknown.
         remote: Whether another host runs it.
     """
 
@@ -53,10 +53,10 @@ class InMemory:
 
     Attributes:
         name: Its canonical name.
-        digest: Of its manifest; "" where it is not said.
-        context: How many tokens it sees, as it was loaded; 0 where it is not said.
+        digest: The digest of its manifest; "" if unknown.
+        context: The `num_ctx` with which it was loaded; 0 if unknown.
         details: As in `Listed`.
-        expires: When it leaves, in seconds since 1970; 0 where it is not said.
+        expires: When Ollama unloads it, in seconds since 1970; 0 if unknown.
     """
 
     name: str
@@ -71,9 +71,9 @@ class Shown:
     """A model in `/api/show`.
 
     Attributes:
-        capabilities: What it can do; empty where Ollama does not say.
-        blobs: The files that it is read from; models with the same ones share a place in memory.
-        context: The most tokens that it can see; 0 where it is not said.
+        capabilities: Its capabilities; empty if Ollama does not say.
+        blobs: Its files. Models with the same files share one place in memory.
+        context: The most tokens that it can see; 0 if unknown.
         remote: Whether another host runs it.
     """
 
@@ -87,7 +87,7 @@ def read_tags(content: object) -> list[Listed]:
     """Return the models of `/api/tags`, in its order.
 
     Raises:
-        ValueError: It is no list of models.
+        ValueError: The content is not a list of models.
     """
     found = []
     for entry in _entries(content):
@@ -112,7 +112,7 @@ def read_ps(content: object) -> list[InMemory]:
     """Return the models of `/api/ps`.
 
     Raises:
-        ValueError: It is no list of models.
+        ValueError: The content is not a list of models.
     """
     return [
         InMemory(
@@ -127,10 +127,10 @@ def read_ps(content: object) -> list[InMemory]:
 
 
 def read_show(content: object) -> Shown:
-    """Return what `/api/show` says.
+    """Return the details of a model from `/api/show`.
 
     Raises:
-        ValueError: It says nothing.
+        ValueError: The content is not an object.
     """
     if not isinstance(content, Mapping):
         raise ValueError("it sent no JSON object")
@@ -145,10 +145,10 @@ def read_show(content: object) -> Shown:
 
 
 def read_version(content: object) -> str:
-    """Return what `/api/version` says.
+    """Return the version from `/api/version`.
 
     Raises:
-        ValueError: It says none.
+        ValueError: The content has no version.
     """
     version = _text(_mapping(content).get("version"))
     if not version:
@@ -158,7 +158,7 @@ def read_version(content: object) -> str:
 
 def _entries(content: object) -> Iterator[Mapping[str, Any]]:
     models = content.get("models") if isinstance(content, Mapping) else content
-    # Go writes null for a list that nobody has made.
+    # Go writes null for an empty list that was never allocated.
     if not isinstance(content, Mapping) or not isinstance(models, list | None):
         raise ValueError("it sent no list of models")
     for entry in models or ():
@@ -184,7 +184,7 @@ def _is_remote(content: Mapping[str, Any]) -> bool:
 
 
 def _blobs(modelfile: str) -> tuple[str, ...]:
-    """Return the files that a modelfile begins with; what follows may have lines like theirs."""
+    """Return the files at the start of a modelfile. Later text may contain similar lines."""
     found = []
     for line in modelfile.splitlines():
         word, _, rest = line.strip().partition(" ")

@@ -1,8 +1,7 @@
-"""What Ollama's error answers mean: a status and a body -> an error of ours. No I/O.
+"""Turns Ollama's error answers, a status and a body, into our errors. No I/O.
 
-Ollama's own words are always passed on. They say what is wrong in many ways: as plain text, as
-llama-server's JSON inside of that text (from 0.33 on), as a web page of a proxy in between, or not
-at all.
+Ollama's own words are always passed on. They come as plain text, as llama-server's JSON inside that
+text (since 0.33), as the web page of a proxy in between, or not at all.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from dripline.errors import ErrorCode
 from dripline.json_text import load_json
 from dripline_server.upstream.failures import UpstreamError
 
-# Of a body that is no JSON, so many characters are passed on; of Ollama's own words, so many.
+# How many characters are passed on: of a body that is not JSON, and of Ollama's own words.
 MAX_SHOWN = 200
 MAX_WORDS = 2000
-# JSON in JSON in JSON: Ollama's around llama-server's is two.
+# The deepest nesting of JSON in JSON that is read. Ollama's JSON around llama-server's is two.
 _MAX_NESTED = 4
 
-# Ollama answers 500 to some requests that it will never take, and says these words.
+# Ollama answers 500, with these words, even to some requests that can never succeed.
 _REQUESTS_FAULT = re.compile(
     r'option "[^"]*" must be of type|invalid option|invalid format|invalid JSON schema in format'
     r"|invalid think value|think must be|missing data required for image"
@@ -37,18 +36,18 @@ _TOO_LONG = re.compile(r"exceeds? (?:the )?(?:available |maximum )?context", re.
 _OBJECT = re.compile(r'\{\s*".*\}', re.DOTALL)
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1", re.IGNORECASE | re.DOTALL)
 
-# The first bytes of what a proxy may have made of an answer that should be JSON.
+# The first bytes of compressed data, which a proxy may send instead of JSON.
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x78\x9c": "deflate"}
 
 
 def refusal(status: int, body: bytes, model: str, compressed: str = "") -> UpstreamError:
-    """Return what an error status means.
+    """Turn an answer with an error status into an error.
 
     Args:
         status: The HTTP status.
         body: The start of its body.
-        model: The model that was to answer.
-        compressed: How its headers say that the body is compressed; "" where it is not.
+        model: The model of the request.
+        compressed: The compression that its headers declare; "" if there is none.
     """
     content = None if compressed else _json_of(body)
     words, kind = _words_of(content)
@@ -79,7 +78,7 @@ def refusal(status: int, body: bytes, model: str, compressed: str = "") -> Upstr
 
 
 def error_line(line: Mapping[str, Any]) -> UpstreamError:
-    """Return what an `{"error": ...}` line in the midst of an answer means."""
+    """Turn an `{"error": ...}` line inside an answer into an error."""
     words, kind = _words_of(line)
     text = sentence(words or "it gave no reason")
     if address := _sign_in_address(line):
@@ -92,18 +91,18 @@ def error_line(line: Mapping[str, Any]) -> UpstreamError:
 
 
 def is_requests_fault(text: str, kind: str = "") -> bool:
-    """Whether Ollama's words say that the request is wrong, so that asking again is no use."""
+    """Whether Ollama's words say that the request is wrong, so that a retry cannot help."""
     return bool(_REQUESTS_FAULT.search(text) or _REQUESTS_FAULT.search(kind))
 
 
 def sentence(text: str) -> str:
-    """Return the text with a full stop, where it has none, so that another sentence can follow."""
+    """Return the text with a full stop at its end, so that another sentence can follow."""
     text = text.strip()
     return text if text.endswith((*".!?…。！？", ".)", '."')) else f"{text}."
 
 
 def stranger(data: bytes) -> str:
-    """Return what bytes are that should be JSON, in words; "" where that cannot be told."""
+    """Describe bytes that should have been JSON; "" if their kind is unknown."""
     start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:64].lower()
     for magic, name in _COMPRESSED.items():
         if data.startswith(magic):
@@ -131,7 +130,7 @@ def _json_of(body: bytes) -> object:
 
 
 def _words_of(content: object) -> tuple[str, str]:
-    """Return the innermost message of Ollama's error, and its type where it says one."""
+    """Return the innermost message of Ollama's error, and its type if it has one."""
     kind, before, after = "", "", ""
     for _ in range(_MAX_NESTED):
         if isinstance(content, Mapping):
@@ -139,7 +138,7 @@ def _words_of(content: object) -> tuple[str, str]:
             content = content.get("error") or content.get("message") or ""
         if not isinstance(content, str):
             continue
-        # llama-server's JSON may stand between words of Ollama's own.
+        # llama-server's JSON may be surrounded by Ollama's own words.
         found = _OBJECT.search(content)
         inner = _json_of(found[0].encode("utf-8", "replace")) if found else None
         if not (found and isinstance(inner, Mapping) and ("error" in inner or "message" in inner)):
@@ -150,7 +149,7 @@ def _words_of(content: object) -> tuple[str, str]:
 
 
 def _kind_of(error: Mapping[str, Any]) -> str:
-    """Return an error's type as llama-server names them; a code of 4xx says it too."""
+    """Return an error's type, in llama-server's names; a 4xx code implies one."""
     code = error.get("code")
     if type(code) is int and HTTPStatus.BAD_REQUEST <= code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return "invalid_request_error"
@@ -158,7 +157,7 @@ def _kind_of(error: Mapping[str, Any]) -> str:
 
 
 def _text_of(body: bytes, content: object, compressed: str) -> str:
-    """Return the start of a body that is none of Ollama's; "" where it says nothing."""
+    """Return the start of a body that Ollama did not write; "" if it says nothing."""
     if told := _compressed(compressed) if compressed else stranger(body):
         return f"it sent {told}"
     if isinstance(content, Mapping) and not any(content.values()):
@@ -184,7 +183,7 @@ def _where(address: str) -> str:
 
 
 def _sign_in_address(content: object) -> str:
-    """Return the web address that a person is to sign in at; "" where none is told."""
+    """Return the web address where the user has to sign in; "" if there is none."""
     value = content.get("signin_url") if isinstance(content, Mapping) else None
     if not isinstance(value, str) or len(value) > MAX_WORDS or not value.isprintable():
         return ""

@@ -1,7 +1,7 @@
-"""`<think>...</think>` at the start of an answer's text -> thinking, and then text. No I/O.
+"""Turns `<think>...</think>` at the start of an answer's text into thinking. No I/O.
 
-Ollama does this itself for models whose template says that they think. Others, such as those that
-people import, send the tags as text. Tags come in any number of pieces.
+Ollama does this itself for models whose template marks them as thinking. Other models, such as
+imported ones, send the tags as text. A tag may be split over any number of pieces.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dripline.events import TextMessage, Thinking
 from dripline_server.upstream.chat_chunks import Chunk
 
 OPENING, CLOSING = "<think>", "</think>"
-# Blank text that is held back to see whether a tag follows, in characters.
+# How many blank characters are held back to see whether a tag follows.
 _MAX_BLANK = 64
 
 Logprobs = list[dict[str, Any]]
 
 
 def opens_tag(chunks: Iterable[Chunk]) -> bool:
-    """Whether the first text in the chunks, if it is the answer's first, may begin with a tag."""
+    """Whether the first text in the chunks may begin with a tag, if it is the answer's first."""
     for chunk in chunks:
         text = chunk if isinstance(chunk, str) else chunk.get("message", {}).get("content")
         if isinstance(text, str) and (text := text.lstrip()):
@@ -29,9 +29,9 @@ def opens_tag(chunks: Iterable[Chunk]) -> bool:
 
 
 class ThinkTags:
-    """Sorts the pieces of one answer's text.
+    """Separates the pieces of one answer's text into thinking and text.
 
-    As Ollama does it, blanks before the opening tag and after either tag are left out.
+    Blanks before the opening tag and after either tag are removed, as Ollama does it.
 
     Attributes:
         over: Whether everything that follows is text.
@@ -42,15 +42,15 @@ class ThinkTags:
     def __init__(self) -> None:
         self.over = False
         self._state: Literal["start", "opened", "thinking", "closed"] = "start"
-        # Pieces that may be the beginning of the opening tag, as they came.
+        # The pieces so far, which may be the beginning of the opening tag.
         self._held: list[TextMessage] = []
-        # The end of the thinking that may be the beginning of the closing tag.
+        # The end of the thinking, which may be the beginning of the closing tag.
         self._tail = ""
-        # Those of pieces of which nothing is left to show.
+        # The log probabilities of pieces of which nothing is shown, such as the tags.
         self._logprobs: Logprobs = []
 
     def take(self, piece: TextMessage) -> list[TextMessage | Thinking]:
-        """Return what the next piece is; what may be a part of a tag is held back."""
+        """Sort the next piece. Text that may be a part of a tag is held back."""
         if self.over:
             return [piece]
         if self._state != "start":
@@ -70,7 +70,7 @@ class ThinkTags:
         return self.rest()
 
     def rest(self) -> list[TextMessage | Thinking]:
-        """Return what is held back, because the answer has ended or something else follows."""
+        """Return the text held back, because the answer has ended or something else follows."""
         self.over = True
         held, self._held = self._held, []
         tail, self._tail = self._tail, ""
@@ -80,7 +80,7 @@ class ThinkTags:
         return [*held, TextMessage("", logprobs)] if logprobs else [*held]
 
     def _sort(self, text: str, logprobs: Logprobs | None) -> list[TextMessage | Thinking]:
-        """Return what text after the opening tag is; the first part has the log probabilities."""
+        """Sort text after the opening tag. The first part carries the log probabilities."""
         parts: list[TextMessage | Thinking] = []
         if self._state == "opened":
             text = text.lstrip()
@@ -115,6 +115,6 @@ class ThinkTags:
 
 
 def _kept(text: str) -> int:
-    """Return how many characters at the end may begin the closing tag."""
+    """Return how many characters at the end may be the beginning of the closing tag."""
     most = min(len(text), len(CLOSING) - 1)
     return next((n for n in range(most, 0, -1) if CLOSING.startswith(text[-n:])), 0)

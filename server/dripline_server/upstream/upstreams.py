@@ -1,4 +1,4 @@
-"""Who answers: an Ollama, or the built-in fake until there is one."""
+"""Chooses who answers: Ollama, or the built-in fake until Ollama runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dripline_server.upstream.ollama import Ollama
 logger = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT = 3.0
-# Seconds between two looks for an Ollama while the fake stands in.
+# Seconds between two attempts to reach Ollama while the fake stands in.
 LOOK_EVERY = 2.0
 DEMO_MODEL = "demo"
 
@@ -20,11 +20,11 @@ class Upstreams:
     """The upstream that new runs use.
 
     Args:
-        ollama: The one that should answer.
-        stand_in: The fake that answers until then; None where there is none.
+        ollama: The Ollama that should answer.
+        stand_in: The fake that answers until Ollama does; None without a fake.
 
     Attributes:
-        current: Who answers now.
+        current: The upstream that answers now.
         found: Set once Ollama has replaced the fake.
     """
 
@@ -35,7 +35,7 @@ class Upstreams:
 
     @property
     def demo(self) -> str:
-        """Why the fake answers: a sentence; "" where it does not."""
+        """A sentence that says why the fake answers; "" if it does not."""
         if self.current is self._ollama:
             return ""
         return (
@@ -44,12 +44,12 @@ class Upstreams:
         )
 
     def default_model(self, named: str) -> str:
-        """Return the model for requests that name none: the one that the server was given."""
+        """Return the model for requests that name none: `named`, or the fake's demo model."""
         return named or (DEMO_MODEL if self.demo else "")
 
     async def watch(self) -> None:
-        """Wait until Ollama answers; from then on it is the current one. Safe to cancel."""
-        while not await answers(self._ollama):  # noqa: ASYNC110 (it is another process's doing)
+        """Wait until Ollama answers, then make it the current upstream. Safe to cancel."""
+        while not await answers(self._ollama):  # noqa: ASYNC110 (another process: only polling can tell)
             await asyncio.sleep(LOOK_EVERY)
         self.current = self._ollama
         self.found.set()
@@ -57,7 +57,7 @@ class Upstreams:
 
 
 async def answers(upstream: Ollama) -> bool:
-    """Return whether an Ollama answers."""
+    """Return whether Ollama answers."""
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await upstream.version()

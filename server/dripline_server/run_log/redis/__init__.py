@@ -1,13 +1,14 @@
 """Run logs in Redis Streams: many processes behave as one.
 
-The process that started a run owns it. It adds each entry to the run's stream first and then to a
-log in its memory, which its own readers follow and which sets the pace: its bound, its waiting for
-slow readers and its dropping are what Redis gets too. So nobody here has seen what cannot be read
-elsewhere.
+The process that started a run owns it. It adds each entry first to the run's stream in Redis, and
+then to a log in its memory, which its own readers follow. So no reader sees an event that other
+processes cannot read. The log in memory sets the pace: its size limit, its waiting for slow readers
+and its dropping of events apply to Redis as well.
 
-The other processes read the stream whenever the owner says that there is news. They tell the owner
-where their readers are, and ask it to stop. All of that goes through one mailbox for each process.
-Each process has one lease, which it renews; whose lease has run out is dead.
+The other processes read the stream whenever the owner announces news. They report their readers'
+positions to the owner, and ask it to stop runs. All of these messages go through one mailbox for
+each process. Each process has one lease, which it renews. A process whose lease has expired counts
+as dead.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Way:
         self._sentinel = sentinel
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         await self.client.aclose()
         if self._sentinel:
             for one in self._sentinel.sentinels:
@@ -61,7 +61,7 @@ def connect(url: str, timeout: float) -> Way:
         ValueError: The address cannot be; the message says why.
     """
     common: dict[str, Any] = {
-        # With RESP 3, redis-py 8 does not see that a connection was closed while it was idle.
+        # With RESP 3, redis-py 8 does not notice that a connection was closed while it was idle.
         "protocol": 2,
         # The pipe and the mailbox have limits of their own. Sending a command a second time,
         # after a connection broke, could add an entry that is there already. With a limit of
@@ -82,7 +82,7 @@ def connect(url: str, timeout: float) -> Way:
 
 
 def _check(client: Redis) -> None:
-    """See that a connection can be made of these options, before one is needed."""
+    """Check that these options can make a connection, before one is needed."""
     try:
         connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         if isinstance(connection, SSLConnection):
@@ -118,7 +118,7 @@ def _behind_sentinel(url: str, common: Mapping[str, Any], timeout: float) -> Way
         if value := options.pop(f"sentinel_{name}", None):
             asking[name] = value
     addresses = [_address(host) for host in hosts.split(",")]
-    # All of them have to be asked within the time for a connection.
+    # All Sentinels must be asked within the time for one connection.
     each = timeout / (len(addresses) + 1)
     sentinel = _Sentinel(addresses, sentinel_kwargs={**asking, "ssl": tls}, each=each)
     master = sentinel.master_for(unquote(service), ssl=tls, **options)

@@ -1,4 +1,4 @@
-"""What the logs of a process share: its name, its way to Redis, and its times."""
+"""The things that all Redis logs of a process share: its name, its connection, its times."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from dripline_server.run_log.redis import stream
 from dripline_server.run_log.redis.pipe import Pipe
 from dripline_server.run_log.redis.reasons import unavailable
 
-# How often in a row a lease has to be missing: a Redis that has just restarted knows no lease.
+# How many times in a row a lease has to be missing. Once is not enough: a Redis that has just
+# restarted has no leases.
 LOOKS = 3
-# Of the lease time: how long writers and readers wait for a Redis that has gone away.
+# The part of the lease time that writers and readers wait for a Redis that is away.
 PATIENCE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What the logs of a process share.
+    """The things that all Redis logs of a process share.
 
     Attributes:
         process: The process's name.
-        pipe: Its way to Redis.
-        lease_time: Seconds after which everybody knows that a process has died: its lease runs out
-            after half of them, and the other half is for the looks that find it missing.
-        keep_time: Seconds for which ended runs stay.
+        pipe: Its connection to Redis.
+        lease_time: Seconds after which other processes know that a process has died. Its lease
+            expires after half of them; the other half is for the checks that find it missing.
+        keep_time: Seconds that finished runs stay.
     """
 
     process: str
@@ -40,49 +41,50 @@ class Link:
 
     @property
     def period(self) -> float:
-        """Seconds between two renewals, and between two looks."""
+        """Seconds between two renewals of the lease, and between two checks."""
         return self.lease_time / 2 / LOOKS
 
     @property
     def retry(self) -> float:
-        """Seconds between two tries while Redis is away."""
+        """Seconds between two attempts while Redis is away."""
         return min(self.period, 0.25)
 
     @property
     def patience(self) -> float:
-        """Seconds for which writers and readers wait for a Redis that has gone away."""
+        """Seconds that writers and readers wait for a Redis that is away."""
         return self.lease_time * PATIENCE
 
     @property
     def can_judge(self) -> bool:
-        """Whether a process without a lease is dead: not just after Redis was away for us.
+        """Whether a missing lease proves that a process is dead.
 
-        Then others may not have reached it again yet, for as long as a round trip may take them.
+        It does not just after Redis was away: the other processes may not have reached it again
+        yet.
         """
         return self.now - self.pipe.back_since >= self.lease_time / 2
 
     @property
     def lease(self) -> int:
-        """Milliseconds after which a lease runs out."""
+        """Milliseconds after which a lease expires."""
         return int(self.lease_time / 2 * 1000)
 
     @property
     def keep(self) -> int:
-        """Milliseconds after which an ended run's keys go: time for those who still read it."""
+        """Milliseconds after which a finished run's keys expire; readers may still need them."""
         return int((self.keep_time + self.lease_time) * 1000)
 
     @property
     def lifetime(self) -> int:
-        """Milliseconds after which the keys of a run go that nobody cares for any more."""
+        """Milliseconds after which the keys of a run expire that no process renews."""
         return self.keep + int(4 * self.lease_time * 1000)
 
     async def end(self, run_id: str, first: int, payloads: Sequence[bytes]) -> bool:
-        """Add the last entry of a run's log, and let its keys go in time.
+        """Add the last entry to a run's log, and make its keys expire.
 
-        Returns False, and has done nothing, where somebody else has added what comes next.
+        Returns False, without any effect, if another process has added the next entry.
 
         Raises:
-            RunLogUnavailable: Whether it was added is not known.
+            RunLogUnavailable: It is unknown whether the entry was added.
         """
         reply = await self.pipe.send(*stream.add(run_id, first, payloads, last=True))
         if isinstance(reply, Exception):

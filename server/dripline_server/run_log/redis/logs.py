@@ -24,7 +24,7 @@ from dripline_server.run_log.redis.remote import About, RemoteRun
 
 logger = logging.getLogger(__name__)
 
-# Logs of which Redis is asked at once what their newest entry is.
+# How many logs' newest entries are requested from Redis at once.
 AT_ONCE = 64
 MAX_TO_DROP = 1000
 
@@ -99,7 +99,7 @@ class RedisRunLogs:
                 )
             )
         except BaseException:
-            # It may have been made all the same, and then nobody is to find it.
+            # Redis may have created it all the same; then nobody must find it.
             self._drop(run_id, stream.withdraw(run_id, about))
             raise
         if not made:
@@ -114,7 +114,7 @@ class RedisRunLogs:
         """See `RunLogs.forget`."""
         log = self._owned.pop(run_id)
         if log.to_mend:
-            # Without its end nobody is to wait for one.
+            # Without an end in Redis, readers would wait for it.
             self._drop(run_id, stream.unlink(run_id))
         log.forget()
 
@@ -134,12 +134,12 @@ class RedisRunLogs:
         )
         if text is None or not there:
             if not lease or link.now - self._lost_at < link.lease_time:
-                # It may have been there, and its process may be about to write it again.
+                # Redis may have lost it, and its process may be about to write it again.
                 raise RunLogUnavailable("Redis has lost what it had", LOST)
             return None
         about = About.of_json(text)
         if about.owner == self._link.process:
-            return None  # what is left of one that we have let go of
+            return None  # a remnant of a run that we have discarded
         return self._remote.setdefault(run_id, RemoteRun(run_id, about, self._link))
 
     async def remember(self, name: str, run_id: str, about: bytes) -> None:
@@ -165,13 +165,13 @@ class RedisRunLogs:
         return bytes(about or b"")
 
     async def check(self) -> None:
-        """See `RunLogs.check`: does all that a run needs, with a run that nobody finds."""
+        """See `RunLogs.check`: tries everything that a run needs, on a run that nobody finds."""
         link = self._link
         probe = f"probe:{link.process}:{secrets.token_hex(4)}"
         about = About("", link.process).to_json()
         if self._mailbox.refused:
             raise unavailable(self._mailbox.refused)
-        # Scripts come last, so that a right that they too lack is named by a command.
+        # Scripts come last: if a right is missing, a plain command names it better.
         await link.pipe.call(
             ("SET", stream.stop_key(probe), "", "PX", link.lease),
             ("GET", stream.run_key(probe)),
@@ -207,15 +207,15 @@ class RedisRunLogs:
         await self._way.close()
 
     async def _beat(self) -> None:
-        """Renew the lease, and look for what no message tells."""
+        """Renew the lease, and check for changes that no message announces."""
         link = self._link
         while True:
             self._hurry.clear()
             try:
                 await self._tick()
             except RunLogUnavailable:
-                pass  # The pipe has logged it; the readers find out when they are woken.
-            except Exception:  # Without its lease the process would be taken for dead.
+                pass  # The pipe has logged it; the readers notice when they are woken.
+            except Exception:  # Without its lease the process would count as dead.
                 logger.exception("a fault in dripline")
             for run in self._followed():
                 run.wake()
@@ -252,7 +252,7 @@ class RedisRunLogs:
                 del self._to_drop[run_id]
 
     def _refreshments(self, now: float) -> Iterator[stream.Command]:
-        """Keep the keys of what goes on from expiring."""
+        """Keep the keys of active runs from expiring."""
         if now - self._refreshed > self._link.lifetime / 1000 / 4:
             self._refreshed = now
             for run_id, log in self._owned.items():
@@ -260,19 +260,19 @@ class RedisRunLogs:
                     yield from stream.expire(run_id, self._link.lifetime)
 
     async def _look_again(self) -> None:
-        """Look whether Redis still has what it confirmed, whenever it may have lost something."""
+        """Check that Redis still has all confirmed entries, whenever it may have lost some."""
         while True:
             await self._doubt.wait()
             self._doubt.clear()
             try:
                 await self._compare()
             except RunLogUnavailable:
-                pass  # The next beat sees that there is doubt still.
+                pass  # The next beat checks again.
             except Exception:
                 logger.exception("a fault in dripline")
 
     async def _compare(self) -> None:
-        """Compare each log that is held here with what Redis has."""
+        """Compare each log of this process with Redis."""
         doubted, self._doubted = self._doubted, set()
         in_doubt = [run_id for run_id, log in self._owned.items() if log.in_doubt]
         for start in range(0, len(in_doubt), AT_ONCE):
@@ -286,7 +286,7 @@ class RedisRunLogs:
                 await log.look_again(gaps=run_id in doubted)
 
     async def _look_after_followed(self) -> None:
-        """Give up the runs of the dead."""
+        """End the runs of dead processes as failed."""
         if not self._link.can_judge:
             self._missing.clear()
             return
@@ -306,7 +306,7 @@ class RedisRunLogs:
         return [run for run in self._remote.values() if run.readers]
 
     def _hear(self, words: list[str]) -> None:
-        """Take a message: what it is about, the run, and more."""
+        """Handle a message: its kind, the run, and further words."""
         verb, run_id, *rest = words
         if run := self._remote.get(run_id):
             run.hear(verb)
@@ -320,12 +320,12 @@ class RedisRunLogs:
             log.hear(verb, *rest)
 
     def _forgotten(self, run_id: str, process: str) -> None:
-        """Tell readers elsewhere of a run that we have let go of, and no Redis can bring back."""
+        """Inform readers in other processes that we discarded a run and Redis has lost it."""
         self._link.pipe.send(*stream.unlink_open(run_id))
         self._link.pipe.send(*stream.tell(process, "gone", run_id))
 
     def _ask_for_stops(self) -> None:
-        """Find the runs that somebody asked to stop while the mailbox was closed."""
+        """Stop the runs for which a stop request arrived while the mailbox was closed."""
         for run_id, log in self._owned.items():
             if log.going_on:
                 reply = self._link.pipe.send("EXISTS", stream.stop_key(run_id), urgent=True)

@@ -1,4 +1,4 @@
-"""What the processes on one Redis say to each other."""
+"""Receives the messages that the processes on one Redis send each other."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ logger = logging.getLogger(__name__)
 
 
 class Mailbox:
-    """Hears what other processes say to this one; connects again as often as it takes.
+    """Receives messages from other processes, and reconnects whenever the connection breaks.
 
     Args:
-        client: Redis.
-        channel: Where it listens.
-        patience: Seconds of silence after which the connection counts as dead. The process says
-            something to itself more often than that.
-        opened: Called whenever it has begun to listen: what was said before may have been missed.
-        closed: Called whenever its connection has broken.
+        client: The Redis client.
+        channel: The channel of this process.
+        patience: Seconds of silence after which the connection counts as dead. The process sends
+            itself messages more often than that.
+        opened: Called whenever listening has started. Earlier messages may have been missed.
+        closed: Called whenever the connection has broken.
         heard: Called with the words of each message.
 
     Attributes:
-        refused: Why Redis does not let it listen; None where it does, or is away.
+        refused: Why Redis refuses the subscription; None if it does not, or if it is away.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Mailbox:
         self._task = asyncio.create_task(self._run(), name="redis mailbox")
 
     async def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         self._task.cancel()
         await asyncio.wait({self._task})
 
@@ -65,7 +65,7 @@ class Mailbox:
             except (RedisError, OSError) as error:
                 logger.debug("the mailbox is closed: %s", error)
                 self._closed()
-            except Exception:  # Without its mailbox the process could not be told to stop a run.
+            except Exception:  # Without its mailbox nobody could ask this process to stop a run.
                 logger.exception("a fault in dripline, or in its Redis client")
             await asyncio.sleep(self._patience / 4)
 

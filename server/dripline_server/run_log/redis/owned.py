@@ -27,41 +27,42 @@ from dripline_server.run_log.redis.stream import Entry
 
 logger = logging.getLogger(__name__)
 
-# Redis is trimmed in steps of this part of a log's bound.
+# A log's size limit, divided by this, is the step in which Redis is trimmed.
 TRIM_STEPS = 16
-# Entries that are on their way at once while a log is written again.
+# How many entries are in flight while a log is written again.
 AT_ONCE = 16
-# Looks in a row at which Redis has something else: somebody writes at the same time, but once.
+# How many comparisons in a row may find a changed log. Another process may write at the same
+# time, but only once.
 TRIES = 5
 
 
 @dataclass(slots=True)
 class _Elsewhere:
-    """The readers of another process: the last one's place, and until when they count."""
+    """The readers of another process: the slowest one's position, and until when they count."""
 
     reader: LogReader
     until: float
 
 
 class _Changed(Exception):
-    """Redis does not have any more what it was just seen to have."""
+    """The run's data in Redis changed between two commands."""
 
 
 class RedisRunLog:
     """The log of a run of this process.
 
-    What Redis confirmed it may still lose: a restart from a snapshot, a replica that takes over, a
-    `FLUSHALL`. So after each new connection nothing is added before Redis's newest entry has been
-    compared with what is in memory, and what Redis lacks is written again.
+    Redis may lose even entries that it confirmed: by a restart from a snapshot, by a failover to a
+    replica, by `FLUSHALL`. So after each new connection the log first compares Redis's newest entry
+    with the entries in memory, and writes the missing ones again. Only then it adds new entries.
 
     Args:
         run_id: The run's id.
-        memory: What this process's readers follow.
+        memory: The log in memory, which this process's readers follow.
         owner: The run.
-        link: This process's way to Redis.
-        max_bytes: The log's bound.
-        about: What Redis knows of the run.
-        generation: The pipe's connection over which the log was made.
+        link: This process's connection to Redis.
+        max_bytes: The log's size limit.
+        about: The run's description in Redis.
+        generation: The pipe's connection over which the log was created.
     """
 
     def __init__(
@@ -81,12 +82,12 @@ class RedisRunLog:
         self._link = link
         self._step = max_bytes // TRIM_STEPS
         self._about = about
-        # What a client is to find by a name of its own, so that it can be put back.
+        # The entries that clients look up by name, kept so that they can be written again.
         self.named: Sequence[stream.Command] = ()
         # The entries at which Redis can be trimmed, about a step apart; how much is in the last.
         self._marks: list[int] = []
         self._unmarked = 0
-        # Set while no entry is on its way to Redis.
+        # Set while no entry is in flight to Redis.
         self._settled = asyncio.Event()
         self._settled.set()
         # The connection over which Redis was last seen to have all, and its newest entry then.
@@ -100,17 +101,17 @@ class RedisRunLog:
 
     @property
     def to_mend(self) -> bool:
-        """Whether the run has ended and Redis does not know how."""
+        """Whether the run has ended, but Redis lacks its last events."""
         return self._finished and self._lost is not None
 
     @property
     def going_on(self) -> bool:
-        """Whether more is to come."""
+        """Whether more events are to come."""
         return not self._finished
 
     @property
     def in_doubt(self) -> bool:
-        """Whether Redis may lack something, and nobody is looking after that yet."""
+        """Whether Redis may lack entries, and no task repairs that yet."""
         if not self._settled.is_set() or (self._lost and not self._finished):
             return False
         return self._verified != self._link.pipe.generation or self.to_mend
@@ -140,7 +141,7 @@ class RedisRunLog:
         return self._settled.is_set() and not self._lost and self._memory.is_free
 
     def add(self, payloads: Sequence[bytes]) -> None:
-        """See `RunLog.add`; should Redis not take it, the owner hears of it."""
+        """See `RunLog.add`. If Redis refuses the entry, the owner is informed."""
         self._send(payloads)
 
     async def append(self, payloads: Sequence[bytes]) -> None:
@@ -156,7 +157,7 @@ class RedisRunLog:
 
     async def finish(self, payloads: Sequence[bytes]) -> None:
         """See `RunLog.finish`."""
-        self._finished = True  # so that nobody waits for a Redis that is away
+        self._finished = True  # so that nobody waits for Redis while it is away
         await self._turn()
         if self._lost:
             self._add_to_memory(payloads, last=True)
@@ -165,19 +166,19 @@ class RedisRunLog:
             await self._settled.wait()
 
     def finish_here(self, payloads: Sequence[bytes]) -> None:
-        """See `RunLog.finish_here`; Redis is told later, by `look_again`."""
+        """See `RunLog.finish_here`. `look_again` writes the end to Redis later."""
         self._finished = True
         self._lost = self._lost or RunLogUnavailable("the run's end could not be written")
         self._add_to_memory(payloads, last=True)
         self._settled.set()
 
     async def _turn(self) -> None:
-        """Wait for the entry on its way: where it fails, no later one may get into Redis."""
+        """Wait for the entry in flight: if it fails, no later one may get into Redis."""
         while not self._settled.is_set():
             await self._settled.wait()
 
     def _send(self, payloads: Sequence[bytes], *, last: bool = False) -> None:
-        """Add an entry: to Redis, and once that has it to memory. Then it is settled."""
+        """Add an entry to Redis, and after that to memory."""
         pipe, first, since = (
             self._link.pipe,
             self._memory.next_seq,
@@ -202,12 +203,12 @@ class RedisRunLog:
             self._link.pipe.send(*command)
 
     def _added(self, reply: object, payloads: Sequence[bytes], *, last: bool, since: float) -> None:
-        """Take Redis's reply; where it is not that all is well, look at what Redis has."""
+        """Handle Redis's reply; if it is an error, compare with Redis."""
         if not isinstance(reply, Exception) and reply is not None:
             self._newest = stream.newest_is(self._memory.next_seq, last=last)
             self._settle(payloads, last=last)
         elif last and isinstance(reply, RunLogUnavailable):
-            self._settle(payloads, last=last, lost=reply)  # its readers here wait for no Redis
+            self._settle(payloads, last=last, lost=reply)  # our readers need not wait
         else:
             self._recovering = asyncio.create_task(
                 self._recover(payloads, last=last, since=since),
@@ -215,7 +216,7 @@ class RedisRunLog:
             )
 
     async def _recover(self, payloads: Sequence[bytes], *, last: bool, since: float) -> None:
-        """Write an entry of which it is not known whether Redis has it; the run waits meanwhile."""
+        """Write an entry that Redis may or may not have; the run waits meanwhile."""
         lost: RunLogUnavailable | None = None
         while True:
             try:
@@ -231,7 +232,7 @@ class RedisRunLog:
                 if self._finished or self._link.now - since >= self._link.patience:
                     lost = error
                     break
-            except Exception as fault:  # Without this, the run would wait for ever.
+            except Exception as fault:  # Otherwise the run would wait for ever.
                 logger.exception("a fault in dripline")
                 lost = RunLogUnavailable(repr(fault))
                 break
@@ -241,7 +242,7 @@ class RedisRunLog:
     def _settle(
         self, payloads: Sequence[bytes], *, last: bool, lost: RunLogUnavailable | None = None
     ) -> None:
-        """Let memory have an entry, and the run go on. What somebody else ended is not ours."""
+        """Add an entry to memory and let the run continue, unless another process ended the log."""
         if lost:
             self._lose(lost)
         if last or not isinstance(lost, RunTakenOver):
@@ -262,7 +263,7 @@ class RedisRunLog:
         self._memory.add(payloads, last=last)
 
     def _trim(self, first: int, payloads: Sequence[bytes]) -> int:
-        """Return the entry before which Redis can let go of what memory has dropped, or 0."""
+        """Return the entry before which Redis can drop all that memory has dropped; 0 for none."""
         self._unmarked += sum(map(len, payloads))
         if self._unmarked > self._step:
             self._marks.append(first)
@@ -273,7 +274,7 @@ class RedisRunLog:
         return keep_from
 
     def hear(self, *words: str) -> None:
-        """Take a message from another process."""
+        """Handle a message from another process."""
         match words:
             case ["stop"]:
                 self.stop()
@@ -283,9 +284,9 @@ class RedisRunLog:
                 self._readers_left(process)
 
     def _count_readers(self, process: str, next_seq: int) -> None:
-        """Count the readers of another process, and keep for them what they have yet to take."""
+        """Count the readers of another process, and keep the events that they still need."""
         until = self._link.now + self._link.lease_time
-        # It may be beyond what we have: Redis took that, and has not yet told us so.
+        # The position may be beyond our log: Redis has the entry, but its reply has not arrived.
         place = max(next_seq, self._memory.first_seq)
         if known := self._elsewhere.get(process):
             known.reader.next_seq, known.until = place, until
@@ -294,36 +295,36 @@ class RedisRunLog:
         self._elsewhere[process] = _Elsewhere(LogReader(place), until)
         self._memory.attach(self._elsewhere[process].reader)
         self._owner.readers_elsewhere(len(self._elsewhere))
-        # What came between its reading and this went unannounced.
+        # Entries added between its reading and this message were not announced to it.
         self._link.pipe.send(*stream.tell(process, "news", self._run_id))
 
     def _ask_where(self) -> None:
-        """Have the others tell when their readers go on, and not only now and then."""
+        """Ask the other processes to report their readers' positions as soon as they change."""
         for process in self._elsewhere:
             self._link.pipe.send(*stream.tell(process, "where", self._run_id))
 
     def _readers_left(self, process: str) -> None:
-        """Hear that a process has no reader any more."""
+        """Note that a process has no reader any more."""
         if gone := self._elsewhere.pop(process, None):
             self._memory.detach(gone.reader)
             self._owner.readers_elsewhere(len(self._elsewhere))
 
     def look_after_readers(self, now: float) -> None:
-        """Count those no more of which nothing has been heard for too long."""
+        """Stop counting processes that have been silent for too long."""
         for process in [name for name, one in self._elsewhere.items() if one.until < now]:
             self._readers_left(process)
 
     def stop(self) -> None:
-        """Have the run end as cancelled."""
+        """End the run as cancelled."""
         self._owner.stop()
 
     def confirm(self, generation: int, newest: bytes) -> None:
-        """Hear what Redis's newest entry is; see `stream.newest_of`."""
+        """Note Redis's newest entry; see `stream.newest_of`."""
         if self.in_doubt and not self.to_mend and newest == self._newest:
             self._verified = generation
 
     async def look_again(self, *, gaps: bool = False) -> None:
-        """Compare what Redis has with what is in memory, and write what is missing.
+        """Compare Redis with memory, and write the missing entries.
 
         That is whatever Redis lost, how a run has ended while Redis was away, and an entry of which
         nobody knows whether Redis took it: the `seq` are the same in both. Such an entry may come
@@ -357,7 +358,7 @@ class RedisRunLog:
     async def _reconcile(
         self, payloads: Sequence[bytes] = (), *, last: bool = False, gaps: bool = False
     ) -> None:
-        """Have Redis hold what is in memory, and then one more entry where there is one.
+        """Make Redis hold all entries in memory, and then one more if one is given.
 
         Raises:
             RunTakenOver: Somebody else has ended the log.
@@ -427,7 +428,7 @@ class RedisRunLog:
         return batch.payloads if batch else (b"",)
 
     async def _restore(self, run_id: str) -> None:
-        """Put back what Redis has to know of the run, and an empty stream."""
+        """Write the run's description and an empty stream to Redis again."""
         logger.warning("%s", LOST, extra={"run": self._run_id[:ID_SHOWN]})
         restore = stream.restore(run_id, self._about, lifetime=self._link.lifetime)
         await self._link.pipe.call(restore, *self.named)
@@ -455,7 +456,7 @@ class RedisRunLog:
             await pipe.call(("UNLINK", stream.log_key(into)))
             about = stream.build(run_id, self._about, lifetime=self._link.lifetime)
             await pipe.call(about, *self.named)
-        # The entries are cut otherwise now: none of the old places is one to trim at.
+        # The entries have new boundaries now, so the old trim points are invalid.
         self._marks.clear()
         self._unmarked = 0
         sent: list[asyncio.Future[Any]] = []
@@ -478,7 +479,7 @@ class RedisRunLog:
         self._newest = stream.newest_is(written[0], last=written[1])
 
     async def _confirmed(self, sent: list[asyncio.Future[Any]]) -> None:
-        """Wait for the replies, and see that all is well."""
+        """Wait for the replies, and check that none is an error."""
         replies = await asyncio.gather(*sent)
         sent.clear()
         for reply in replies:
@@ -490,7 +491,7 @@ class RedisRunLog:
                 raise unavailable(reply) from reply
 
     async def _has_gap(self) -> bool:
-        """Whether Redis lacks something before its newest entry that is in memory."""
+        """Whether Redis lacks an entry before its newest one that memory still has."""
         next_seq = 0
         while True:
             read = stream.read(self._run_id, next_seq, AT_ONCE)
@@ -504,7 +505,7 @@ class RedisRunLog:
                 return False
 
     def forget(self) -> None:
-        """Let go of it here, and in Redis unless others are reading."""
+        """Discard the log here, and also in Redis unless other processes read it."""
         if not self._elsewhere:
             self._link.pipe.send(*stream.unlink(self._run_id))
         for process in list(self._elsewhere):

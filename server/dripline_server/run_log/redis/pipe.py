@@ -1,4 +1,4 @@
-"""A process's commands for Redis: one connection, and as few round trips as can be."""
+"""Sends a process's commands to Redis over one connection, in as few round trips as possible."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from dripline_server.run_log.redis.stream import Argument, Command
 
 logger = logging.getLogger(__name__)
 
-# Bounds what the replies of one round trip can hold.
+# Commands in one round trip; this limits the size of their replies.
 MAX_COMMANDS = 128
-# Bounds what may wait: beyond this Redis is too slow for what it is asked.
+# Commands that may wait; with more of them Redis is too slow for this load.
 MAX_WAITING = 50_000
 TIMEOUT_PARTS = 4
-# Of the time for a round trip: how long a request's commands may wait for theirs to begin.
+# The part of the round trip's timeout that a request's commands may wait to be sent.
 WAIT_PART = 0.6
 
 
 class NewConnection(Exception):
-    """The command was not sent: the connection is a new one, so Redis may have lost something."""
+    """The command was not sent: the connection is new, so Redis may have lost data."""
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A command, and who waits for its reply.
+    """A command and the future of its reply.
 
     Attributes:
         words: The command.
-        reply: Its reply, or the exception in its place.
-        until: When it is too late to send it; 0 means never.
-        generation: The connection that it is meant for, 0 for any; once it was sent, its own.
+        reply: Its reply, or an exception instead.
+        until: The time after which it is not sent any more; 0 means never.
+        generation: The only connection that may send it, or 0 for any; after sending, the
+            connection that was used.
     """
 
     words: Command
@@ -51,7 +52,7 @@ class _Waiting:
     generation: int = 0
 
     def settle(self, reply: object) -> None:
-        """Give the reply to who still waits for it."""
+        """Set the reply, unless nobody waits for it any more."""
         if not self.reply.done():
             self.reply.set_result(reply)
 
@@ -59,25 +60,25 @@ class _Waiting:
 class Pipe:
     """Sends commands over one connection.
 
-    Those that come while a round trip is under way share the next one: a round trip costs about
-    40 us of CPU, a command in it 8. Nothing waits for others to come. No command is sent twice, and
-    none that nobody waits for any more. Urgent ones go first.
+    Commands that arrive during a round trip share the next one, because a round trip costs about
+    40 us of CPU and a command in it only 8. No command waits for others to arrive. Urgent ones go
+    first. No command is sent twice, and none is sent for which nobody waits any more.
 
-    After a time-out, or if no connection can be made, all that waits fails at once: each would only
-    wait as long again.
+    After a timeout, or if no connection can be made, all waiting commands fail at once. Otherwise
+    each of them would wait just as long again.
 
     Args:
-        client: Redis.
-        timeout: Seconds for a round trip; a Redis that takes longer counts as gone. They are
-            counted in parts, of which a stall of this process takes one: that is no silence of
-            Redis's.
+        client: The Redis client.
+        timeout: Seconds for a round trip. A Redis that needs longer counts as away. The time is
+            counted in parts, so that a stall of this process uses up only one part and does not
+            count as silence of Redis.
         opened: Called after each new connection.
 
     Attributes:
-        generation: Counts the connections: what was known of Redis over an earlier one may not be
-            true any more.
-        away_since: Since when Redis has not answered, by the event loop's clock; 0 while it does.
-        back_since: Since when it has, over one connection and without losing anything.
+        generation: The number of the connection. Facts learned over an earlier connection may no
+            longer be true.
+        away_since: The event loop's time since when Redis does not answer; 0 while it does.
+        back_since: Since when it has answered over one connection, without losing anything.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Pipe:
         self.generation = 0
         self.away_since = 0.0
         self.back_since = -math.inf
-        self._client = client.client()  # keeps a connection of the pool's for itself
+        self._client = client.client()  # this client keeps one connection of the pool
         self._timeout = timeout
         self._opened = opened
         self._urgent: deque[_Waiting] = deque()
@@ -95,7 +96,7 @@ class Pipe:
         self._timer: asyncio.TimerHandle | None = None
         self._connecting = False
         self._connected = True
-        # What Redis refuses at present, and what was logged of that.
+        # The commands that Redis refuses at present, and what was logged about each.
         self._refused: dict[Command, tuple[str, str]] = {}
         self._closed = False
         self._task = asyncio.create_task(self._run(), name="redis pipe")
@@ -103,20 +104,20 @@ class Pipe:
     def send(
         self, *command: Argument, urgent: bool = False, generation: int = 0
     ) -> asyncio.Future[Any]:
-        """Send a command; the future's result is the reply, or the exception in its place.
+        """Send a command. The future's result is the reply, or an exception instead.
 
-        Commands are carried out in the order in which they are sent, the urgent ones first.
+        Commands are executed in the order in which they are sent, the urgent ones first.
 
         Args:
             command: Its words.
-            urgent: Whether it goes before all that waits.
-            generation: The connection that it is meant for; over another one it is not sent, and
+            urgent: Whether to send it before all waiting commands.
+            generation: The only connection that may send it. Over another one it is not sent, and
                 the result is a `NewConnection`.
         """
         return self._add(command, urgent=urgent, generation=generation).reply
 
     async def call(self, *commands: Command, urgent: bool = False) -> list[Any]:
-        """Send commands and return their replies. Safe to cancel: they are carried out or not.
+        """Send commands and return their replies. Safe to cancel: each is executed or not.
 
         Raises:
             RunLogUnavailable: Redis does not answer in time, or refuses one of them.
@@ -125,7 +126,7 @@ class Pipe:
         return replies
 
     async def look(self, *commands: Command, urgent: bool = False) -> tuple[int, list[Any]]:
-        """Do as `call`, and return also the generation of the connection that was used last."""
+        """Like `call`, but also return the generation of the connection that was used."""
         until = asyncio.get_running_loop().time() + self._timeout * WAIT_PART
         waiting = [self._add(command, urgent=urgent, until=until) for command in commands]
         replies = await asyncio.gather(*[one.reply for one in waiting])
@@ -135,13 +136,13 @@ class Pipe:
         return min((one.generation for one in waiting), default=self.generation), replies
 
     def doubt(self) -> None:
-        """Have everybody look again at what Redis has, as after a new connection."""
+        """Make every log compare itself with Redis again, as after a new connection."""
         self.generation += 1
         self.back_since = asyncio.get_running_loop().time()
         self._opened()
 
     async def close(self) -> None:
-        """Send what is queued, and take nothing more."""
+        """Send the queued commands, and accept no more."""
         self._closed = True
         self._queued.set()
         await asyncio.wait({self._task})
@@ -174,14 +175,14 @@ class Pipe:
                     await self._queued.wait()
 
     def _next(self) -> list[_Waiting]:
-        """Return what goes next, without what has become useless meanwhile."""
+        """Return the next commands to send, without those that have become useless."""
         now = asyncio.get_running_loop().time()
         batch: list[_Waiting] = []
         while len(batch) < MAX_COMMANDS and (queue := self._urgent or self._queue):
             waiting = queue.popleft()
             if waiting.until and waiting.until < now:
                 waiting.settle(RunLogUnavailable("Redis is too slow for what it is asked"))
-            elif not waiting.reply.done():  # else its request has gone
+            elif not waiting.reply.done():  # otherwise its request was cancelled
                 batch.append(waiting)
         return batch
 
@@ -201,7 +202,7 @@ class Pipe:
             if self._connecting or silent:
                 self._fail_all(trouble)
             return [trouble] * len(batch)
-        except Exception as error:  # Whatever it is, the next batch is to have its chance.
+        except Exception as error:  # Whatever went wrong, the next batch must still be sent.
             logger.exception("a fault in dripline, or in its Redis client")
             return [RunLogUnavailable(repr(error))] * len(batch)
         finally:
@@ -233,7 +234,7 @@ class Pipe:
         try:
             if first:
                 await self._new_connection(connection)
-            # One that was closed while it was idle is noticed here, before anything is sent.
+            # Notice here, before sending, that the connection was closed while it was idle.
             await self._client.connection_pool.ensure_connection(connection)
             self._connecting = False
             generation = self.generation
@@ -250,11 +251,11 @@ class Pipe:
                 for one in batch
             ]
         except BaseException:
-            # What is still to come of replies is nobody's.
+            # The outstanding replies belong to nobody any more.
             await connection.disconnect(nowait=True)
             raise
         if any(code_of(reply) == "READONLY" for reply in replies if isinstance(reply, Exception)):
-            # There may be another master by now; a new connection finds it.
+            # Redis may have a new master by now; a new connection finds it.
             await connection.disconnect(nowait=True)
         return replies
 
@@ -264,7 +265,7 @@ class Pipe:
         Redis closes the connection of one who is not, without a word of why.
         """
         await connection.send_command("EXISTS", stream.lease_key(""))
-        with suppress(ResponseError):  # what is refused to the command, its caller is told
+        with suppress(ResponseError):  # the caller gets the refusal of its own command
             await connection.read_response()
         loop = asyncio.get_running_loop()
         self.generation += 1
@@ -272,7 +273,7 @@ class Pipe:
         loop.call_soon(self._opened)
 
     async def _reply(self, connection: Connection, words: Command) -> Any:
-        # Of scripts each can be refused by itself.
+        # Each script can be refused separately.
         name = str(words[0])
         kind: Command = words[:2] if name == "EVAL" else words[:1]
         try:
@@ -297,7 +298,7 @@ class Pipe:
             limit.reschedule(loop.time())
 
     def _note(self, trouble: str) -> None:
-        """Log when Redis goes away and when it is back, and not what happens between."""
+        """Log when Redis goes away and when it is back, but nothing in between."""
         if trouble and self._connected:
             logger.error("Redis is away: %s", trouble)
         elif not trouble and not self._connected:

@@ -1,4 +1,4 @@
-"""What Redis says when it refuses, and what people are told of it."""
+"""Turns Redis's refusals into messages for users."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CLUSTER = (
 )
 _LOGIN = "The run log, Redis, rejects this server's user name or password ({code})."
 
-# By the first word of Redis's reply.
+# The messages by the first word of Redis's reply.
 _MESSAGES = {
     "NOPERM": "The run log, Redis, denies this server a right that it needs (NOPERM)."
     " The server's log names it.",
@@ -32,7 +32,7 @@ _OTHER = "The run log, Redis, refuses what this server asks of it ({code})."
 
 _IN_A_SCRIPT = "user executing the script can't run this command"
 
-# redis-py takes the first word off the replies that it knows.
+# redis-py removes the first word from the replies that it knows.
 _CODES = {
     "NoPermissionError": "NOPERM",
     "OutOfMemoryError": "OOM",
@@ -51,9 +51,9 @@ LOST = (
 
 
 def code_of(error: BaseException) -> str:
-    """Return the word with which Redis's reply begins, such as "OOM"; "" if there is none."""
+    """Return the first word of Redis's error reply, for example "OOM"; "" if there is none."""
     if _IN_A_SCRIPT in str(error):
-        return "NOPERM"  # which Redis 7 does not say there
+        return "NOPERM"  # Redis 7 omits the word inside scripts
     code = getattr(error, "status_code", None)
     if isinstance(code, str) and code.isupper():
         return code
@@ -64,13 +64,13 @@ def code_of(error: BaseException) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """Return what Redis said, in its own words and with the first one."""
+    """Return Redis's own words, including the first one."""
     code, text = code_of(error), str(error)
     return text if not code or text.startswith(code) else f"{code} {text}"
 
 
 def unavailable(error: BaseException) -> RunLogUnavailable:
-    """Return what to raise because of a reply of Redis's that is an error."""
+    """Return the exception to raise for an error reply from Redis."""
     if isinstance(error, RunLogUnavailable):
         return error
     code = code_of(error)

@@ -1,4 +1,4 @@
-"""A run of another process: followed, stopped, and given up if that process has died."""
+"""A run of another process: follows it, stops it, and ends it if that process has died."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from dripline_server.run_log.redis.stream import Entry
 
 logger = logging.getLogger(__name__)
 
-# Entries that a reader takes at once.
+# How many entries a reader reads at once.
 COUNT = 32
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What Redis knows of a run.
+    """A run's description in Redis.
 
     Attributes:
-        model: Its model.
+        model: The model's name.
         owner: The process that runs it.
-        request: What it was asked to do, as a digest.
-        made: Tells apart what one process made twice.
+        request: The digest of its request.
+        made: A token that tells apart two runs with one id made by the same process.
     """
 
     model: str
@@ -50,24 +50,25 @@ class About:
     made: str = ""
 
     def to_json(self) -> bytes:
-        """Return it as it is kept in Redis."""
+        """Return the JSON that is stored in Redis."""
         return orjson.dumps(self)
 
     @classmethod
     def of_json(cls, text: bytes) -> About:
-        """Return what is kept in Redis, perhaps by another version of dripline."""
+        """Parse the JSON from Redis, which another version of dripline may have written."""
         known = orjson.loads(text)
         return cls(known["model"], known["owner"], known.get("request", ""), known.get("made", ""))
 
 
 class _Reader:
-    """One reader's place: the next event it is to get, and what it waits with.
+    """The position of one reader.
 
     Attributes:
-        next_seq: The `seq` of that event.
-        entered: Where it came in.
-        news: Set where there may be something to read.
-        trouble: Why there is nothing to read at the moment, though there may be; and since when.
+        next_seq: The `seq` of the next event for this reader.
+        entered: The `seq` at which it started.
+        news: Set when there may be something to read.
+        trouble: Why Redis cannot be read at the moment; None if it can.
+        since: The time when that trouble began.
     """
 
     __slots__ = ("entered", "news", "next_seq", "since", "trouble")
@@ -79,11 +80,11 @@ class _Reader:
         self.since = 0.0
 
     def fits(self, entries: list[Entry]) -> bool:
-        """Whether the first of these holds what the reader is to get next."""
+        """Whether the first entry contains the reader's next event."""
         return bool(entries) and entries[0].first <= self.next_seq < entries[0].next_seq
 
     def take(self, entries: list[Entry]) -> list[bytes]:
-        """Return what is new to the reader, up to a gap, and move it on."""
+        """Return the events that are new to the reader, up to a gap, and advance it."""
         new: list[bytes] = []
         for entry in entries:
             if not entry.first <= self.next_seq:
@@ -97,9 +98,9 @@ class RemoteRun:
     """A run of another process.
 
     Args:
-        run_id: Its id.
-        about: What Redis knows of it; see `About`.
-        link: This process's way to Redis.
+        run_id: The run's id.
+        about: Its description in Redis.
+        link: This process's connection to Redis.
     """
 
     def __init__(self, run_id: str, about: About, link: Link) -> None:
@@ -109,23 +110,23 @@ class RemoteRun:
         self.owner = about.owner
         self._link = link
         self._readers: set[_Reader] = set()
-        # The place that the owner was told last; whether it waits for another one.
+        # The position last reported to the owner; and whether the owner waits for a newer one.
         self._told: int | None = None
         self._asked = False
         self._gone = False
-        # When the owner was last asked to look whether Redis has all.
+        # When the owner was last asked to check that Redis has all events.
         self._doubted = -float("inf")
 
     @property
     def readers(self) -> int:
-        """How many readers are attached through this process."""
+        """How many readers are attached in this process."""
         return len(self._readers)
 
     async def log_state(self, seen: int = 0) -> LogState:
-        """See `ReadableLog.state`; a run whose owner has died has ended.
+        """See `ReadableLog.state`. A run whose owner has died counts as ended.
 
-        A reader may have been given what Redis has not, or not any more. After an outage its owner
-        writes the missing entries again, which takes a few looks at most.
+        A reader may have events that Redis lost. After an outage the run's owner writes the missing
+        entries again; this waits a few periods for that.
         """
         state, _ = await self._look()
         for _ in range(LOOKS):
@@ -145,7 +146,7 @@ class RemoteRun:
     async def follow(
         self, after: int, deliver_now: Callable[[Batch], bool] = not_now
     ) -> AsyncIterator[AsyncIterator[Batch]]:
-        """See `ReadableLog.follow`; `take` is offered nothing, since readers have to ask Redis."""
+        """See `ReadableLog.follow`. `deliver_now` is never called: readers have to ask Redis."""
         reader = _Reader(after + 1)
         self._readers.add(reader)
         self.report()
@@ -157,7 +158,7 @@ class RemoteRun:
             self.report()
 
     async def request_stop(self) -> None:
-        """See `FoundRun.request_stop`. An owner that does not hear it finds the key later."""
+        """See `FoundRun.request_stop`. An owner that misses the message finds the key later."""
         await self._link.pipe.call(
             ("SET", stream.stop_key(self.id), "", "PX", self._link.lifetime),
             stream.tell(self.owner, "stop", self.id),
@@ -165,7 +166,7 @@ class RemoteRun:
         )
 
     def report(self) -> None:
-        """Tell the owner how far the last of our readers is, or that there is none."""
+        """Report the position of our slowest reader to the owner, or that there are no readers."""
         self._asked, self._told = False, self._place
         if self._told is None:
             message = stream.tell(self.owner, "left", self.id, self._link.process)
@@ -174,14 +175,14 @@ class RemoteRun:
         self._link.pipe.send(*message)
 
     def hear(self, word: str) -> None:
-        """Take a message from the owner."""
+        """Handle a message from the owner."""
         match word:
             case "news":
                 self.wake()
-            case "where":  # it waits for our readers
+            case "where":  # the owner waits for our readers
                 self._asked = True
                 self._report_if_asked()
-            case "gone":  # it knows no such run any more
+            case "gone":  # the owner no longer knows the run
                 self.wake(gone=True)
 
     def _report_if_asked(self) -> None:
@@ -193,16 +194,16 @@ class RemoteRun:
         return min((reader.next_seq for reader in self._readers), default=None)
 
     def wake(self, *, gone: bool = False) -> None:
-        """Have the readers look for news; where the owner has let go of the run they end."""
+        """Make the readers look for new events; if the owner discarded the run, they end."""
         self._gone = self._gone or gone
         for reader in self._readers:
             reader.news.set()
 
     async def give_up(self) -> None:
-        """End the log for its owner, which has died, unless it has ended.
+        """End the log in place of its owner, which has died, unless it has ended.
 
-        Does nothing if somebody adds to the log meanwhile: another one who gives it up, or the
-        owner.
+        Does nothing if another process ends the log at the same time, or if the owner still adds to
+        it.
         """
         state, _ = await self._look()
         ending = stream.owner_lost()
@@ -212,14 +213,14 @@ class RemoteRun:
             "run given up, because its process has died",
             extra={"run": self.id[:ID_SHOWN], "owner": self.owner},
         )
-        # Should its owner live after all, it is not to go on for nothing.
+        # If the owner is alive after all, it should not generate for nobody.
         self._link.pipe.send(*stream.tell(self.owner, "stop", self.id))
         self.wake()
 
     async def _owner_is_dead(self) -> bool:
-        """Whether the owner has no lease, and goes on having none while we have ours.
+        """Whether the owner repeatedly has no lease while this process has one.
 
-        A Redis that takes no writes lets every lease run out; that makes nobody dead.
+        A Redis that refuses writes lets every lease expire, ours too. Then nobody counts as dead.
         """
         owner, own = stream.lease_key(self.owner), stream.lease_key(self._link.process)
         for look in range(LOOKS):
@@ -233,14 +234,14 @@ class RemoteRun:
         return True
 
     def _doubt(self) -> None:
-        """Have the owner look whether Redis has all of the run."""
+        """Ask the owner to check that Redis has all of the run."""
         if self._link.now - self._doubted > self._link.period:
             self._doubted = self._link.now
             message = stream.tell(self.owner, "audit", self.id, self._link.process)
             self._link.pipe.send(*message)
 
     async def _look(self, *more: stream.Command) -> tuple[LogState, list[Any]]:
-        """Return where the log stands, and the replies to further commands."""
+        """Return the position of the log, and the replies to further commands."""
         oldest, newest, *replies = await self._link.pipe.call(
             stream.oldest(self.id), stream.newest(self.id), *more
         )
@@ -251,7 +252,7 @@ class RemoteRun:
         return state, replies
 
     async def _enter(self, reader: _Reader) -> None:
-        """See that what the reader asks for can be had, now or later."""
+        """Check that the reader's next event is in the log or may still come."""
         place = reader.next_seq
         state, (upto, beyond) = await self._look(
             stream.newest(self.id, place), stream.read(self.id, place, 1)
@@ -264,7 +265,7 @@ class RemoteRun:
         if not upto:
             raise PositionGone(state.first)
         if beyond and not any(entry.first <= place < entry.next_seq for entry in entries):
-            # Redis has lost something in the middle, which its owner may write again.
+            # Redis lost entries in the middle; the owner may write them again.
             self._doubt()
             raise PositionGone(stream.parse(beyond[0]).first)
 
@@ -288,14 +289,14 @@ class RemoteRun:
                 await reader.news.wait()
 
     async def _read(self, reader: _Reader) -> list[Entry]:
-        """Return the entries that hold what the reader is to get next.
+        """Return the entries that start with the reader's next event.
 
-        There are none where it has all there is; and while Redis is away or lacks something, for as
-        long as its owner may still write that again.
+        Returns no entries if the reader has everything. Returns none either while Redis is away or
+        lacks entries that the owner may still write again.
 
         Raises:
-            RunLogUnavailable: It has waited long enough.
-            EndedBefore, ReaderOvertaken: See there.
+            RunLogUnavailable: Redis was away for too long.
+            EndedBefore, ReaderOvertaken: See the classes.
         """
         try:
             entries = await self._entries(reader)
@@ -315,8 +316,8 @@ class RemoteRun:
         entries = [stream.parse(raw) for raw in found]
         if reader.fits(entries):
             return entries
-        # Nothing new. Or an entry that begins before this place holds it, because the log was
-        # written again; or Redis has lost something.
+        # One of three: there is nothing new; an entry that starts earlier contains the next event,
+        # because the log was written again; or Redis lost entries.
         upto, oldest = await call(stream.newest(self.id, place), stream.oldest(self.id))
         if not oldest:
             self._doubt()
@@ -328,7 +329,7 @@ class RemoteRun:
             return [holder, *entries]
         if holder.last:
             if holder.next_seq == place == reader.entered:
-                return [holder]  # it came with all there is
+                return [holder]  # the reader came with all events
             if not await self._owner_is_dead():
                 self._doubt()
                 raise RunLogUnavailable("the run's log lacks its end", LOST)

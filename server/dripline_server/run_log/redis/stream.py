@@ -88,7 +88,7 @@ return 1
 
 
 def run_key(run_id: str) -> str:
-    """Return the key of what is known of a run: its model and its owner, as JSON."""
+    """Return the key of a run's description: its model and its owner, as JSON."""
     return f"dripline:run:{run_id}"
 
 
@@ -98,17 +98,17 @@ def log_key(run_id: str) -> str:
 
 
 def stop_key(run_id: str) -> str:
-    """Return the key that is there once somebody wants the run stopped."""
+    """Return the key that exists once somebody has asked to stop the run."""
     return f"dripline:stop:{run_id}"
 
 
 def about_key(run_id: str) -> str:
-    """Return the key of what a client is to find of a run by a name of its own."""
+    """Return the key of the entry that clients look up by name."""
     return f"dripline:about:{run_id}"
 
 
 def name_key(name: str) -> str:
-    """Return the key that says which run a client's own name stands for."""
+    """Return the key that says which run a client's name belongs to."""
     return f"dripline:name:{name}"
 
 
@@ -117,12 +117,12 @@ _KEYS = run_key, log_key, about_key
 
 
 def lease_key(process: str) -> str:
-    """Return the key that is there as long as a process lives; it says how often it was renewed."""
+    """Return the key of a process's lease; its value counts the renewals."""
     return f"dripline:lease:{process}"
 
 
 def mailbox(process: str) -> str:
-    """Return the channel on which a process hears from the others."""
+    """Return the channel on which a process receives messages."""
     return f"dripline:mailbox:{process}"
 
 
@@ -170,12 +170,12 @@ def renew(process: str, renewals: int, *, lease: int) -> Command:
 
 
 def withdraw(run_id: str, about: bytes) -> Command:
-    """Let a run's keys go now, unless they are those of another run of that name."""
+    """Delete a run's keys now, unless they belong to another run with the same id."""
     return "EVAL", _WITHDRAW, len(_KEYS), *(key(run_id) for key in _KEYS), about
 
 
 def unlink_open(run_id: str) -> Command:
-    """Let a run's keys go now, unless its log has an end."""
+    """Delete a run's keys now, unless its log has ended."""
     return "EVAL", _UNLINK_OPEN, len(_KEYS), *(key(run_id) for key in _KEYS)
 
 
@@ -208,7 +208,7 @@ def spare(run_id: str) -> str:
 
 
 def replace(run_id: str, *, lifetime: int) -> Command:
-    """Put the stream that was built anew in the place of a run's own."""
+    """Replace a run's stream by the one that was built anew."""
     return "EVAL", _REPLACE, 2, log_key(spare(run_id)), log_key(run_id), lifetime
 
 
@@ -222,18 +222,18 @@ def add(
     """
     trim = ("MINID", "=", f"{keep_from}-0") if keep_from else ()
     field = _LAST if last else _EVENTS
-    # JSON has no line feed of its own.
+    # One line for each event: JSON on one line contains no line feed.
     value = b"\n".join(payloads)
     return "XADD", log_key(run_id), "NOMKSTREAM", *trim, f"{first}-0", field, value
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether Redis says that the ID is not beyond the newest one."""
+    """Whether Redis refused an entry because its ID is not above the newest one."""
     return "equal or smaller" in str(error)
 
 
 def read(run_id: str, first: int, count: int) -> Command:
-    """Get entries, from the one with that first `seq` on."""
+    """Get entries, starting with the one whose first `seq` is given."""
     return "XRANGE", log_key(run_id), f"{first}-0", "+", "COUNT", count
 
 
@@ -249,22 +249,22 @@ def newest(run_id: str, upto: int | None = None) -> Command:
 
 
 def expire(run_id: str, milliseconds: int) -> list[Command]:
-    """Let the run's keys go after a time."""
+    """Make the run's keys expire after a time."""
     return [("PEXPIRE", key(run_id), milliseconds) for key in _KEYS]
 
 
 def unlink(run_id: str) -> Command:
-    """Let the run's keys go now."""
+    """Delete the run's keys now."""
     return "UNLINK", *(key(run_id) for key in _KEYS)
 
 
 def tell(process: str, *words: Argument) -> Command:
-    """Send a message to a process; the words have no blanks."""
+    """Send a message to a process; its words must not contain blanks."""
     return "PUBLISH", mailbox(process), " ".join(map(str, words))
 
 
 def failed_ending(code: ErrorCode, message: str) -> list[bytes]:
-    """Return the last events of a run whose owner cannot say them."""
+    """Return the last events of a run whose owner cannot write them."""
     return [to_json(Error(code, message, code.retryable)), to_json(End("failed"))]
 
 
