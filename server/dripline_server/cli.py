@@ -130,7 +130,7 @@ def _leave(loop: asyncio.AbstractEventLoop, code: int) -> None:
     with suppress(RuntimeError):  # a task may be created meanwhile
         names = sorted(task.get_name() for task in asyncio.all_tasks(loop))
         threads = [one.name for one in threading.enumerate() if not one.daemon]
-        logger.error("the server ends, though these do not: %s", ", ".join([*names, *threads]))
+        logger.error("the server exits while these still run: %s", ", ".join([*names, *threads]))
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

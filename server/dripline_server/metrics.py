@@ -50,7 +50,7 @@ class Metrics:
     ) -> None:
         """Register gauges that call these functions whenever the metrics are read."""
         for name, meaning, value in (
-            ("dripline_active_runs", "Runs that are going on.", runs),
+            ("dripline_active_runs", "Active runs.", runs),
             ("dripline_readers", "Readers attached to runs of this process.", readers),
             ("dripline_log_bytes", "Bytes held by run logs.", log_bytes),
         ):

@@ -55,4 +55,4 @@ class ServiceManager:
             try:
                 sender.sendto(state.encode(), self._address)
             except OSError as error:
-                logger.warning("the service manager cannot be told %s: %s", state, error)
+                logger.warning("cannot send %s to the service manager: %s", state, error)

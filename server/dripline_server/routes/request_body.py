@@ -47,7 +47,7 @@ async def read_json(request: web.Request, model: type[M]) -> M:
         raise Problem(
             408,
             ErrorCode.BODY_TOO_SLOW,
-            f"The body did not come within {limit:g} s (--body-time).",
+            f"The body did not arrive within {limit:g} s (--body-time).",
             {"Connection": "close"},
         ) from error
     except web.RequestPayloadError as error:

@@ -73,7 +73,7 @@ async def start_run(
     try:
         return await state.runs.start(wanted, asked.run_id)
     except RunIdInUse as in_use:
-        message = "run_id: it names a run that another request started; take a new one."
+        message = "run_id: another request already uses this id; choose a new one."
         raise Problem(409, ErrorCode.RUN_ID_IN_USE, message) from in_use
     except RegistryFull as full:
         code = ErrorCode.SERVER_FULL if not full.shutting_down else ErrorCode.SERVER_SHUTDOWN
@@ -113,7 +113,7 @@ async def stream_run(
         raise Problem(
             429,
             ErrorCode.TOO_MANY_READERS,
-            f"This run has {run.readers} readers, as many as it may have (--max-readers).",
+            f"This run already has {run.readers} readers, the most allowed (--max-readers).",
             {"Retry-After": str(RETRY_AFTER)},
         )
     headers = {"X-Run-Id": run.id, **dialect.headers, **headers}
@@ -168,7 +168,7 @@ def _last_words(error: RunLogUnavailable | EndedBefore | ReaderOvertaken) -> Seq
             return error.payloads
         case ReaderOvertaken():
             code = ErrorCode.POSITION_GONE
-            message = "What comes next has been dropped: this reader was too slow."
+            message = "This reader was too slow: the next events have been dropped."
         case RunLogUnavailable():
             code = ErrorCode.OUTCOME_UNKNOWN
             message = f"{error.message} This process cannot know how the run goes on."
@@ -208,7 +208,7 @@ def _position_gone(first: int, dialect: Dialect) -> Problem:
 
 def position_unknown(after: Position, last: int) -> Problem:
     """Return the problem to raise if a reader's position is beyond the run's last event."""
-    why = f"this run has not come to {after}; its last event is {last}."
+    why = f"this run has not reached {after}; its last event is {last}."
     return bad_field("Last-Event-ID", why)
 
 

@@ -205,10 +205,10 @@ class RunRegistry:
             raise RegistryFull(message, shutting_down=True)
         if self.active >= self._settings.max_runs:
             raise RegistryFull(
-                f"{self.active} chats are going on, as many as there may be (--max-runs)."
+                f"{self.active} chats are running, the most allowed (--max-runs). Try again later."
             )
         if self._budget.exceeded:
-            raise RegistryFull("The run logs hold all that they may (--total-log-bytes).")
+            raise RegistryFull("The run logs are full (--total-log-bytes). Try again later.")
 
     def _look_whether_idle(self) -> None:
         if not self.active:

@@ -413,7 +413,7 @@ class HttpAnswer(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         if status == HTTPStatus.SWITCHING_PROTOCOLS:
-            self._end(NotHttp("it switches to another protocol (101), which nobody asked it to"))
+            self._end(NotHttp("it switches to another protocol (101), though nobody asked for it"))
         elif status >= 600 or status < 100:
             self._end(NotHttp(f"its status is {status}"))
         elif status >= HTTPStatus.OK:  # below, another answer follows

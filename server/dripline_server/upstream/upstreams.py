@@ -53,7 +53,7 @@ class Upstreams:
             await asyncio.sleep(LOOK_EVERY)
         self.current = self._ollama
         self.found.set()
-        logger.info("Ollama answers at %s, and replaces the built-in fake", self._ollama.url)
+        logger.info("Ollama answers at %s and replaces the built-in fake", self._ollama.url)
 
 
 async def answers(upstream: Ollama) -> bool:
