@@ -54,7 +54,7 @@ class State:
 
     @property
     def default_model(self) -> str:
-        """The model for requests that name none; "" where there is no default."""
+        """The model for requests that name none; "" if there is no default."""
         return self.upstreams.default_model(self.settings.model)
 
 

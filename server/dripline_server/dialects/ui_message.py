@@ -34,7 +34,7 @@ class UiMessageTranslator:
     """Translates a run's events into chunks of one UI message.
 
     Args:
-        message_id: The id of the message; an earlier one's where that is continued.
+        message_id: The id of the message; if it continues an earlier one, that one's.
         run_id: dripline's own id of the run; it does not show.
         before: The chunks of what the message had before this run, for readers that have nothing.
     """

@@ -33,7 +33,7 @@ from dripline_server.tools.ui_values import (
     parse_message,
 )
 
-# In characters. A longer message is a pasted text; the bound also bounds the work of every pattern.
+# In characters. A longer message is a pasted text. The limit also bounds each pattern's work.
 MAX_REQUEST = 500
 
 # The slots that a clause fills: name -> text, quoted text without its quotes.
@@ -66,7 +66,7 @@ def _add_button(slots: Slots) -> AddButton | None:
     return AddButton(label, message) if label and message else None
 
 
-# What the rules of `ui_phrases.toml` do.
+# The actions of the rules in `ui_phrases.toml`.
 _DOES: dict[str, Callable[[Slots], UiControl | None]] = {
     "change_theme": _change_theme,
     "change_theme_of_it": _change_theme_of_it,
@@ -80,8 +80,8 @@ class Rule:
     """A phrasing.
 
     Attributes:
-        example: A message that it reads.
-        pattern: What fits a whole clause.
+        example: A message that it matches.
+        pattern: Matches a whole clause.
         read: Makes the command from the clause's slots, or refuses.
     """
 
@@ -91,7 +91,7 @@ class Rule:
 
 
 def _expanded(words: Words, parts: Mapping[str, Words]) -> str:
-    """Return a pattern with its {parts} in their places."""
+    """Return a pattern with its {parts} filled in."""
     pattern = words if isinstance(words, str) else "|".join(words)
     return re.sub(
         r"\{([a-z_]+)\}", lambda named: f"(?:{_expanded(parts[named[1]], parts)})", pattern
@@ -99,11 +99,11 @@ def _expanded(words: Words, parts: Mapping[str, Words]) -> str:
 
 
 class Phrases(NamedTuple):
-    """What `ui_phrases.toml` holds, ready to read messages by.
+    """The contents of `ui_phrases.toml`, compiled.
 
     Attributes:
         rules: The rules, in their order.
-        reading: The patterns that a message is read by, by name.
+        reading: The patterns that split a message, by name.
     """
 
     rules: Sequence[Rule]
@@ -112,7 +112,7 @@ class Phrases(NamedTuple):
 
 @cache
 def phrases() -> Phrases:
-    """Return the phrases; the first call compiles them, which takes 0.03 s of CPU time."""
+    """Return the phrases. The first call compiles them, which takes 0.03 s of CPU time."""
     file = tomllib.loads(Path(__file__).with_name("ui_phrases.toml").read_text("utf-8"))
 
     def compiled(words: Words) -> re.Pattern[str]:
@@ -127,10 +127,10 @@ def phrases() -> Phrases:
 
 
 def read_commands(text: str) -> list[UiControl]:
-    """Return what a message asks of the page, in its order; [] where it does not ask or may not.
+    """Return the page changes that a message asks for, in order; [] if there are none.
 
     Args:
-        text: What the person wrote: the last user message alone, nothing that came from elsewhere.
+        text: Only the user's last message, without any text from other sources.
 
     Never raises. The work is bounded by `MAX_REQUEST`, beyond which a message is not read.
     """
@@ -156,7 +156,7 @@ def read_commands(text: str) -> list[UiControl]:
 
 
 def _hide_quoted(text: str) -> tuple[str, list[str]]:
-    """Return the text with its quoted parts as numbered marks, and what stood in the quotes."""
+    """Return the text with numbered marks for its quoted parts, and the quoted texts."""
     quotations: list[str] = []
 
     def hide(match: re.Match[str]) -> str:
@@ -167,7 +167,7 @@ def _hide_quoted(text: str) -> tuple[str, list[str]]:
 
 
 def _clauses(text: str) -> Iterator[str]:
-    """Give the sentences of each line, cut where a further command is joined on."""
+    """Yield the sentences of each line, split where another command is joined on."""
     for line in text.splitlines():
         for sentence in re.split(r"(?<=[.!?…;]) ", " ".join(line.split())):
             sentence = sentence.rstrip(" .!…;,")
@@ -179,7 +179,7 @@ def _clauses(text: str) -> Iterator[str]:
 
 
 def _read_clause(clause: str, quotations: Sequence[str]) -> UiControl | None:
-    """Return the command of the first rule that fits the clause and does not refuse."""
+    """Return the command of the first rule that matches the clause and does not refuse."""
     for rule in phrases().rules:
         if match := rule.pattern.fullmatch(clause):
             slots = {name: words for name, words in match.groupdict().items() if words is not None}
@@ -194,9 +194,9 @@ def _read_clause(clause: str, quotations: Sequence[str]) -> UiControl | None:
 
 
 def describe(commands: Sequence[UiControl]) -> str:
-    """Return what tells the model what the page has just done, so that its answer fits.
+    """Return a note that tells the model what the page has just done, so that its answer fits.
 
-    Begins with "[dripline] "; "" where there are no commands.
+    The note begins with "[dripline] ". Without commands it is "".
     """
     if not commands:
         return ""

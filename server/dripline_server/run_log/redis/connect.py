@@ -1,4 +1,4 @@
-"""The way to Redis that an address names: a server, one behind TLS, or one that Sentinel knows.
+"""Connects to the Redis in an address: a server, a server with TLS, or one found by Sentinel.
 
 ::
 

@@ -34,13 +34,13 @@ class RedisRunLogs:
 
     Args:
         url: Redis's address; see `dripline_server.run_log.redis.connect`.
-        max_bytes: The bound of each log.
-        budget: What those of this process may hold in its memory together, and so in Redis too.
-        keep_time: Seconds for which ended runs can be read.
-        lease_time: Seconds after which everybody knows that a process has died.
+        max_bytes: The size limit of each log.
+        budget: The memory that the logs of this process share, and so their size in Redis too.
+        keep_time: Seconds that finished runs can be read.
+        lease_time: Seconds after which other processes know that a process has died.
 
     Raises:
-        ValueError: The address cannot be.
+        ValueError: The address is invalid.
     """
 
     def __init__(
@@ -50,19 +50,19 @@ class RedisRunLogs:
         self._max_bytes = max_bytes
         self._budget = budget
         self._owned: dict[str, RedisRunLog] = {}
-        # What Redis is to let go of as soon as it is there. Bounded: all of it expires anyway.
+        # Commands that delete keys once Redis is back. Limited, because the keys expire anyway.
         self._to_drop: dict[str, stream.Command] = {}
-        # One of each at most, for as long as somebody reads or asks.
+        # At most one for each run, while somebody reads it or asks for it.
         self._remote: WeakValueDictionary[str, RemoteRun] = WeakValueDictionary()
-        # How often in a row the lease of a process was missing.
+        # How many times in a row each process's lease was missing.
         self._missing: Counter[str] = Counter()
         self._refreshed = -float("inf")
-        # What the lease says: how often it was renewed. A Redis that says something else has lost
-        # something, though perhaps no connection broke.
+        # The lease's value: how often it was renewed. If Redis has another value, it has lost data,
+        # even if no connection broke.
         self._renewals = 0
-        # When it was last seen that Redis had lost something.
+        # When Redis was last seen to have lost data.
         self._lost_at = -float("inf")
-        # Set where Redis may have lost something; and of which runs a reader misses something.
+        # Set when Redis may have lost data; and the runs of which a reader misses entries.
         self._doubt = asyncio.Event()
         self._doubted: set[str] = set()
         self._hurry = asyncio.Event()
@@ -223,7 +223,7 @@ class RedisRunLogs:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._hurry.wait()
-                    await asyncio.sleep(link.retry / 5)  # for others who hurry at the same time
+                    await asyncio.sleep(link.retry / 5)  # for others that retry at the same time
 
     async def _tick(self) -> None:
         link, now = self._link, asyncio.get_running_loop().time()

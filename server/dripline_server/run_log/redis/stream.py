@@ -1,13 +1,13 @@
-"""How a run lies in Redis: its keys, its entries, and the commands for them. No I/O.
+"""A run's keys and entries in Redis, and the commands for them. No I/O.
 
-A run is a stream with one entry for each append. The entry's ID is the `seq` of its first event, so
-what comes next can be added by one writer only: Redis refuses an ID that is not beyond the newest.
-That is all the locking there is. Whoever ends the log of a dead owner adds the next entry; should
-the owner live after all, its own next entry is refused, and it knows.
+A run is a stream with one entry for each append. The entry's ID is the `seq` of its first event.
+Redis refuses an ID that is not above the newest one, so only one writer can add the next entry. No
+other locking is needed. A process that ends the log of a dead owner adds the next entry. If the
+owner is alive after all, its own next entry is refused, and so it learns that it was replaced.
 
-A Redis that was restarted from a snapshot, or a replica that took over, may lack the newest
-entries. Their owner writes them again, but not always cut into the same entries: what holds a `seq`
-is found by looking for the newest entry that begins with it or before.
+After a restart from a snapshot, or a failover to a replica, Redis may lack the newest entries.
+The owner writes them again, perhaps grouped into other entries. So the entry that contains a `seq`
+is the newest entry that starts at or before it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ end
 return 1
 """
 
-# What the lease said before tells whether Redis has lost something since.
+# The lease's previous value shows whether Redis has lost data since then.
 _RENEW = """
 local said = redis.call('GET', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -59,7 +59,7 @@ if not newest or newest[2][1] == 'last' then return 0 end
 return redis.call('UNLINK', unpack(KEYS))
 """
 
-# Puts back what is known of a run; and its stream, unless there is one.
+# Restores a run's description; and its stream, unless there is one.
 _RESTORE = """
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
@@ -68,7 +68,7 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 1
 """
 
-# For each stream the ID of its newest entry and what the entry is called, without what is in it.
+# For each stream: the ID of its newest entry and the name of the entry's field, not its contents.
 _NEWEST = """
 local found = {}
 for i, key in ipairs(KEYS) do
@@ -78,7 +78,7 @@ end
 return found
 """
 
-# Puts a stream that was built beside another in its place, in one step: no reader finds none.
+# Replaces a stream by the one that was built beside it, in one step: readers always find one.
 _REPLACE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('RENAME', KEYS[1], KEYS[2])
@@ -158,14 +158,14 @@ def parse(raw: RawEntry) -> Entry:
 def create(run_id: str, about: bytes, process: str, *, lifetime: int, lease: int) -> Command:
     """Make a run's stream, and renew its owner's lease; times are in milliseconds.
 
-    The reply is 1, or 0 where there is such a run already.
+    The reply is 1, or 0 if a run with this id exists.
     """
     keys = run_key(run_id), log_key(run_id), lease_key(process)
     return "EVAL", _CREATE, len(keys), *keys, about, lifetime, lease
 
 
 def renew(process: str, renewals: int, *, lease: int) -> Command:
-    """Renew a process's lease; the reply is what it said before, b"" where it had run out."""
+    """Renew a process's lease; the reply is its previous value, b"" if it had expired."""
     return "EVAL", _RENEW, 1, lease_key(process), renewals, lease
 
 
@@ -196,14 +196,14 @@ def newest_of(run_ids: Sequence[str]) -> Command:
 
 
 def newest_is(first: int, *, last: bool) -> bytes:
-    """Return what `newest_of` gives where that entry is the newest; 0 is the empty one."""
+    """Return the reply of `newest_of` if that entry is the newest; 0 is the empty entry."""
     if not first:
         return b"0-1 created"
     return f"{first}-0 {_LAST if last else _EVENTS}".encode()
 
 
 def spare(run_id: str) -> str:
-    """Return the name under which a run's stream is built anew."""
+    """Return the key under which a run's stream is rebuilt."""
     return f"{run_id}:new"
 
 
