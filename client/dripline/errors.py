@@ -51,18 +51,21 @@ class ErrorCode(StrEnum):
     BAD_JSON = "bad_json", "The body is not JSON."
     BAD_FIELD = "bad_field", "A field has a wrong value; the message names it."
     UNAUTHORIZED = "unauthorized", "The request lacks the server's token."
-    HOST_NOT_ALLOWED = "host_not_allowed", "The server does not go by the name in `Host`."
+    HOST_NOT_ALLOWED = (
+        "host_not_allowed",
+        "The name in `Host` is not one of the names of the server.",
+    )
     ORIGIN_NOT_ALLOWED = "origin_not_allowed", "Pages from that `Origin` may not use the server."
     BODY_TOO_SLOW = "body_too_slow", "The body did not come in time."
     NOT_FOUND = "not_found", "There is nothing at this address."
     METHOD_NOT_ALLOWED = "method_not_allowed", "The address does not take this method."
     BODY_TOO_LARGE = "body_too_large", "The body is beyond the server's limit."
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", "The body is not `application/json`."
-    EXTRA_MISSING = "extra_missing", "The server was installed without a part that this needs."
+    EXTRA_MISSING = "extra_missing", "The server was installed without an extra that this needs."
     POSITION_GONE = "position_gone", "The events asked for have been dropped."
     RUN_ID_IN_USE = "run_id_in_use", "The `run_id` names a run that another request started."
-    SERVER_FULL = "server_full", "As many runs are going on as the server takes.", True
-    TOO_MANY_READERS = "too_many_readers", "The run has as many readers as it may have.", True
+    SERVER_FULL = "server_full", "The server has reached its limit of concurrent runs.", True
+    TOO_MANY_READERS = "too_many_readers", "The run has reached its limit of readers.", True
     ANSWER_TOO_LARGE = "answer_too_large", "The answer is too large for one piece; stream it."
 
     # In an `error` event: the run started and failed.
@@ -229,8 +232,8 @@ class EventsDropped(TransportError):
         self.first_event_id = first_event_id
 
     def __str__(self) -> str:
-        there = f"the first one there is {self.first_event_id or 'not known'}"
-        return f"events after {self.last_event_id or 'the start'} have been dropped; {there}"
+        first = f"the first available one is {self.first_event_id or 'not known'}"
+        return f"events after {self.last_event_id or 'the start'} have been discarded; {first}"
 
 
 class NotAnEventStream(TransportError):
@@ -279,4 +282,4 @@ class EventTooLarge(TransportError):
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"an event is larger than {self.limit:,} bytes; raise max_event_size to take it"
+        return f"an event is larger than {self.limit:,} bytes; raise max_event_size to accept it"

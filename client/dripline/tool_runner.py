@@ -172,7 +172,7 @@ def _words_of(error: BaseException) -> str:
     try:
         return str(error)
     except BaseException:  # noqa: BLE001 (whatever it is, there is no text)
-        return "(its text cannot be had)"
+        return "(its text cannot be read)"
 
 
 def _text_of(result: object) -> str:

@@ -300,7 +300,9 @@ class ChatClient:
                     for model in found
                 ]
             except (aiohttp.ClientError, ValueError, LookupError, TypeError) as error:
-                raise RequestError(f"{self.url}/models answers nothing usable: {error}") from error
+                raise RequestError(
+                    f"{self.url}/models returned an unusable answer: {error}"
+                ) from error
 
     async def request(
         self,
@@ -347,7 +349,7 @@ class ChatClient:
     def _unauthorized(self, refused: RequestRefused) -> RequestRefused:
         """Return the refusal with a message that says what to do in the client."""
         what_to_do = (
-            "The server does not take this token: set DRIPLINE_TOKEN, or ChatClient(token=...), to"
+            "The server rejects this token: set DRIPLINE_TOKEN, or ChatClient(token=...), to"
             " the one that it was started with."
             if self._authorization
             else "The server asks for its token: set it as DRIPLINE_TOKEN, or as"

@@ -94,4 +94,4 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     try:
         validators.validator_for(schema).check_schema(dict(schema))
     except exceptions.SchemaError as error:
-        raise ValueError(f"format: no JSON schema: {error.message}") from error
+        raise ValueError(f"format: not a JSON schema: {error.message}") from error

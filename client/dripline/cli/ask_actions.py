@@ -49,7 +49,7 @@ def _with_piped(prompt: str) -> str:
     try:
         content = read_rest(sys.stdin.buffer, MAX_PIPED)
     except OSError as error:
-        raise RequestError(f"what is piped in cannot be taken: {error.strerror}") from error
+        raise RequestError(f"the piped input cannot be read: {error.strerror}") from error
     finally:
         notice.cancel()
     piped = content.decode("utf-8", "replace").strip()

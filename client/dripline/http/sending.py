@@ -50,7 +50,7 @@ def authorization(token: str) -> dict[str, str]:
     if not _HEADER_VALUE.fullmatch(token):
         raise RequestError(
             "the token (DRIPLINE_TOKEN) cannot be sent: it must be printable ASCII characters,"
-            " without a blank or a line end around them"
+            " without spaces or line ends around them"
         )
     return {"Authorization": f"Bearer {token}"}
 
@@ -149,7 +149,7 @@ async def _repeat(
         except ValueError as error:
             shown = Redaction().url(url)
             raise RequestError(
-                f"{method} {shown}: moved (HTTP {response.status}) to what is no address"
+                f"{method} {shown}: moved (HTTP {response.status}) to an invalid address"
             ) from error
         if response.status in (302, 303) or not _is_same_place(target, moved):
             shown, place = Redaction().url(url), Redaction().url(str(moved))
@@ -229,7 +229,7 @@ def _origin(url: str) -> str:
 
 def _reason(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientResponseError):
-        return f"what answers there does not speak HTTP: {error.message}"
+        return f"its answer is not HTTP: {error.message}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "it closed the connection without an answer"
     return str(error) or type(error).__name__
