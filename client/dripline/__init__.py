@@ -1,6 +1,6 @@
 """dripline: Ollama chats over Server-Sent Events, without losing a token.
 
-The public names, and nothing else; each is explained where it is defined.
+This module exports the public names; each is documented where it is defined.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What a run's events add up to."""
+"""The answer that the events of a run add up to."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ from dripline.events import (
 
 @dataclass(slots=True)
 class Answer:
-    """An answer, whole or as far as it has come.
+    """An answer: the whole of it, or the part that has arrived so far.
 
     Attributes:
         run_id: The run's id; "" before its `start`.
-        model: The model that answers.
-        tool_calls: The tools that the model called.
-        tool_results: What the server's own tools gave; a call without one is for the
-            client to answer.
-        ui_controls: What the page was told to do.
-        logprobs: Ollama's token log probabilities, where the request asked for them: those of the
+        model: The name of the model that answers.
+        tool_calls: The model's tool calls.
+        tool_results: The results of tools; the client must answer calls that have no result here.
+        ui_controls: The `ui_control` events, which change the page.
+        logprobs: Ollama's token log probabilities, if the request asked for them: those of the
             text, of the reasoning and of calls, in the order of the tokens.
-        error: What the run failed of.
-        end: How it ended; None while it has not, and then this is not the whole answer.
+        error: The error, if the run failed.
+        end: The `end` event. While it is None, the answer is incomplete.
     """
 
     run_id: str = ""
@@ -59,8 +58,8 @@ class Answer:
         return "".join(self._thinking)
 
     def add(self, event: Event) -> None:
-        """Take the run's next event."""
-        if type(event) is TextMessage:  # nearly all are: a quarter of what `match` takes
+        """Add the run's next event."""
+        if type(event) is TextMessage:  # the usual event: four times as fast as `match`
             self._text.append(event.content)
             if event.logprobs:
                 self.logprobs += event.logprobs

@@ -1,4 +1,4 @@
-"""Reading a whole file that may have no end, such as a device or a pipe."""
+"""Read a whole file up to a limit, because a device or a pipe may never end."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ MIB = 1024 * 1024
 
 
 def read_file(path: str | Path, limit: int) -> bytes:
-    """Return what is in a file.
+    """Return the content of a file.
 
     Raises:
-        OSError: It cannot be read, or has more than `limit` bytes; names it.
+        OSError: It cannot be read, or has more than `limit` bytes; the message names the file.
     """
     with Path(path).open("rb") as file:
         return read_rest(file, limit)
 
 
 def read_rest(file: IO[bytes], limit: int) -> bytes:
-    """Return what is left of an open file.
+    """Return the rest of an open file.
 
     Raises:
-        OSError: It cannot be read, or has more than `limit` bytes; names it.
+        OSError: It cannot be read, or has more than `limit` bytes; the message names the file.
     """
     content = file.read(limit + 1)
     if len(content) > limit:

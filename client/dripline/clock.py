@@ -1,4 +1,4 @@
-"""Time, so that it can be injected: the real one, and one in which nobody waits."""
+"""Clocks that can be injected: the real one, and a virtual one for tests that never waits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What paced things ask the time of, and wait with."""
+    """Tells the time and waits; pass another clock to code whose timing you want to control."""
 
     def time_ns(self) -> int:
         """Return the time of day in nanoseconds since 1970, UTC."""
@@ -41,12 +41,12 @@ class SystemClock:
 
 
 class VirtualClock:
-    """A clock that only sleeping moves: a minute of pace passes at once.
+    """A clock that advances only when somebody sleeps, so that sleeping needs no time.
 
-    It is meant for one stream at a time: the sleeps of several add up.
+    Use it for one stream at a time, because the sleeps of several would add up.
 
     Attributes:
-        now: Seconds that have been slept.
+        now: The total of all sleeps, in seconds.
     """
 
     def __init__(self, start_ns: int = 1_700_000_000_000_000_000) -> None:
@@ -59,11 +59,11 @@ class VirtualClock:
         return self._start_ns + round(self.now * 1e9)
 
     def monotonic(self) -> float:
-        """Return the seconds that have been slept."""
+        """Return the total of all sleeps, in seconds."""
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        """Move the clock and let other tasks run; `math.inf` waits until cancelled."""
+        """Advance the clock and let other tasks run; `math.inf` waits until cancelled."""
         if math.isinf(seconds):
             await forever()
         self.now += max(seconds, 0.0)

@@ -1,3 +1,3 @@
-"""Where a dripline server answers unless it is told otherwise."""
+"""The default address of a dripline server."""
 
 DEFAULT_URL = "http://127.0.0.1:8000"

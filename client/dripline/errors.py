@@ -1,22 +1,22 @@
-"""What can go wrong, as one tree.
+"""The exceptions that dripline raises, as one tree.
 
 ::
 
     DriplineError
-    ├── RequestError                 we asked for something the server does not do
-    │   └── RequestRefused           it answered with an HTTP error status
-    ├── RunFailed                    the run ended in an `error` event; `code` says which
+    ├── RequestError                 the request could not be sent, or was refused
+    │   └── RequestRefused           the server answered with an HTTP error status
+    ├── RunFailed                    the run ended in an `error` event; see its `code`
     ├── FormatMismatch               (ValueError) an answer does not fit; see `chat.structured`
-    ├── BadRecording                 (ValueError) a file is no recording; see `recordings`
-    └── TransportError               the bytes did not come as they should
-        ├── ServerUnreachable        (ConnectionError) no connection could be made
-        ├── ServerTimeout            (TimeoutError) the server fell silent
+    ├── BadRecording                 (ValueError) a file is not a recording; see `recordings`
+    └── TransportError               the stream did not arrive intact
+        ├── ServerUnreachable        (ConnectionError) connecting to the server failed
+        ├── ServerTimeout            (TimeoutError) the server sent nothing for too long
         ├── StreamTruncated          (ConnectionError) the stream stopped before its `end` event
-        ├── RunGone                  the server does not know the run, or not any more
-        ├── EventsDropped            the server has dropped events that were still to come
+        ├── RunGone                  the server does not know the run, or no longer
+        ├── EventsDropped            the server has discarded events that you have not read
         ├── NotAnEventStream         the answer is not `text/event-stream`
-        ├── MalformedEvent           an event that is not what the protocol says
-        └── EventTooLarge            an event beyond the decoder's limit
+        ├── MalformedEvent           an event does not follow the protocol
+        └── EventTooLarge            an event is larger than the decoder's limit
 
 `ErrorCode` lists every code that a server sends, in an `error` event or an HTTP error body.
 """
@@ -28,7 +28,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """Every error code that dripline sends: stable words that programs can test for.
+    """Every error code that dripline sends. They never change, so programs can test for them.
 
     Attributes:
         meaning: One sentence for the documentation.
@@ -39,30 +39,33 @@ class ErrorCode(StrEnum):
     retryable: bool
 
     def __new__(cls, value: str, meaning: str, retryable: bool = False) -> ErrorCode:
-        """Make a member that is its own wire form."""
+        """Create a member; its string value is the code on the wire."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
         member.retryable = retryable
         return member
 
-    # In an HTTP error body: the request never became a run.
+    # In an HTTP error body: the request did not start a run.
     BAD_HTTP = "bad_http", "The request is not valid HTTP."
     BAD_JSON = "bad_json", "The body is not JSON."
     BAD_FIELD = "bad_field", "A field has a wrong value; the message names it."
     UNAUTHORIZED = "unauthorized", "The request lacks the server's token."
-    HOST_NOT_ALLOWED = "host_not_allowed", "The server does not go by the name in `Host`."
+    HOST_NOT_ALLOWED = (
+        "host_not_allowed",
+        "The name in `Host` is not one of the names of the server.",
+    )
     ORIGIN_NOT_ALLOWED = "origin_not_allowed", "Pages from that `Origin` may not use the server."
     BODY_TOO_SLOW = "body_too_slow", "The body did not come in time."
     NOT_FOUND = "not_found", "There is nothing at this address."
     METHOD_NOT_ALLOWED = "method_not_allowed", "The address does not take this method."
     BODY_TOO_LARGE = "body_too_large", "The body is beyond the server's limit."
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", "The body is not `application/json`."
-    EXTRA_MISSING = "extra_missing", "The server was installed without a part that this needs."
+    EXTRA_MISSING = "extra_missing", "The server was installed without an extra that this needs."
     POSITION_GONE = "position_gone", "The events asked for have been dropped."
     RUN_ID_IN_USE = "run_id_in_use", "The `run_id` names a run that another request started."
-    SERVER_FULL = "server_full", "As many runs are going on as the server takes.", True
-    TOO_MANY_READERS = "too_many_readers", "The run has as many readers as it may have.", True
+    SERVER_FULL = "server_full", "The server has reached its limit of concurrent runs.", True
+    TOO_MANY_READERS = "too_many_readers", "The run has reached its limit of readers.", True
     ANSWER_TOO_LARGE = "answer_too_large", "The answer is too large for one piece; stream it."
 
     # In an `error` event: the run started and failed.
@@ -92,11 +95,11 @@ class ErrorCode(StrEnum):
 
 
 class DriplineError(Exception):
-    """The root of everything that dripline raises on purpose."""
+    """The base class of dripline's exceptions."""
 
 
 class RequestError(DriplineError):
-    """The request could not be made or was not taken."""
+    """The request could not be sent, or the server refused it."""
 
 
 class RequestRefused(RequestError):
@@ -104,8 +107,8 @@ class RequestRefused(RequestError):
 
     Attributes:
         status: The HTTP status.
-        code: The code in the error body, or "" where the body has none.
-        message: What the server says is wrong.
+        code: The code in the error body, or "" if the body has none.
+        message: The server's explanation.
         headers: The response's headers, such as `Retry-After`.
     """
 
@@ -147,11 +150,11 @@ class RunFailed(DriplineError):
 
 
 class TransportError(DriplineError):
-    """The stream's bytes did not come as they should."""
+    """The stream did not arrive intact."""
 
 
 class ServerUnreachable(TransportError, ConnectionError):
-    """No connection to the server could be made."""
+    """Connecting to the server failed."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(url, reason)
@@ -178,10 +181,10 @@ class ServerTimeout(TransportError, TimeoutError):
 
 
 class StreamTruncated(TransportError, ConnectionError):
-    """The stream stopped before its `end` event: what came is not the whole answer.
+    """The stream stopped before its `end` event, so the answer is incomplete.
 
     Attributes:
-        last_event_id: The last event ID that was received, "" before the first.
+        last_event_id: The id of the last event that was received; "" before the first.
         reason: How the stream stopped.
     """
 
@@ -196,10 +199,12 @@ class StreamTruncated(TransportError, ConnectionError):
 
 
 class RunGone(TransportError):
-    """The server does not know the run: it never was, ended a while ago, or ended with the server.
+    """The server does not know the run.
+
+    Either no run had this id, or the run ended a while ago, or the server was restarted.
 
     Attributes:
-        run_id: The run; knowing it is the right to read it, so the message does not tell it.
+        run_id: The run's id. The message leaves it out, because whoever knows it may read the run.
     """
 
     def __init__(self, run_id: str) -> None:
@@ -211,13 +216,14 @@ class RunGone(TransportError):
 
 
 class EventsDropped(TransportError):
-    """The server has dropped events that were still to come: the answer has a hole.
+    """The server has discarded events that the client has not read, so the answer has a gap.
 
-    What is left can be had with `ChatClient.attach` after the event before `first_event_id`.
+    To read the remaining events, call `ChatClient.attach` with `after` set to one less than
+    `first_event_id`.
 
     Attributes:
-        last_event_id: The last event ID that was received, "" before the first.
-        first_event_id: The first one that is still there, "" where the server does not say.
+        last_event_id: The id of the last event that was received; "" before the first.
+        first_event_id: The first id that is still available; "" if the server does not say.
     """
 
     def __init__(self, last_event_id: str, first_event_id: str) -> None:
@@ -226,16 +232,16 @@ class EventsDropped(TransportError):
         self.first_event_id = first_event_id
 
     def __str__(self) -> str:
-        there = f"the first one there is {self.first_event_id or 'not known'}"
-        return f"events after {self.last_event_id or 'the start'} have been dropped; {there}"
+        first = f"the first available one is {self.first_event_id or 'not known'}"
+        return f"events after {self.last_event_id or 'the start'} have been discarded; {first}"
 
 
 class NotAnEventStream(TransportError):
     """The server's answer is not `text/event-stream`.
 
     Attributes:
-        url: Where the answer came from.
-        content_type: What it says it is.
+        url: The address that answered.
+        content_type: The answer's content type.
     """
 
     def __init__(self, url: str, content_type: str) -> None:
@@ -248,7 +254,7 @@ class NotAnEventStream(TransportError):
 
 
 class MalformedEvent(TransportError):
-    """An event that is not what dripline's protocol says.
+    """An event does not follow dripline's protocol.
 
     Attributes:
         field: The field that is wrong.
@@ -265,7 +271,7 @@ class MalformedEvent(TransportError):
 
 
 class EventTooLarge(TransportError):
-    """An event is beyond the decoder's limit; the decoder takes no more.
+    """An event is larger than the decoder's limit; the decoder reads no further.
 
     Attributes:
         limit: The limit in bytes.
@@ -276,4 +282,4 @@ class EventTooLarge(TransportError):
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"an event is larger than {self.limit:,} bytes; raise max_event_size to take it"
+        return f"an event is larger than {self.limit:,} bytes; raise max_event_size to accept it"

@@ -1,7 +1,8 @@
-"""The chat vocabulary: what a run says, as frozen classes, and their JSON form.
+"""The events of a run, as frozen classes, and their JSON form.
 
-On the wire each event is one JSON object `{"type": ..., "data": {...}}`. `to_json` and `from_json`
-are inverse. Types and fields that this version does not know are ignored, so that servers can grow.
+On the wire each event is one JSON object `{"type": ..., "data": {...}}`. `from_json` reverses
+`to_json`. It ignores types and fields that this version does not know, so that newer servers can
+add some.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ EndStatus = Literal["completed", "cancelled", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class ChangeTheme:
-    """A `ui_control` event: the page takes this colour.
+    """A `ui_control` event: the page changes its colour.
 
     Attributes:
         color: "#RRGGBB".
@@ -35,8 +36,8 @@ class AddButton:
     """A `ui_control` event: the page gets a button.
 
     Attributes:
-        label: What stands on the button.
-        message: What pressing it sends.
+        label: The button's text.
+        message: The chat message that pressing it sends.
     """
 
     label: str
@@ -45,7 +46,7 @@ class AddButton:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The run has begun; comes once, after the `ui_control` events that rules made."""
+    """The run has begun. It comes once, after the `ui_control` events from the server's rules."""
 
     agent: str
     run_id: str
@@ -54,11 +55,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the run waits for while there is nothing else to say.
+    """The run is waiting for its model, and why.
 
     Attributes:
-        phase: "loading": Ollama reads the model into memory, which can take a minute. "waiting":
-            nothing is known to load; Ollama reads the prompt, or answers somebody else first.
+        phase: "loading": Ollama is loading the model into memory, which can take a minute.
+            "waiting": Ollama is reading the prompt, or answering another request first.
         model: The model's name.
     """
 
@@ -71,8 +72,8 @@ class Thinking:
     """A piece of the model's reasoning.
 
     Attributes:
-        content: The piece; joined, all pieces are the reasoning.
-        logprobs: Ollama's list of token log probabilities, where the request asked for them.
+        content: The text of the piece; all pieces joined are the whole reasoning.
+        logprobs: Ollama's list of token log probabilities, if the request asked for them.
     """
 
     content: str
@@ -84,16 +85,17 @@ class TextMessage:
     """A piece of the answer's text.
 
     Attributes:
-        content: The piece; joined, all pieces are the answer. "" where there are log probabilities
-            of tokens that are no text, such as those of a tool call.
-        logprobs: Ollama's list of token log probabilities, where the request asked for them.
+        content: The text of the piece; all pieces joined are the whole answer. "" if the event has
+            only the log probabilities of tokens that are not text, such as those of a tool call.
+        logprobs: Ollama's list of token log probabilities, if the request asked for them.
     """
 
     content: str
     logprobs: list[dict[str, Any]] | None = None
 
     def __init__(self, content: str, logprobs: list[dict[str, Any]] | None = None) -> None:
-        # There is one for nearly each token: 0.22 and not 0.31 µs, as a frozen class sets fields.
+        # Nearly every token creates one of these. The `__init__` that dataclasses generate for
+        # frozen classes needs 0.31 µs; setting the slots directly needs 0.22.
         _set_content(self, content)
         _set_logprobs(self, logprobs)
 
@@ -104,13 +106,13 @@ _set_logprobs = TextMessage.__dict__["logprobs"].__set__
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The model calls a tool: the client's own, or one of the server's (a `ToolResult` follows).
+    """The model calls a tool. If it is one of the server's tools, a `ToolResult` follows.
 
     Attributes:
-        id: Names the call; Ollama's own where it gives one.
+        id: Identifies the call; Ollama's own id if it sends one.
         name: The tool's name.
         arguments: The tool's arguments.
-        unreadable: What the model gave instead of a JSON object; `arguments` is empty then.
+        unreadable: The model's arguments if they are not a JSON object; `arguments` is then empty.
     """
 
     id: str
@@ -121,13 +123,13 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool of the server's gave; the model is told it, and goes on.
+    """The result of a tool call. The model gets it and continues.
 
     Attributes:
-        id: The call's.
+        id: The id of the call.
         name: The tool's name.
-        content: What the model is told.
-        failed: Whether it is an error: the tool's, or one in the call's arguments.
+        content: The text that the model gets.
+        failed: Whether `content` is an error, from the tool or because of wrong arguments.
     """
 
     id: str
@@ -138,7 +140,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """The run failed; comes at most once, right before `End("failed")`.
+    """The run failed. It comes at most once, right before `End("failed")`.
 
     Attributes:
         code: See `dripline.errors.ErrorCode`.
@@ -153,9 +155,9 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an answer cost; None where it is not known. Times are in seconds.
+    """The tokens and the time that an answer needed; None if not known. Times are in seconds.
 
-    Where the model called tools, tokens and loading are those of all its messages.
+    If the model called tools, tokens and load time are the sums over all its messages.
 
     Attributes:
         prompt_tokens: Tokens of the prompt that Ollama evaluated.
@@ -164,9 +166,9 @@ class Usage:
         first_token_time: From the start of the run to the first piece of text or thinking.
         total_time: From the start of the run to its end.
         prompt_cut: Whether Ollama's count of the prompt's tokens shows that it dropped a part of
-            the prompt, because that was longer than its context (`num_ctx`).
+            the prompt because the prompt was longer than the model's context (`num_ctx`).
 
-    `+` gives what two runs cost together, one after the other.
+    `+` adds the usage of two runs, the second of which followed the first.
     """
 
     prompt_tokens: int | None = None
@@ -194,7 +196,7 @@ N = TypeVar("N", int, float)
 
 
 def _sum(one: N | None, other: N | None) -> N | None:
-    """Return the sum of what is known."""
+    """Return the sum, where None counts as unknown: the other value is returned then."""
     if one is None or other is None:
         return other if one is None else one
     return one + other
@@ -202,12 +204,12 @@ def _sum(one: N | None, other: N | None) -> N | None:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The run is over: exactly one in each stream, and the last event of it.
+    """The run is over. Each stream has exactly one, and it is the last event.
 
     Attributes:
-        status: How it ended.
-        reason: Ollama's `done_reason` ("stop", "length", ...); "" where it gave none.
-        usage: What it cost.
+        status: How the run ended.
+        reason: Ollama's `done_reason` ("stop", "length", ...); "" if Ollama sent none.
+        usage: The tokens and the time that it needed.
     """
 
     status: EndStatus
@@ -219,21 +221,24 @@ UiControl = ChangeTheme | AddButton
 Event = UiControl | Start | Status | Thinking | TextMessage | ToolCall | ToolResult | Error | End
 
 
-# What `to_json` returns for a text without log probabilities, of whose JSON the inside is given.
+# A template: the result of `to_json` for a text without log probabilities. Fill in the text's JSON
+# form without its quotes.
 TEXT_JSON = b'{"type":"text_message","data":{"content":"%b"}}'
 
 
 def to_json(event: Event) -> bytes:
     """Return the event's wire form: one line of JSON, UTF-8."""
-    # What orjson returns may hold 4 KiB however short it is, and logs keep many of these; what is
-    # formatted is as long as it looks. 100,000 tokens kept: 9 MB and 0.1 µs each, not 410 and 4.
-    if type(event) is TextMessage and event.logprobs is None:  # nearly all are: 0.16 and not 0.7 µs
+    # The result must be a copy, because orjson's own may occupy 4 KiB however short it is, and run
+    # logs keep many of them. Formatting copies: 100,000 tokens then need 9 MB instead of 410, and
+    # 0.1 µs each instead of 4.
+    # The first case is the common one, and needs 0.16 µs instead of 0.7.
+    if type(event) is TextMessage and event.logprobs is None:
         return b'{"type":"text_message","data":{"content":%b}}' % orjson.dumps(event.content)
     return b'{"type":"%b","data":%b}' % (_TYPES[type(event)], orjson.dumps(data_of(event)))
 
 
 def data_of(event: Event) -> object:
-    """Return what stands under "data" in the event's JSON form, ready for orjson."""
+    """Return the "data" value of the event's JSON form, ready for orjson."""
     match event:
         case TextMessage(content, None) | Thinking(content, None):
             return {"content": content}
@@ -248,18 +253,18 @@ def data_of(event: Event) -> object:
 
 
 def from_json(payload: str | bytes) -> Event | None:
-    """Return the event of a wire form, or None where its type is not known to this version.
+    """Return the event, or None if this version does not know its type.
 
     Raises:
-        MalformedEvent: It is not JSON, not an object, or a field has a wrong type; names the field.
-            Or it is nested so deep that `to_json` could not write it again.
+        MalformedEvent: The payload is not JSON, not an object, or a field has a wrong type; the
+            error names the field. Or it is nested so deeply that `to_json` could not encode it.
     """
     try:
         record = orjson.loads(payload)
         if type(record) is not dict:
             raise BadField("data", "not a JSON object")
         data = record.get("data")
-        if (  # Nearly all are these: 0.8 and not 1.0 µs.
+        if (  # A shortcut for the usual event: 0.8 µs instead of 1.0.
             record.get("type") == "text_message"
             and len(record) == 2
             and type(data) is dict

@@ -1,8 +1,8 @@
-"""JSON from elsewhere, checked field by field: from servers, from Ollama, from files.
+"""Check JSON from servers, Ollama and files field by field.
 
-Measured on a `text_message`: this takes 0.8 µs, pydantic 1.1, msgspec 0.2. msgspec was not worth a
-dependency in every client for half a microsecond a token: it refuses types that it does not know,
-which servers may send, so that the code here would still be needed beside it.
+For a `text_message` this needs 0.8 µs, pydantic 1.1 and msgspec 0.2. msgspec would save half a
+microsecond per token, which is not worth a dependency of every client. It also rejects unknown
+event types, which newer servers may send, so the code here would still be needed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _WORDS: dict[type, str] = {
 
 
 class BadField(ValueError):
-    """JSON does not hold what it should.
+    """A JSON field is missing or wrong.
 
     Attributes:
-        field: The way to the field, such as "messages.0.role"; "" for the whole text.
-        problem: What is wrong with it.
+        field: The path of the field, such as "messages.0.role"; "" for the whole text.
+        problem: The error, in words.
     """
 
     def __init__(self, field: str, problem: str) -> None:
@@ -44,10 +44,10 @@ class BadField(ValueError):
 
 
 def load_object(text: str | bytes) -> dict[str, Any]:
-    """Return the JSON object that a text is.
+    """Parse a text as a JSON object.
 
     Raises:
-        BadField: It is not JSON, or no object.
+        BadField: It is not JSON, or not an object.
     """
     try:
         value = orjson.loads(text)
@@ -76,13 +76,13 @@ def json_field(
     Args:
         record: The object.
         name: The field's name.
-        kind: Its type: `str`, `bool`, `int`, `float` (which takes whole numbers too), `list` or
+        kind: Its type: `str`, `bool`, `int`, `float` (which includes whole numbers), `list` or
             `dict`.
-        default: What an absent field counts as, and one that is null; left out: it must be there.
-        where: The way to the object, for the error.
+        default: The value for a field that is missing or null. Without it, the field is required.
+        where: The path of the object, for the error.
 
     Raises:
-        BadField: It is absent, or of another type.
+        BadField: The field is missing, or has another type.
     """
     value = record.get(name)
     if type(value) is kind or (kind is float and type(value) is int):
@@ -95,10 +95,10 @@ def json_field(
 
 
 def typed(value: object, kind: type[T]) -> T | None:
-    """Return the value if it is of this type, else None: for what counts as absent when wrong."""
+    """Return the value if it has this type, else None; for fields that are ignored if wrong."""
     return value if type(value) is kind else None
 
 
 def path(where: str, name: object) -> str:
-    """Return the way to a field, such as "messages.0.role"."""
+    """Return the path of a field, such as "messages.0.role"."""
     return f"{where}.{name}" if where else str(name)

@@ -1,4 +1,4 @@
-"""JSON as others send it: bounded before it is read, and as forgiving as Go where Ollama is."""
+"""Read JSON from other programs: with limits, and as tolerantly as Ollama, which is in Go."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from typing import Any
 
 import orjson
 
-# Reading and checking takes up to 2 us for each, and everybody waits. Text has its commas too: this
-# is a megabyte of CSV, or ten of prose.
+# Parsing and checking a value needs up to 2 µs, during which the event loop is blocked. Commas in
+# text count as values too, so the limit must allow for a megabyte of CSV, or ten of prose.
 MAX_VALUES = 200_000
-# Lone surrogates that are mended in one text; each costs a microsecond.
+# How many lone surrogates are replaced in one text; each needs a microsecond.
 MAX_MENDED = 100_000
 
 _REPLACEMENT = b"\\ufffd"
 _HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-# What comes before a lone one: other characters, other escapes, and pairs; never half an escape.
+# Text before a lone surrogate: other characters, other escapes and pairs; never half an escape.
 _BEFORE = rb"(?:[^\\]|\\[^u]|" + _HIGH + _LOW + rb"|\\u(?![dD][89a-fA-F]))*+"
-# Or the text's end, so that a search never begins inside of an escape.
+# It also matches the end of the text, so that no search starts inside an escape.
 _LONE = re.compile(rb"(" + _BEFORE + rb")(?:(" + _HIGH + rb"(?!" + _LOW + rb")|" + _LOW + rb")|\Z)")
-# UTF-8 cannot say one, but some encoders write it so all the same.
+# Lone surrogates are invalid in UTF-8, but some encoders write them in this form.
 _ENCODED = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 
 
 def has_too_many_values(text: bytes) -> bool:
-    """Whether reading the text would hold everybody up, or take many times its size."""
+    """Whether parsing the text would block the event loop, or need many times its memory."""
     if len(text) <= MAX_VALUES:
         return False
     return text.count(b"[") + text.count(b"{") + text.count(b",") > MAX_VALUES
 
 
 def load_json(text: bytes) -> Any:
-    """Return the value; a lone surrogate in a string is U+FFFD, as it is for Go's reader.
+    """Return the value; lone surrogates in strings become U+FFFD, as in Go's parser.
 
-    A text that is cut between the two halves of an emoji has one, and JavaScript and Python write
-    it to JSON without complaint.
+    A text that was cut in the middle of an emoji has one, and JavaScript and Python write it to
+    JSON without an error.
 
     Raises:
-        orjson.JSONDecodeError: It is no JSON.
+        orjson.JSONDecodeError: It is not JSON.
     """
     try:
         return orjson.loads(text)
@@ -49,7 +49,7 @@ def load_json(text: bytes) -> Any:
 
 
 def without_lone_surrogates(text: str) -> str:
-    """Return the text with U+FFFD for each of them; two halves that meet are one character."""
+    """Replace lone surrogates with U+FFFD; a high one followed by a low one becomes a character."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -58,7 +58,7 @@ def without_lone_surrogates(text: str) -> str:
 
 
 def _mended(text: bytes) -> bytes | None:
-    """Return the text with U+FFFD for lone surrogates; None where there are none."""
+    """Return the text with lone surrogates replaced by U+FFFD; None if it has none."""
     mended = _ENCODED.sub("\ufffd".encode(), text) if b"\xed" in text else text
     escaped = mended.count(b"\\ud") + mended.count(b"\\uD")
     if 0 < escaped <= MAX_MENDED:

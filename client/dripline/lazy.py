@@ -1,7 +1,7 @@
-"""Public names that are imported when they are first used.
+"""Import public names when they are first used.
 
-`import dripline` alone would import aiohttp and asyncio, 0.3 s, and a command that prints its help
-needs neither.
+Otherwise `import dripline` would import aiohttp and asyncio, which needs 0.3 s, although a command
+that prints its help needs neither.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from importlib import import_module
 def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
     """Return a package's `__getattr__` (PEP 562).
 
-    Type checkers do not see through it: the package imports the same names once more, under
-    `if TYPE_CHECKING`, and a test holds the two together.
+    Type checkers do not understand it. The package must therefore import the same names under
+    `if TYPE_CHECKING`; a test checks that both lists agree.
 
     Args:
         package: The package's `__name__`.
-        modules: The names in each module, separated by blanks, by the module's name.
+        modules: For each module, its names separated by spaces.
     """
     module_of = {name: module for module, names in modules.items() for name in names.split()}
 

@@ -1,20 +1,21 @@
-"""Newline-delimited JSON: bytes in, whole lines out. No I/O."""
+"""Newline-delimited JSON: split bytes into complete lines. No I/O."""
 
 from __future__ import annotations
 
 
 class LineSplitter:
-    """Cuts a byte stream into lines on LF alone, whatever its chunks are.
+    """Splits a byte stream into lines at LF, however the bytes are split into chunks.
 
-    Never on U+0085 or U+2028: JSON strings may hold them raw. Time is linear in the bytes fed.
+    Unlike `splitlines`, it does not split at U+0085 or U+2028, which JSON strings may contain
+    unescaped. Its time is linear in the number of bytes.
 
     Args:
-        max_line: The longest line taken, in bytes.
+        max_line: The limit for a line, in bytes.
 
     Attributes:
-        max_line: The same.
-        pending: Bytes that are held of an unfinished line.
-        too_long: Whether a line has passed the limit; nothing is to be fed after that.
+        max_line: The limit for a line, in bytes.
+        pending: The size of the unfinished line, in bytes.
+        too_long: Whether a line has exceeded the limit. Do not feed more bytes after that.
     """
 
     __slots__ = ("_tail", "max_line", "pending", "too_long")
@@ -22,14 +23,14 @@ class LineSplitter:
     def __init__(self, max_line: int) -> None:
         self.too_long: bool = False
         self.max_line: int = max_line
-        # Not a list of what was fed: in reads of two bytes, each would take 40 more.
+        # Not a list of the chunks: for reads of two bytes, each would need 40 more bytes.
         self._tail = bytearray()
         self.pending: int = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Take a chunk and return the lines that it completes, without their LF.
+        """Add a chunk and return the lines that it completes, without their LF.
 
-        Where one passes the limit, which it need not be complete for, they are those before it.
+        If a line exceeds the limit, complete or not, only the lines before it are returned.
         """
         lines = chunk.split(b"\n")
         rest = lines.pop()
@@ -45,7 +46,7 @@ class LineSplitter:
         return lines if size <= self.max_line else self._before_too_long(lines)
 
     def take_rest(self) -> bytes:
-        """Return the last line where it has no LF, at the body's end; b"" where there is none."""
+        """Return the last line if the body ends without LF; b"" if there is none."""
         rest = b"" if self.too_long else bytes(self._tail)
         self._tail.clear()
         self.pending = 0

@@ -1,21 +1,21 @@
-"""JSON that can be read and not be written again: orjson reads 1,024 levels and writes 254."""
+"""Detect JSON that orjson can read but not write again: it reads 1,024 levels and writes 254."""
 
 from __future__ import annotations
 
 import orjson
 
 _SAFE_DEPTH = 200
-# A text that is no longer than this is not too deep: each level opens and closes.
+# A text of this length cannot be too deep, because each level needs two characters.
 SAFE_LENGTH = 2 * _SAFE_DEPTH
 
 
 def too_deep(text: str | bytes, value: object, around: int) -> bool:
-    """Whether a value, read from that text, cannot be written with so many levels around it.
+    """Whether a value is nested too deeply to be written inside `around` more levels.
 
     Args:
-        text: What it was read from.
+        text: The JSON text of the value.
         value: The value.
-        around: Up to 50 levels.
+        around: The number of levels around it, at most 50.
     """
     if isinstance(text, str):
         levels = text.count("[") + text.count("{")

@@ -1,14 +1,14 @@
-"""Server-Sent Events as bytes: the decoder and the encoder. No I/O happens here.
+"""Decode and encode Server-Sent Events as bytes. This module does no I/O.
 
 `EventDecoder` follows the WHATWG HTML standard, sections 9.2.5 "Parsing an event stream" and 9.2.6
-"Interpreting an event stream" (https://html.spec.whatwg.org/multipage/server-sent-events.html), on
-bytes: CR and LF are never part of a longer UTF-8 character, so lines are cut first and decoded
-whole, and a chunk that ends inside a character cannot hurt.
+"Interpreting an event stream" (https://html.spec.whatwg.org/multipage/server-sent-events.html). It
+works on bytes: CR and LF are never part of a longer UTF-8 character, so it splits the lines first
+and decodes each one whole. A chunk that ends inside a character does no harm.
 
-Two ways lead through the decoder. `_read_lines` is the standard's algorithm, line by line, for
-every stream there is. `_read_usual` takes what nearly every stream is made of, several times
-faster, and declines everything else. Which way was taken never shows; tests/conformance/ compares
-both with a literal transcription of the standard.
+The decoder has two paths. `_read_lines` follows the standard's algorithm line by line and handles
+every stream. `_read_usual` is several times faster, but handles only the common forms and declines
+the rest. Both give the same events; tests/conformance/ compares them with a literal transcription
+of the standard.
 """
 
 from __future__ import annotations
@@ -25,25 +25,28 @@ _Bytes = bytes | bytearray
 
 _BOM = b"\xef\xbb\xbf"
 
-# A longer unfinished line, in bytes, is not copied: of one of 32 MiB that is a third of the time.
+# In bytes. A longer unfinished line is extended in place: copying one of 32 MiB would take a third
+# of the time spent on it.
 _LONG = 64 * 1024
 
-# A shorter chunk, in bytes, is likely to hold one event: how models send. Looking for many costs
-# more than it saves.
+# In bytes. A shorter chunk probably holds a single event, because models send one token at a time.
+# Searching it for more events would cost more than it saves.
 _SHORT = 512
 
-# Makes an event of a tuple in 150 ns. ServerSentEvent(...) takes 220, a slotted class 210, a frozen
-# dataclass 600: more than all of the parsing.
+# Creates an event in 150 ns. The usual ways are too slow, because parsing itself is that fast:
+# ServerSentEvent(...) needs 220 ns, a slotted class 210, and a frozen dataclass 600, which is more
+# than all of the parsing.
 _new = tuple.__new__
 
 
 class ServerSentEvent(NamedTuple):
-    """One event of a stream, as the standard's `MessageEvent` has it.
+    """One event of a stream, with the fields of the standard's `MessageEvent`.
 
     Attributes:
-        event: The event type; "message" where the stream names none.
+        event: The event type; "message" if the stream names none.
         data: The data lines, joined by LF.
-        id: The last event ID when the event was dispatched: its own, or else the last one before.
+        id: The last event ID when the event was dispatched: the event's own id, or else the most
+            recent one before it.
     """
 
     event: str = "message"
@@ -52,23 +55,24 @@ class ServerSentEvent(NamedTuple):
 
 
 class EventDecoder:
-    """Turns the bytes of one event stream into events, however the bytes are cut into chunks.
+    """Turns the bytes of one event stream into events, however the bytes are split into chunks.
 
-    Its time is linear in the bytes fed; `max_event_size` bounds the memory it holds. After a
-    reconnection, make a new decoder and hand it the old one's `last_event_id`.
+    Decoding time is linear in the number of bytes, and `max_event_size` bounds the memory. After a
+    reconnection, create a new decoder and pass it the old one's `last_event_id`.
 
     Args:
         max_event_size: The limit in bytes for the data collected for one event (each data line's
             value and one LF) and the line being read, together.
-        last_event_id: What events without an `id` of their own carry, until the stream sets one.
-        on_comment: Called with the text of each comment line, such as a heartbeat, while `feed`
-            reads it: before `feed` returns the events around it.
+        last_event_id: The id given to events without an `id` of their own, until the stream sets
+            one.
+        on_comment: Called with the text of each comment line, such as a heartbeat. The call comes
+            before `feed` returns the events from the same chunk.
 
     Attributes:
-        last_event_id: The last event ID string: what `Last-Event-ID` says on reconnection. It
-            changes at the blank line that ends a block, also where the block has no data.
-        retry: The reconnection time in milliseconds that the stream asked for last, or None. It
-            changes at the end of its line. More than `MAX_RETRY` counts as `MAX_RETRY`.
+        last_event_id: The last event ID string, to send as `Last-Event-ID` on reconnection. It
+            changes at the blank line that ends a block, even if the block has no data.
+        retry: The reconnection time in milliseconds that the stream set most recently, or None. It
+            changes at the end of its line. Values above `MAX_RETRY` count as `MAX_RETRY`.
 
     Raises:
         ValueError: `max_event_size` is less than 1.
@@ -101,47 +105,47 @@ class EventDecoder:
         self.retry: int | None = None
         self._on_comment = on_comment
         self._limit = max_event_size
-        self._room = max_event_size  # for the next line; negative once the limit was passed
-        self._skip = _BOM  # what is dropped if a line begins so: one BOM, or the LF of a cut CRLF
+        self._room = max_event_size  # for the next line; negative once the limit was exceeded
+        self._skip = _BOM  # a prefix to drop from the next line: one BOM, or the LF of a split CRLF
         self._line = bytearray()  # the unfinished line
-        self._open = False  # lines of an unfinished block have been read into these three:
+        self._open = False  # whether the next three hold lines of an unfinished block
         self._data = bytearray()
         self._event = ""
         self._id: str | None = None
 
     @property
     def pending(self) -> bool:
-        """Whether something is half-received: a stream that ends here was cut.
+        """Whether an event is half-received, so that a stream that ends here was cut off.
 
         True inside a line; inside a block, from its first `data`, `event` or `id` line to its blank
-        line; and after `EventTooLarge`. Comments, `retry` lines, unknown fields and refused ids
-        wait for no blank line: once their line is complete, they leave nothing pending.
+        line; and after `EventTooLarge`. Comments, `retry` lines, unknown fields and ids with a NUL
+        need no blank line: once their line is complete, they leave nothing pending.
         """
         line = self._line
         bom_alone = line == _BOM == self._skip
         return (bool(line) and not bom_alone) or self._open or self._room < 0
 
     def feed(self, chunk: bytes | bytearray) -> Sequence[ServerSentEvent]:
-        """Take the next bytes and return the events that they complete.
+        """Decode the next bytes and return the events that they complete.
 
-        An event is returned by the very call that brings the byte that completes its blank line.
+        An event is never delayed: the call with the last byte of its blank line returns it.
 
         Args:
             chunk: The next bytes of the stream, any number of them.
 
         Raises:
-            EventTooLarge: `max_event_size` was passed. Events completed before that are not lost:
-                a call that has some returns them, and the next call raises. From then on every call
-                raises, and `pending` stays True.
+            EventTooLarge: An event exceeds `max_event_size`. Events completed earlier are not lost:
+                if this call has some, it returns them and the next call raises. From then on every
+                call raises, and `pending` stays True.
         """
         line = self._line
         try:
-            # Whether there is no LF and no CR. Of a byte alone that is told in half of the time.
+            # Is the chunk without LF and CR? The test for a single byte is twice as fast.
             if (len(chunk) == 1 and chunk > b"\r") or (10 not in chunk and 13 not in chunk):
                 line += chunk
                 if len(line) > self._room and self._unfinished() > self._room:
                     raise self._too_large()
-                return ()  # A list would be 8 % of one byte's cost.
+                return ()  # Creating a list would add 8 % for a single byte.
         except TypeError:
             raise TypeError(f"feed() takes bytes, not {type(chunk).__name__}") from None
         if line or self._skip or 13 in chunk:
@@ -159,14 +163,14 @@ class EventDecoder:
         return events
 
     def _unfinished(self) -> int:
-        """Return the length of the unfinished line, without what may be the stream's BOM."""
+        """Return the length of the unfinished line, not counting bytes that may be the BOM."""
         line = self._line
         if self._skip == _BOM and line[:3] == _BOM[: len(line)]:
             return max(0, len(line) - len(_BOM))
         return len(line)
 
     def _prepared(self, chunk: _Bytes) -> _Bytes:
-        """Return the unfinished line and what follows it, without a BOM, and with LF alone."""
+        """Return the unfinished line joined with the chunk, without BOM and with only LF ends."""
         line, prefix = self._line, self._skip
         if len(line) >= _LONG:
             line += chunk
@@ -176,26 +180,27 @@ class EventDecoder:
             line.clear()
         if prefix:
             self._skip = b""
-            # `removeprefix` copies a bytearray also where it removes nothing.
+            # Not `removeprefix`: it copies a bytearray even if there is nothing to remove.
             chunk = chunk[len(prefix) :] if chunk.startswith(prefix) else chunk
         if 13 in chunk:
-            if chunk[-1] == 13:  # it ends its line now, and not when an LF comes
+            if chunk[-1] == 13:  # this CR ends its line now; an LF that follows is skipped
                 self._skip = b"\n"
             chunk = _to_lf(chunk)
         return chunk
 
     def _read_usual(self, chunk: _Bytes, events: list[ServerSentEvent]) -> bool:
-        """Read a chunk whose blocks are all alike, of one of the usual forms, at a stroke.
+        """Read a whole chunk at once if all its blocks have the same common form.
 
-        Only for when no line and no block is open and `max_event_size` is out of reach.
+        Call it only if no line and no block is open and the chunk cannot exceed `max_event_size`.
 
         Returns:
-            Whether it was; where it was not, nothing has changed.
+            Whether the chunk was read. If False, nothing has changed.
         """
         if len(chunk) >= _SHORT:
             return self._read_many(chunk, events)
-        # One block and perhaps a part of the next line: 0.25 µs beside the calls and the event, 0.4
-        # with an id; `_read_many` takes 0.2 more. Slices instead of `partition` take 0.05 more.
+        # One block, perhaps followed by a part of the next line, is what a model's token looks
+        # like, so it has its own path: 0.25 µs (0.4 with an id), without the calls and the event.
+        # `_read_many` would need 0.2 µs more, and slices instead of `partition` 0.05 more.
         block, blank_line, rest = chunk.partition(b"\n\n")
         if not blank_line:
             return False
@@ -216,11 +221,11 @@ class EventDecoder:
         return True
 
     def _read_many(self, chunk: _Bytes, events: list[ServerSentEvent]) -> bool:
-        """Do what `_read_usual` does, for a chunk of any number of blocks."""
+        """Do the same as `_read_usual` for a chunk with any number of blocks."""
         end = chunk.rfind(b"\n\n")
         if end < 0:
             return False
-        # A view: of a line of 32 MiB, slices would be two more copies, and half of the time.
+        # A view, because slices would copy a line of 32 MiB twice and double the time.
         if chunk[:6] == b"data: ":
             text = str(memoryview(chunk)[6:end], "utf-8", "replace")
             found = self._read_data_blocks(text)
@@ -237,15 +242,16 @@ class EventDecoder:
         return True
 
     def _read_data_blocks(self, text: str) -> list[ServerSentEvent] | None:
-        """Read blocks of ``data: ...`` alone. An LF left inside a value proves another form."""
+        """Read blocks of one ``data: ...`` line each; None if a value has an LF left in it."""
         last_event_id = self.last_event_id
-        values = text.split("\n\ndata: ") if "\n" in text else [text]  # one long one: 5 % less
-        if text.count("\n") > 2 * len(values) - 2:  # Counted once: 15 ns an event less.
+        values = text.split("\n\ndata: ") if "\n" in text else [text]  # saves 5 % for one long line
+        # One count for all values; searching each value for an LF would add 15 ns per event.
+        if text.count("\n") > 2 * len(values) - 2:
             return None
         return [_new(ServerSentEvent, ("message", data, last_event_id)) for data in values]
 
     def _read_id_blocks(self, text: str) -> list[ServerSentEvent] | None:
-        """Read blocks of ``id: ...``, perhaps ``event: ...``, and ``data: ...``, in this order."""
+        """Read blocks of ``id: ...``, optionally ``event: ...``, then ``data: ...``."""
         if "\0" in text:
             return None
         events = []
@@ -264,13 +270,13 @@ class EventDecoder:
         return events
 
     def _finish_block(self, chunk: _Bytes, events: list[ServerSentEvent]) -> _Bytes:
-        """Read on to the end of an open block, if it is there; return what is left of the chunk."""
+        """Read up to the end of the open block, or all if it has none; return the unread rest."""
         end = (b"\n" + chunk).find(b"\n\n") + 1 or len(chunk)
         self._read_lines(chunk[:end], events)
         return chunk[end:]
 
     def _read_lines(self, chunk: _Bytes, events: list[ServerSentEvent]) -> None:
-        """Interpret line by line, to the letter of section 9.2.6, and keep the unfinished line."""
+        """Interpret the chunk line by line, exactly as section 9.2.6 says; keep the last part."""
         lines = chunk.split(b"\n")
         unfinished = lines.pop()
         for line in lines:
@@ -291,7 +297,7 @@ class EventDecoder:
                 self._open = False
                 continue
             field, _, value = line.partition(b": ")
-            if 58 in field:  # a colon: its value has no space in front
+            if 58 in field:  # a colon is left, so no space follows the field's colon
                 field, _, value = line.partition(b":")
             if field == b"data":
                 self._data += value + b"\n"
@@ -312,7 +318,7 @@ class EventDecoder:
             if 0 not in value:
                 self._id = value.decode("utf-8", "replace")
                 self._open = True
-        elif field == b"retry" and value.isdigit():  # ASCII digits alone, since these are bytes
+        elif field == b"retry" and value.isdigit():  # for bytes, `isdigit` means ASCII digits only
             self.retry = _milliseconds(value)
         elif not field and self._on_comment:  # the line begins with a colon
             self._on_comment(value.decode("utf-8", "replace"))
@@ -331,20 +337,20 @@ def encode_event(
     id: str | None = None,  # noqa: A002 (the field's name)
     retry: int | None = None,
 ) -> bytes:
-    r"""Return one event as bytes, lines ended by LF.
+    r"""Return one event as bytes, with LF line ends.
 
-    Decoding gives the same back, except that CRLF and CR in the data become LF: a stream cannot
-    tell line ends apart.
+    Decoding them returns the same event, except that CRLF and CR in the data become LF: the format
+    does not distinguish line ends.
 
     Args:
-        data: The data. Bytes are taken for UTF-8.
+        data: The data. Bytes must be UTF-8; this is not checked.
         event: The event type; None and "" mean "message".
         id: The new last event ID; "" resets it.
         retry: The reconnection time in milliseconds.
 
     Raises:
         ValueError: `event` or `id` has a line end, `id` has a NUL, `retry` is not a whole number
-            from 0 to `MAX_RETRY`, or a text has a lone surrogate, which UTF-8 cannot say.
+            from 0 to `MAX_RETRY`, or a text has a lone surrogate, which UTF-8 cannot encode.
     """
     frame = b""
     if id is not None:
@@ -360,28 +366,30 @@ def encode_event(
 
 
 def encode_numbered(first: int, lines: Sequence[bytes]) -> bytes:
-    """Return events whose ids are consecutive numbers, joined: what `encode_event` gives for each.
+    """Return events with consecutive numbers as ids, joined into one `bytes`.
 
-    A third of its time for one, and a sixth for each of many.
+    The result is the same as that of `encode_event` for each event, but needs a third of the time
+    for one event, and a sixth per event for many.
 
     Args:
         first: The first event's number.
-        lines: The events' data, of each one line: no CR and no LF is in it.
+        lines: The data of each event, without CR or LF.
     """
-    if len(lines) == 1:  # a token that comes alone
+    if len(lines) == 1:  # the usual case: a single token
         return b"id: %d\ndata: %b\n\n" % (first, lines[0])
     number = first - 1
     return b"".join([b"id: %d\ndata: %b\n\n" % (number := number + 1, line) for line in lines])
 
 
 def encode_comment(text: str) -> bytes:
-    """Return a comment, each line of it ended by LF, which readers ignore.
+    """Return a comment, which readers ignore; each of its lines ends with LF.
 
-    No blank line follows: it would end a block, and several widespread clients take a block of
-    comments for an empty event. So a comment can go between any two events, as a heartbeat does.
+    There is no blank line after it. A blank line would end a block, and several widespread clients
+    report a block that has only comments as an empty event. Without it, a comment such as a
+    heartbeat can stand between any two events.
 
     Raises:
-        ValueError: `text` has a lone surrogate, which UTF-8 cannot say.
+        ValueError: `text` has a lone surrogate, which UTF-8 cannot encode.
     """
     return b": %b\n" % _to_lf(text.encode()).replace(b"\n", b"\n: ")
 
@@ -391,7 +399,10 @@ def _to_lf(text: _Bytes) -> bytes:
 
 
 def _milliseconds(digits: _Bytes) -> int:
-    """Convert any number of ASCII digits; `int` refuses 5,000 of them, and is quadratic."""
+    """Convert any number of ASCII digits, which `int` alone cannot.
+
+    `int` needs quadratic time and refuses numbers of 5,000 digits.
+    """
     significant = digits.lstrip(b"0")
     if len(significant) > len(str(MAX_RETRY)):
         return MAX_RETRY

@@ -13,15 +13,15 @@ Args:
         '''
         ...
 
-The model is given the function's name, its docstring and its parameters. pydantic checks the
-arguments of a call and converts them to the type hints: "5" becomes 5 for an `int`, and an ISO date
-a `date`; dataclasses, enums, `TypedDict`s and pydantic models work too. What does not fit never
-reaches the function: the model is told what is wrong.
+The model sees the function's name, its docstring and its parameters. pydantic checks the arguments
+of a call and converts them to the type hints: "5" becomes 5 for an `int`, and an ISO date becomes a
+`date`. Dataclasses, enums, `TypedDict`s and pydantic models work too. If the arguments do not fit,
+the function is not called, and the model gets an explanation.
 
 A coroutine function runs in the event loop and must not block it; any other function runs in a
 thread. The model gets a returned string as it is, and any other result as JSON. An exception is
-logged, and the model gets "ValueError: ..."; raise `ToolError` for a mistake that the model can
-fix, and it gets the text alone.
+logged, and the model gets "ValueError: ...". Raise `ToolError` for mistakes that the model can fix;
+it sees only the text.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from dripline.events import ToolCall
 if TYPE_CHECKING:
     import pydantic
 
-# pydantic is imported when the first tool is made: it takes 0.08 s of CPU time, and most programs
-# that import dripline have no tools. msgspec (0.02 s) was tried: it refuses `date | str`, unions of
-# dataclasses, `Path`, and pydantic's own models and `Field`s, which tools of the server's had
-# before. A checker of our own would grow into another pydantic.
+# pydantic is imported only when the first tool is created: importing it needs 0.08 s of CPU time,
+# and most programs that import dripline have no tools. msgspec needs only 0.02 s, but it rejects
+# `date | str`, unions of dataclasses, `Path`, and pydantic's models and `Field`s, which existing
+# tools use. A checker of our own would grow into another pydantic.
 
 ToolFunction = Callable[..., Any]
-# Of arguments that cannot be read, in characters.
+# In characters: how much of its unreadable arguments the model gets to see.
 MAX_UNREADABLE_SHOWN = 500
 
 
 class ToolError(Exception):
-    """Raise it in a tool to tell the model what is wrong: the model gets the text alone."""
+    """Raise it in a tool for a mistake that the model can fix; the model sees only the text."""
 
 
 class BadTool(TypeError, ValueError):
@@ -59,13 +59,13 @@ class Tool:
     """A function that models may call.
 
     Args:
-        function: A function with type hints; see the module.
-        timeout: Seconds that a call may take. None: on the server `--tool-timeout`, in the client
-            no limit.
+        function: A function with type hints; see `dripline.tool`.
+        timeout: The limit for a call, in seconds. With None, the server uses `--tool-timeout`, and
+            the client has no limit.
 
     Attributes:
         name: The function's name.
-        schema: What the model is given, as an entry of Ollama's `tools`.
+        schema: The description that the model gets, as an entry of Ollama's `tools`.
 
     Raises:
         BadTool: The function cannot be a tool.
@@ -88,7 +88,7 @@ class Tool:
         """Return the arguments of a call, converted to the type hints.
 
         Raises:
-            ToolError: They do not fit; the text names each argument and says what is wrong.
+            ToolError: They do not fit; the text names each wrong argument and its problem.
         """
         from pydantic import ValidationError
 
@@ -104,10 +104,10 @@ class Tool:
 
 
 def as_tools(functions: Iterable[ToolFunction | Tool]) -> list[Tool]:
-    """Return functions as tools.
+    """Return a tool for each function; tools are returned unchanged.
 
     Raises:
-        BadTool: One cannot be a tool, or two have the same name.
+        BadTool: A function cannot be a tool, or two have the same name.
     """
     tools = [one if isinstance(one, Tool) else Tool(one) for one in functions]
     names = [tool.name for tool in tools]
@@ -119,7 +119,7 @@ def as_tools(functions: Iterable[ToolFunction | Tool]) -> list[Tool]:
 def split_tools(
     tools: Iterable[Mapping[str, Any] | ToolFunction | Tool],
 ) -> tuple[list[Mapping[str, Any]], dict[str, Tool]]:
-    """Return the tools that are schemas already, and by name those that are functions.
+    """Split tools into JSON schemas and functions; return the functions as tools by name.
 
     Raises:
         BadTool: A function cannot be a tool, or two have the same name.
@@ -135,7 +135,7 @@ def split_tools(
 
 
 def why_unreadable(call: ToolCall) -> str:
-    """Return what is wrong with arguments that cannot be read, for the model; "" where they can."""
+    """Explain to the model why its arguments cannot be read; "" if they can."""
     if not call.unreadable:
         return ""
     return f"the arguments are not a JSON object: {call.unreadable[:MAX_UNREADABLE_SHOWN]}"
@@ -151,7 +151,7 @@ def _name_of(function: object) -> str:
 
 
 def _typed_parameters(function: ToolFunction, name: str) -> dict[str, Any]:
-    """Return the type hint of each parameter, `NotRequired` where there is a default."""
+    """Return each parameter's type hint; `NotRequired` marks those with a default."""
     try:
         hints = typing.get_type_hints(function, include_extras=True)
         parameters = inspect.signature(function).parameters.values()
@@ -169,9 +169,10 @@ def _typed_parameters(function: ToolFunction, name: str) -> dict[str, Any]:
 
 
 def _arguments_checker(hints: dict[str, Any], name: str) -> pydantic.TypeAdapter[dict[str, Any]]:
-    """Return the checker of a call's arguments.
+    """Return a checker for the arguments of calls.
 
-    A `TypedDict`, not a model: a model's fields may not be called `_x`, `schema` or `copy`.
+    It is built on a `TypedDict`, because a pydantic model allows no field named `_x`, `schema` or
+    `copy`.
     """
     from pydantic import ConfigDict, TypeAdapter
     from typing_extensions import TypedDict
@@ -188,7 +189,7 @@ def _arguments_checker(hints: dict[str, Any], name: str) -> pydantic.TypeAdapter
 
 
 def _unsupported(hints: dict[str, Any]) -> str:
-    """Return which parameter no JSON value can be passed for; "" if none is found."""
+    """Name the parameter whose type has no JSON form and say so; "" if none is found."""
     from pydantic import TypeAdapter
 
     for parameter, hint in hints.items():
@@ -226,15 +227,16 @@ def _schema(
 
 
 def _plain(schema: Any, definitions: Mapping[str, Any], within: tuple[str, ...] = ()) -> Any:
-    """Return a schema in the words that Ollama passes on to models.
+    """Rewrite a schema with only the keywords that Ollama passes on to models.
 
-    Ollama knows no `$ref` and no `const`, and drops them, so the model would see nothing.
-    pydantic's titles repeat names and cost tokens; so does "additionalProperties": false.
+    Ollama silently drops `$ref` and `const`, so the model would not see those parts. pydantic's
+    titles and "additionalProperties": false are left out because they only cost tokens.
 
     Args:
-        schema: The schema, or a value in one.
-        definitions: What its `$ref`s refer to.
-        within: The definitions around it: where one contains itself, anything is allowed.
+        schema: The schema, or a value inside one.
+        definitions: The targets of its `$ref`s.
+        within: The definitions that enclose it. One that contains itself cannot be written out, so
+            the inner one becomes a schema that allows anything.
     """
     if isinstance(schema, list):
         return [_plain(item, definitions, within) for item in schema]
@@ -247,7 +249,7 @@ def _plain(schema: Any, definitions: Mapping[str, Any], within: tuple[str, ...] 
         return _plain({**found, **rest}, definitions, (*within, name))
     plain: dict[str, Any] = {}
     for key, value in schema.items():
-        if key == "properties":  # the keys are names here, and "title" may be one
+        if key == "properties":  # these keys are parameter names; one may be called "title"
             plain[key] = {name: _plain(inner, definitions, within) for name, inner in value.items()}
         elif key == "const":
             plain["enum"] = [value]
@@ -261,7 +263,7 @@ _PARAMETER = re.compile(r"^( +)\*{0,2}(\w+)(?: \([^)]*\))?:(.*(?:\n(?:\1 +\S.*)?
 
 
 def _described(docstring: str) -> tuple[str, dict[str, str]]:
-    """Return what a Google-style docstring says of a function, and of each parameter."""
+    """Return what a Google-style docstring says about the function and each parameter."""
     about = _SECTION.split(docstring)[0].strip()
     match = re.search(r"^(?:Args|Arguments):\n((?:(?: .*)?\n?)*)", docstring, re.M)
     found = _PARAMETER.findall(match[1]) if match else []

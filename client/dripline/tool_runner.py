@@ -1,4 +1,4 @@
-"""Calling tools, so that no tool can hold up a run, the event loop or the exit."""
+"""Call tools so that no tool can block a run, the event loop or the program's exit."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# A thread cannot be stopped: those whose call was given up count until they return.
+# A thread cannot be stopped, so one whose call timed out counts until its function returns.
 MAX_THREADS = 64
 CLOSE_TIME = 2.0
 
 
 class ToolRunner:
-    """Calls tools, the server's and the client's alike. Close it with `close()`.
+    """Calls tools, both on the server and in the client. Close it with `close()`.
 
     Args:
-        timeout: Seconds that a call may take unless its tool sets its own limit; None: no limit.
-        max_result: Longer results are truncated to this many characters; None: no limit.
+        timeout: The limit for a call, in seconds, unless the tool sets its own. None: no limit.
+        max_result: Longer results are truncated to this many characters. None: no limit.
         on_call: Called after each call with the tool's name and whether it failed.
     """
 
@@ -51,10 +51,10 @@ class ToolRunner:
         self._threads = 0
 
     async def call(self, tool: Tool, call: ToolCall) -> ToolResult:
-        """Return the tool's result, or for the model why there is none. Raises only if cancelled.
+        """Return the tool's result, or a failed result that tells the model what went wrong.
 
-        Safe to cancel: it returns at once, whatever the tool does. A coroutine is cancelled too; a
-        thread runs to its end, and its result is dropped.
+        It raises only if it is cancelled. It then returns at once, whatever the tool does: a
+        coroutine is cancelled too; a thread runs to its end, and its result is discarded.
         """
         try:
             content, failed = self._bounded(_text_of(await self._outcome(tool, call))), False
@@ -63,14 +63,15 @@ class ToolRunner:
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            # A tool's traceback may show what people write; that is the price of mending the tool.
+            # A traceback may show message contents, which the log avoids elsewhere. Without one,
+            # nobody could fix the tool.
             logger.error("the tool %s failed", tool.name, exc_info=error)
             content, failed = self._bounded(f"{type(error).__name__}: {_words_of(error)}"), True
         self._on_call(tool.name, failed)
         return ToolResult(call.id, tool.name, content, failed)
 
     async def close(self) -> None:
-        """Cancel what goes on, and wait for it briefly."""
+        """Cancel the running calls and wait briefly for them to end."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -85,7 +86,7 @@ class ToolRunner:
         limit = self._timeout if tool.timeout is None else tool.timeout
         started = self._start(tool, arguments)
         try:
-            # Not wait_for: that would wait for a coroutine that does not heed its cancellation.
+            # Not `wait_for`: that would wait for a coroutine that ignores its cancellation.
             done, _ = await asyncio.wait({started}, timeout=limit)
         finally:
             started.cancel()
@@ -106,10 +107,12 @@ class ToolRunner:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # told to whoever waits; where nobody does, the call was given up
+            # Marks it as retrieved. If nobody waits any more, the call timed out or was cancelled,
+            # and asyncio would log "exception was never retrieved".
+            task.exception()
 
     def _start_thread(self, tool: Tool, arguments: dict[str, Any]) -> asyncio.Future[Any]:
-        """Call the function in a thread; a daemon, or one that is stuck would keep the process."""
+        """Call the function in a daemon thread: a stuck one must not prevent the exit."""
         if self._threads >= MAX_THREADS:
             raise ToolError("too many tools are at work; try again later")
         loop = asyncio.get_running_loop()
@@ -124,17 +127,17 @@ class ToolRunner:
         def work() -> None:
             try:
                 outcome, take = context.run(tool.function, **arguments), future.set_result
-            except BaseException as error:  # noqa: BLE001 (told to whoever waits)
+            except BaseException as error:  # noqa: BLE001 (the waiting task raises it)
                 outcome, take = _as_exception(error), future.set_exception
-            with contextlib.suppress(RuntimeError):  # the loop may be closed; nobody waits then
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody is waiting
                 loop.call_soon_threadsafe(settle, take, outcome)
 
         threading.Thread(target=work, name=f"tool {tool.name}", daemon=True).start()
-        self._threads += 1  # only now: there may be no further thread to be had
+        self._threads += 1  # only now, because starting a thread can fail
         return future
 
     def _bounded(self, text: str) -> str:
-        # A lone surrogate, of a file's name perhaps, is not JSON.
+        # A lone surrogate, for example from a file name, cannot be encoded as JSON.
         told = without_lone_surrogates(text[: self._max_result])
         if self._max_result is None or len(text) <= self._max_result:
             return told
@@ -146,12 +149,12 @@ async def _contained(tool: Tool, arguments: dict[str, Any]) -> Any:
         return await tool.function(**arguments)
     except asyncio.CancelledError:
         raise
-    except BaseException as error:  # asyncio would end the event loop for some of these
+    except BaseException as error:  # for SystemExit and KeyboardInterrupt asyncio stops its loop
         raise _as_exception(error) from error
 
 
 def _as_exception(error: BaseException) -> Exception:
-    """Return what a future can hold: no StopIteration, nothing that ends the process."""
+    """Return an exception that a future can hold: not a StopIteration or a SystemExit."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     said = f"{type(error).__name__}: {_words_of(error)}"
@@ -159,21 +162,21 @@ def _as_exception(error: BaseException) -> Exception:
 
 
 def call_key(call: ToolCall) -> bytes:
-    """Return what two calls share that ask the same of the same tool."""
+    """Return a key that is equal for two calls of the same tool with the same arguments."""
     named = {"name": call.name, "arguments": call.arguments, "unreadable": call.unreadable}
     return orjson.dumps(named, option=orjson.OPT_SORT_KEYS)
 
 
 def _words_of(error: BaseException) -> str:
-    """Return an exception's text; a tool's own exception may fail at that too."""
+    """Return an exception's text; an exception class of a tool may fail even at that."""
     try:
         return str(error)
     except BaseException:  # noqa: BLE001 (whatever it is, there is no text)
-        return "(its text cannot be had)"
+        return "(its text cannot be read)"
 
 
 def _text_of(result: object) -> str:
-    """Return a tool's result as the model gets it.
+    """Return a tool's result as the text that the model gets.
 
     Raises:
         TypeError: It has no JSON form.
@@ -188,7 +191,7 @@ def _text_of(result: object) -> str:
 
 @cache
 def _any_type() -> TypeAdapter[Any]:
-    """Return what writes any value as JSON; pydantic is there already, because a tool is."""
+    """Return an encoder of any value as JSON; the first tool has already imported pydantic."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(Any)

@@ -1,8 +1,8 @@
-"""Text from elsewhere on a terminal: it can be seen, and do nothing else.
+"""Make foreign text safe for a terminal.
 
-An answer, a file's name or a server's message may hold escape sequences that move the cursor,
-change the title, fill the clipboard or hide what was printed. Here every control character becomes
-a character that one can see.
+An answer, a file's name or a server's message may contain escape sequences that move the cursor,
+change the title, write to the clipboard or hide text. This module replaces every control character
+with a visible one.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import IO
 
 # ESC becomes ␛: Unicode has a picture of each C0 control, and of DEL.
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
-# What has none: C1 controls, which some terminals take for ESC and a letter; other line ends; the
-# marks that turn the direction of what follows, so that it reads as something else; and surrogates,
-# which stand for a byte of an argument or a file's name that is no UTF-8.
+# Characters without a picture: C1 controls, which some terminals treat as ESC and a letter; other
+# line ends; direction marks, which can make text read as something else; and surrogates, with which
+# Python represents bytes that are not UTF-8 in arguments and file names.
 _NUMBERED = (
     *range(0x80, 0xA0),
     *(0x2028, 0x2029),
@@ -34,36 +34,36 @@ def visible(text: str) -> str:
 
 
 class VisiblePieces:
-    """Makes a text visible that comes in pieces.
+    """Makes a text visible that arrives in pieces.
 
-    A CR waits for what comes next: with LF it is one line end, also where they come apart.
+    It holds back a CR until the next piece, because CRLF is one line end even if it is split.
     """
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Take the next piece; returns what can be shown now."""
+        """Add the next piece, and return the text that can be shown now."""
         text = self._held + piece
         self._held = "\r" if text.endswith("\r") else ""
         return visible(text.removesuffix("\r"))
 
     def close(self) -> str:
-        """Take the end of the text; returns what has waited."""
+        """End the text, and return the rest that was held back."""
         held, self._held = self._held, ""
         return visible(held)
 
 
 def visible_on(stream: IO[str], text: str) -> str:
-    """Return the text as it may be written: made visible where the stream is a terminal."""
+    """Return the text, made visible if the stream is a terminal."""
     return visible(text) if stream.isatty() else text
 
 
 class PieceWriter:
-    """Writes a text that comes in pieces, each at once; visible where the stream is a terminal.
+    """Writes the pieces of a text without delay, made visible if the stream is a terminal.
 
     Attributes:
-        line_is_open: Whether what was written last has not ended its line.
+        line_is_open: Whether the last written line has no line end yet.
     """
 
     def __init__(self, stream: IO[str]) -> None:
@@ -76,7 +76,7 @@ class PieceWriter:
         self._write(self._pieces.feed(piece) if self._stream.isatty() else piece)
 
     def close(self) -> None:
-        """Write what has waited for the next piece; the stream stays open."""
+        """Write the rest that was held back; the stream stays open."""
         self._write(self._pieces.close())
 
     def _write(self, text: str) -> None:

@@ -1,1 +1,1 @@
-"""The chat client: a chat is sent, followed through every drop, and stopped."""
+"""The chat client: it sends a chat, resumes its stream after a lost connection, and stops it."""

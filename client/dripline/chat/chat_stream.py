@@ -1,4 +1,4 @@
-"""What `ChatClient.chat` and `ChatClient.attach` return: an answer as it comes."""
+"""The interface of the streams that `ChatClient.chat` and `ChatClient.attach` return."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ OnLeave = Literal["stop", "detach"]
 
 
 class ChatStream(ABC):
-    """An answer as it comes: an async context manager, and an async iterator of its events.
+    """A streamed answer: an async context manager, and an async iterator of its events.
 
-    `ChatClient.chat` and `ChatClient.attach` make it; enter it once, and iterate inside. The stream
-    of a single run is a `RunStream`; that of a chat whose tools are functions is a
-    `ToolChatStream`.
+    `ChatClient.chat` and `ChatClient.attach` create it. Enter it once, and iterate inside. A single
+    run has a `RunStream`; a chat with functions as tools has a `ToolChatStream`.
 
-    Every event is yielded, `error` and `end` too; `end` is the last. After a failed `end`,
-    iterating raises `RunFailed`: no failure passes for an answer.
+    It yields every event, including `error` and `end`; `end` is the last. After a failed `end`,
+    iterating raises `RunFailed`, so that no failure looks like an answer.
 
-    Iterating is safe to cancel: the next step goes on where the last one stopped. So it is after
-    an exception: no stream that broke ever seems to have ended.
+    Iterating is safe to cancel: the next step continues where the last one stopped. The same holds
+    after an exception, so a broken stream never looks like one that has ended.
 
     Attributes:
-        messages: The conversation that was sent; empty where the stream was attached.
-        answer: What has come so far, added up.
+        messages: The conversation that was sent; empty for a stream made by `attach`.
+        answer: The answer so far.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -38,27 +37,27 @@ class ChatStream(ABC):
     @property
     @abstractmethod
     def run_id(self) -> str:
-        """The run's id; of a chat, "" until the stream is entered."""
+        """The run's id; a new chat has "" until the stream is entered."""
 
     @property
     @abstractmethod
     def reconnects(self) -> int:
-        """How many times the stream has attached again after a lost connection."""
+        """How many times the stream has resumed after a lost connection."""
 
     @property
     @abstractmethod
     def last_event_id(self) -> str:
-        """The id of the last event that the loop was given; "" before the first."""
+        """The id of the last event that iterating returned; "" before the first."""
 
     @abstractmethod
     async def __aenter__(self) -> Self:
-        """Send the chat, or attach to the run. Neither is tried twice.
+        """Send the chat, or attach to the run. Neither is retried.
 
         Raises:
-            RunGone: The server does not know the run, or not any more.
-            EventsDropped: The events after `after` are not all there any more.
-            RequestError: The server does not take the request.
-            TransportError: The server cannot be reached, or answers something else.
+            RunGone: The server does not know the run, or no longer.
+            EventsDropped: The server has discarded some of the events after `after`.
+            RequestError: The server refuses the request.
+            TransportError: The server cannot be reached, or its answer is not an event stream.
         """
 
     @abstractmethod
@@ -68,7 +67,7 @@ class ChatStream(ABC):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop the run or detach from it, as asked; a cancellation waits for that, briefly."""
+        """Stop the run or detach from it, as `on_leave` says; cancelling waits briefly for that."""
 
     def __aiter__(self) -> Self:
         return self
@@ -78,28 +77,28 @@ class ChatStream(ABC):
         """Return the next event.
 
         Raises:
-            RunFailed: The run has failed; the `error` and `end` events came before.
+            RunFailed: The run has failed; the stream has yielded its `error` and `end` events.
             StreamTruncated: The stream broke and could not be resumed; `__cause__` says why.
-            RunGone: The same, because the server does not know the run any more.
-            EventsDropped: The same, because the server has dropped what is missing.
-            MalformedEvent, NotAnEventStream, EventTooLarge: The server speaks something else.
+            RunGone: The stream broke, and the server no longer knows the run.
+            EventsDropped: The stream broke, and the server has discarded events that were missed.
+            MalformedEvent, NotAnEventStream, EventTooLarge: The server's answer does not follow
+                dripline's protocol.
         """
 
     @abstractmethod
     async def stop(self) -> None:
-        """Stop the run; the stream then goes on to its `end`, "cancelled".
+        """Stop the run. The stream then continues to its `end`, whose status is "cancelled".
 
-        Does nothing if the run has ended. Safe to call from another task than the one that
-        iterates, and to call again.
+        It does nothing if the run has ended. Any task may call it, and more than once.
 
         Raises:
-            RequestError: The server cannot stop it, or has not named it.
+            RequestError: The server cannot stop the run, or did not send the run's id.
             TransportError: The server cannot be reached.
         """
 
 
 def ending_of(answer: Answer) -> RunFailed | StopAsyncIteration:
-    """Return what iterating raises after the answer's last event."""
+    """Return the exception that iterating raises after the answer's last event."""
     if answer.end and answer.end.status == "failed":
         error = answer.error or Error("", "the server does not say of what")
         return RunFailed(error.code, error.message, retryable=error.retryable)

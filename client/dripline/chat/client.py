@@ -1,4 +1,4 @@
-"""The chat client: send a chat, follow its stream through every drop, stop it."""
+"""The chat client: it sends chats, returns their streams, and stops runs."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ Messages = str | Sequence[Mapping[str, Any]]
 
 
 class AskFields(TypedDict, total=False):
-    """The further fields of a chat request, without `format`; Ollama documents its own.
+    """The optional fields of a chat request, except `format`. Most are Ollama's; see its API docs.
 
-    `tools` are functions, see `dripline.tool`, or Ollama's JSON form of a tool.
+    `tools` are Python functions (see `dripline.tool`) or tools in Ollama's JSON form.
 
-    `on_disconnect` says what a run does when nobody reads it any more: "stop" at once, "continue"
-    to its end, or, left out, go on for the server's grace time. With "stop", a lost connection
-    ends the answer: resuming gives `End("cancelled")`.
+    `on_disconnect` says what happens to a run that nobody reads any more: "stop" stops it at once,
+    "continue" lets it run to its end. Without it, the run continues for the server's grace time.
+    With "stop", a lost connection ends the answer: resuming returns `End("cancelled")`.
     """
 
     model: str
@@ -53,9 +53,9 @@ class AskFields(TypedDict, total=False):
 
 
 class ChatFields(AskFields, total=False):
-    """The further fields of a chat request.
+    """The optional fields of a chat request.
 
-    `format` is "json" or the JSON schema that the answer is to fit.
+    `format` is "json", or a JSON schema for the answer.
     """
 
     format: str | Mapping[str, Any]
@@ -66,10 +66,10 @@ class ModelInfo:
     """A model that the server can use.
 
     Attributes:
-        name: Such as "mistral:latest".
-        size: Bytes on disk.
-        capabilities: Such as "completion", "tools", "thinking", "vision".
-        loaded: Whether it is in memory now; None where Ollama does not say.
+        name: For example "mistral:latest".
+        size: Size on disk in bytes.
+        capabilities: For example "completion", "tools", "thinking", "vision".
+        loaded: Whether it is in memory now; None if Ollama does not say.
     """
 
     name: str
@@ -79,24 +79,25 @@ class ModelInfo:
 
 
 class ChatClient:
-    """Talks to one dripline server; use it as an async context manager, or `close()` it.
+    """A client of one dripline server. Use it as an async context manager, or call `close()`.
 
-    It belongs to the event loop in which it is first used.
+    A client works only in the event loop in which it is first used.
 
     Args:
         url: The server's address.
-        token: The bearer token that the server asks for, its DRIPLINE_TOKEN; it goes with every
-            request, and is shown nowhere.
-        silence_timeout: Seconds of waiting without a byte, heartbeats counted, after which a
-            connection counts as lost; more than the server's `--heartbeat`.
-        max_event_size: The largest event that is taken, in bytes.
-        backoff: How streams resume, and when they give up; `Backoff(attempts=0)`: never resume.
-        on_drop: Called with what happened each time a stream has lost its connection, before it
-            tries to resume; for telling a person.
-        middlewares: What goes around each HTTP request, such as a `Recorder`.
+        token: The server's bearer token (its DRIPLINE_TOKEN). It is sent with every request, and
+            never appears in messages or logs.
+        silence_timeout: A connection counts as lost if no byte, not even a heartbeat, arrives for
+            this many seconds. It must be longer than the server's `--heartbeat`.
+        max_event_size: The size limit of an event, in bytes.
+        backoff: When streams try to resume, and when they give up. `Backoff(attempts=0)` never
+            resumes.
+        on_drop: Called with the error each time a stream loses its connection, before it tries to
+            resume. Use it to inform the user.
+        middlewares: aiohttp client middlewares for each HTTP request, such as a `Recorder`.
 
     Attributes:
-        closed: Whether it has been closed.
+        closed: Whether the client has been closed.
 
     Raises:
         RequestError: The token cannot be sent in a header.
@@ -136,7 +137,7 @@ class ChatClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close every connection, for good; streams that are open end with `StreamTruncated`."""
+        """Close all connections for good; open streams then raise `StreamTruncated`."""
         self.closed = True
         if self._session:
             await self._session.close()
@@ -149,23 +150,23 @@ class ChatClient:
         max_tool_rounds: int = DEFAULT_TOOL_ROUNDS,
         **fields: Unpack[ChatFields],
     ) -> ChatStream:
-        """Return the stream of an answer; entering it sends the chat, once.
+        """Return the stream of an answer. Entering it sends the chat, exactly once.
 
-        Where some of `tools` are functions, they are called as the model wants, and it goes on with
-        what they gave, in the same stream: see `ToolChatStream`.
+        If some of `tools` are functions, the stream calls them when the model asks for it, sends
+        the results to the model, and continues with its answer: see `ToolChatStream`.
 
         Args:
             messages: A prompt, or the conversation so far as Ollama's messages:
                 `{"role": "user", "content": "..."}`, with `images`, `tool_calls`, `tool_name`
-                and `thinking` where there are any.
-            on_leave: What leaving the stream before its end does: "stop" the run, or "detach"
-                from it; then it can be attached to again.
-            max_tool_rounds: How many times the model is asked with functions that it may call.
+                and `thinking` if there are any.
+            on_leave: What to do if the stream is left before its end: "stop" the run, or "detach"
+                from it, so that `attach` can continue it later.
+            max_tool_rounds: How many requests may offer the functions to the model.
             fields: See `ChatFields`.
 
         Raises:
-            BadTool: A function cannot be a tool; a `TypeError`, which says why.
-            TypeError: `messages` is one message.
+            BadTool: A function cannot be a tool; this is a `TypeError`, and says why.
+            TypeError: `messages` is a single message instead of a list.
             ValueError: `max_tool_rounds` is less than 1.
         """
         if max_tool_rounds < 1:
@@ -191,27 +192,27 @@ class ChatClient:
     def attach(
         self, run_id: str, *, after: str | int = 0, on_leave: OnLeave = "detach"
     ) -> ChatStream:
-        """Return the stream of a run that was started before, by this client or another one.
+        """Return the stream of a run that this or another client has started.
 
-        Where the run is over and `after` is its last event, the stream has no events.
+        If the run is over and `after` is its last event, the stream has no events.
 
         Args:
-            run_id: The run: `ChatStream.run_id`.
-            after: The last event ID that is known already; by default all events come.
-            on_leave: What leaving the stream before its end does: "detach" from the run, or
-                "stop" it, for all who read it.
+            run_id: The run's id, from `ChatStream.run_id`.
+            after: The id of the last event that you have. By default you get all events.
+            on_leave: What to do if the stream is left before its end: "detach" from the run, or
+                "stop" it for all its readers.
 
         Raises:
-            ValueError: `after` is not a last event ID of dripline's, or `run_id` is empty.
+            ValueError: `after` is not an event id of dripline, or `run_id` is empty.
         """
         run_path(run_id)
         return RunStream(self, run_id=run_id, after=position_after(after), on_leave=on_leave)
 
     async def stop(self, run_id: str) -> None:
-        """Stop a run; does nothing if it has ended. Its readers get `End("cancelled")`.
+        """Stop a run; its readers get `End("cancelled")`. It does nothing if the run has ended.
 
         Raises:
-            RunGone: The server does not know it, or not any more.
+            RunGone: The server does not know the run, or no longer.
             RequestRefused: The server cannot stop it.
             TransportError: The server cannot be reached.
         """
@@ -245,22 +246,22 @@ class ChatClient:
         format: type[M] | Mapping[str, Any] | str = "",  # noqa: A002 (Ollama's name for it)
         **fields: Unpack[AskFields],
     ) -> M | Answer | Any:
-        """Send a chat and return its whole answer; takes what `chat` takes.
+        """Send a chat and return its whole answer.
 
         Args:
-            messages: A prompt, or the conversation so far.
-            format: With a pydantic model, what is returned is an object of it; with a JSON schema,
-                the JSON value, checked against the schema, which needs `dripline[format]`; with
-                "json", as without, the answer.
+            messages: A prompt, or the conversation so far, as for `chat`.
+            format: With a pydantic model, an object of it is returned. With a JSON schema, the JSON
+                value is returned, checked against the schema; this needs `dripline[format]`. With
+                "json" or without a format, the `Answer` is returned.
             fields: See `AskFields`.
 
         Raises:
             FormatMismatch: The answer does not fit `format`; the error has the answer.
-            RequestError: The server does not take the request.
+            RequestError: The server refuses the request.
             RunFailed: The run ended in an error.
-            TransportError: The server cannot be reached, or the stream broke for good.
-            BadTool: A function cannot be a tool; a `TypeError`, which says why.
-            ValueError: `format` is no JSON schema.
+            TransportError: The server cannot be reached, or the stream broke and could not resume.
+            BadTool: A function cannot be a tool; this is a `TypeError`, and says why.
+            ValueError: `format` is not a JSON schema.
         """
         if isinstance(format, str):
             if not format:
@@ -282,7 +283,7 @@ class ChatClient:
         """Return the models that the server can use.
 
         Raises:
-            RequestRefused: The server cannot say, such as when its Ollama does not answer.
+            RequestRefused: The server cannot list them, for example because Ollama does not answer.
             TransportError: The server cannot be reached.
         """
         response = await self.request("GET", "/models")
@@ -299,7 +300,9 @@ class ChatClient:
                     for model in found
                 ]
             except (aiohttp.ClientError, ValueError, LookupError, TypeError) as error:
-                raise RequestError(f"{self.url}/models answers nothing usable: {error}") from error
+                raise RequestError(
+                    f"{self.url}/models returned an unusable answer: {error}"
+                ) from error
 
     async def request(
         self,
@@ -312,11 +315,11 @@ class ChatClient:
         """Send a request and return its response, which the caller closes.
 
         Raises:
-            RequestError: The client is closed, its address cannot be, or the body cannot be JSON.
-            RuntimeError: The client was used in another event loop before.
+            RequestError: The client is closed, its address is invalid, or the body is not JSON.
+            RuntimeError: The client was first used in another event loop.
             RequestRefused: The status is not 2xx.
-            ServerUnreachable: No connection could be made, or it broke before the answer.
-            ServerTimeout: No answer came within the silence time-out.
+            ServerUnreachable: Connecting failed, or the connection broke before the answer.
+            ServerTimeout: The server did not answer within the silence timeout.
         """
         if self.closed:
             raise RequestError("the client is closed")
@@ -344,9 +347,9 @@ class ChatClient:
             raise self._unauthorized(refused) from refused
 
     def _unauthorized(self, refused: RequestRefused) -> RequestRefused:
-        """Return the refusal, with what to do on our side."""
+        """Return the refusal with a message that says what to do in the client."""
         what_to_do = (
-            "The server does not take this token: set DRIPLINE_TOKEN, or ChatClient(token=...), to"
+            "The server rejects this token: set DRIPLINE_TOKEN, or ChatClient(token=...), to"
             " the one that it was started with."
             if self._authorization
             else "The server asks for its token: set it as DRIPLINE_TOKEN, or as"

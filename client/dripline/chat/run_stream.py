@@ -1,4 +1,4 @@
-"""The stream of one run: it follows the run through every lost connection, and stops it."""
+"""The stream of one run: it resumes after a lost connection, and stops the run when left."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from dripline.sse import ServerSentEvent
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-# For stopping a run that is left: a dead server must not keep a cancelled task for longer.
+# Seconds for stopping a run on leaving: a dead server must not hold a cancelled task for longer.
 LEAVE_TIMEOUT = 3.0
 
 
 class Requester(Protocol):
-    """What a stream needs of the client that made it; see `dripline.chat.client.ChatClient`."""
+    """The part of `dripline.chat.client.ChatClient` that streams use."""
 
     backoff: Backoff
     closed: bool
@@ -65,9 +65,9 @@ class Requester(Protocol):
 class RunStream(ChatStream):
     """The stream of one run.
 
-    When the connection is lost, the stream attaches to its run again, after the last event, and
-    goes on: the loop sees one sequence. Every event's id must be the one after the last, so that
-    what is missing or comes twice is never overlooked: it raises `MalformedEvent`.
+    When the connection is lost, the stream attaches to its run again after the last event, so the
+    caller sees one uninterrupted sequence. Each event's id must be one more than the last: a
+    missing or repeated event raises `MalformedEvent` and is never silently accepted.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class RunStream(ChatStream):
         return self
 
     async def _send(self) -> None:
-        """Send the conversation, which starts a run."""
+        """Send the conversation; the server starts a run for it."""
         body = {"messages": self.messages, **self._fields}
         response = await self._client.request("POST", "/chat", body)
         self._open(response)
@@ -162,7 +162,7 @@ class RunStream(ChatStream):
         raise ending_of(self.answer)
 
     async def _step(self) -> None:
-        """Get more events, or try once to attach again."""
+        """Read more events; without a connection, try once to attach again."""
         if self._client.closed:
             raise StreamTruncated(self.last_event_id, "the client is closed")
         if self._reader is None:
@@ -180,7 +180,7 @@ class RunStream(ChatStream):
             self._attempts.succeeded()
 
     def _take(self, message: ServerSentEvent) -> Event | None:
-        """Return the event, added to the answer; None where this version does not know its type."""
+        """Add the event to the answer and return it; None if its type is unknown here."""
         if message.id != str(self._seq + 1):
             raise MalformedEvent("id", f"should be {self._seq + 1}, is {message.id!r}")
         event = from_json(message.data)
@@ -191,14 +191,14 @@ class RunStream(ChatStream):
         return event
 
     def _lose(self, lost: StreamTruncated | ServerTimeout) -> None:
-        """Note that the connection is lost."""
+        """Close the lost connection, log why, and call `on_drop`."""
         self._lost = lost
         self._disconnect()
         logger.info("run %s: the connection is lost: %s", self._run_id[:8], lost)
         self._client.on_drop(lost)
 
     async def _resume(self) -> None:
-        """Try once to attach again, if that can still succeed."""
+        """Try once to attach again, or raise if it cannot succeed any more."""
         if self._state != "entered" or self._lost is None:
             raise RuntimeError("iterate inside the context: async with client.chat(...) as stream")
         if not (self._run_id and may_pass(self._lost) and await self._attempts.wait(self._pause())):
@@ -220,11 +220,11 @@ class RunStream(ChatStream):
         raise StreamTruncated(self.last_event_id, reason) from lost
 
     def _pause(self) -> float:
-        """Return the seconds for which the server wants to be left alone."""
+        """Return the server's `Retry-After` in seconds; 0 if it sent none."""
         return retry_after(self._lost.headers) if isinstance(self._lost, RequestRefused) else 0.0
 
     async def _attach(self) -> bool:
-        """Attach to the run, after the last event; False where it is over and has no more."""
+        """Attach to the run after the last event; False if the run has no more events."""
         position = {"Last-Event-ID": self.last_event_id} if self._seq else {}
         try:
             path = f"{run_path(self._run_id)}/events"
@@ -267,7 +267,7 @@ class RunStream(ChatStream):
 
 
 async def despite_cancellation(work: Coroutine[Any, Any, None]) -> None:
-    """Wait until `work` is done. A cancellation meanwhile is raised after it."""
+    """Wait until `work` is done, even if cancelled; the cancellation is raised afterwards."""
     task = asyncio.create_task(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -284,7 +284,7 @@ def run_path(run_id: str) -> str:
     """Return a run's path on the server.
 
     Raises:
-        ValueError: It cannot be a run's id.
+        ValueError: `run_id` cannot be a run's id.
     """
     if run_id in ("", ".", ".."):
         raise ValueError(f"run_id must be a run's id, not {run_id!r}")
@@ -292,10 +292,10 @@ def run_path(run_id: str) -> str:
 
 
 def position_after(after: str | int) -> int:
-    """Return the number of the event that a last event ID names; "" is the one before the first.
+    """Return a last event ID as a number; "" means before the first event, which is 0.
 
     Raises:
-        ValueError: It is no last event ID of dripline's.
+        ValueError: It is not an event id of dripline.
     """
     text = str(after) or "0"
     if not (text.isascii() and text.isdigit()):

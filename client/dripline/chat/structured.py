@@ -1,4 +1,4 @@
-"""Structured output: what `format` asks for, and an answer checked against it."""
+"""Structured output: check an answer against the `format` of its request."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dripline.errors import DriplineError
 
 
 class FormatMismatch(DriplineError, ValueError):
-    """The answer does not fit the `format` that was asked for.
+    """The answer does not fit the `format` of the request.
 
     Attributes:
-        answer: The answer, as it came.
-        problem: What does not fit.
+        answer: The answer, unchanged.
+        problem: Which part does not fit, and why.
     """
 
     def __init__(self, answer: Answer, problem: str) -> None:
@@ -31,7 +31,7 @@ class FormatMismatch(DriplineError, ValueError):
 
 
 class FormatModel(Protocol):
-    """What `format` may be, besides a JSON schema: a pydantic model is."""
+    """A class that `ask` accepts as `format`, such as a pydantic model."""
 
     @classmethod
     def model_json_schema(cls) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class FormatModel(Protocol):
 
     @classmethod
     def model_validate_json(cls, json_data: str) -> Self:
-        """Return the object that JSON is; raises `ValueError` where it is none."""
+        """Return the object for the JSON text; raise `ValueError` if the text does not fit."""
         ...
 
 
@@ -48,22 +48,22 @@ M = TypeVar("M", bound=FormatModel)
 
 
 def model_of(answer: Answer, model: type[M]) -> M:
-    """Return the object that an answer is.
+    """Return the answer as an object of the model.
 
     Raises:
-        FormatMismatch: It is none.
+        FormatMismatch: The answer does not fit the model.
     """
     try:
         return model.model_validate_json(answer.text)
-    except ValueError as error:  # pydantic's ValidationError is one
+    except ValueError as error:  # the base class of pydantic's ValidationError
         raise FormatMismatch(answer, str(error)) from error
 
 
 def value_of(answer: Answer, schema: Mapping[str, Any]) -> Any:
-    """Return the JSON value that an answer is.
+    """Return the answer as a JSON value.
 
     Raises:
-        FormatMismatch: It is not JSON, or does not fit the schema.
+        FormatMismatch: The answer is not JSON, or does not fit the schema.
     """
     from jsonschema import exceptions, validators
 
@@ -78,11 +78,11 @@ def value_of(answer: Answer, schema: Mapping[str, Any]) -> Any:
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Make sure that answers can be checked against a schema, before one is asked for.
+    """Check, before a chat is sent, that its answer can be checked against the schema.
 
     Raises:
-        ImportError: That needs `jsonschema`.
-        ValueError: It is no JSON schema.
+        ImportError: `jsonschema` is not installed.
+        ValueError: The schema is not a JSON schema.
     """
     try:
         from jsonschema import exceptions, validators
@@ -94,4 +94,4 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     try:
         validators.validator_for(schema).check_schema(dict(schema))
     except exceptions.SchemaError as error:
-        raise ValueError(f"format: no JSON schema: {error.message}") from error
+        raise ValueError(f"format: not a JSON schema: {error.message}") from error

@@ -1,4 +1,4 @@
-"""A chat whose tools are Python functions: several runs, which its loop sees as one stream."""
+"""The stream of a chat with Python functions as tools: several runs, shown as one stream."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ DEFAULT_TOOL_ROUNDS = 8
 
 
 class ToolChatStream(ChatStream):
-    """The stream of a chat with functions; made by `ChatClient.chat(..., tools=[function])`.
+    """The stream of a chat with functions; `ChatClient.chat(..., tools=[function])` creates it.
 
-    When a run has ended in calls of the functions, they are called one after the other, and the
-    next run is started with what they gave. The loop sees each call, each result as a `ToolResult`,
-    one `start` and one `end`; `answer` is all runs together, with the usage of all of them.
-    `run_id` and `last_event_id` are those of the run that goes on.
+    When a run ends with calls of the functions, the stream calls them one after the other and
+    starts the next run with their results. The caller sees each call, each result as a
+    `ToolResult`, one `start` and one `end`. `answer` and its usage cover all runs; `run_id` and
+    `last_event_id` are those of the current run.
 
-    An exception in a function is logged and told to the model, which goes on. After `max_rounds`
-    requests, or once it makes the same call again and gets the same result, the model is asked once
-    more without the functions, so that it answers; the reason of the `end` is "tool_rounds" then.
-    Where it calls other tools of the request too, the functions
-    are called first, and the `end` comes: those are for the caller to answer.
+    An exception in a function is logged and sent to the model, which continues. A model must not
+    call functions forever: after `max_rounds` requests, or when it repeats a call and gets the same
+    result, it is asked once more without the functions, so that it has to answer. The reason of the
+    `end` is then "tool_rounds". If the model also calls tools that are not functions, the functions
+    are called first; then the stream ends, and the caller must answer the other calls.
 
-    A step that is cancelled does not cancel a function: the next step waits for the same call.
-    Leaving the stream and `stop()` do, where it is a coroutine function; `end` is "cancelled" then.
+    Cancelling a step does not cancel a function: the next step waits for the same call. Leaving the
+    stream or calling `stop()` does cancel it if it is a coroutine function; the status of the `end`
+    is then "cancelled".
 
     Attributes:
-        messages: The conversation that was sent last, with the calls and the results before.
+        messages: The conversation of the latest request, including earlier calls and results.
     """
 
     def __init__(
@@ -66,13 +67,13 @@ class ToolChatStream(ChatStream):
         self._rounds_left = max_rounds
         self._is_later_run = False
         self._transcript = Transcript()
-        # What the calls of earlier runs gave, and of this one.
+        # Results by call: those of earlier runs, and those of the current run.
         self._results: dict[bytes, str] = {}
         self._new_results: dict[bytes, str] = {}
         self._usage = Usage()
         self._reconnects = 0  # of the runs before
         self._run = self._next_run()
-        # Of the run: the calls without a result. Once it has ended: what is to be done, then.
+        # The current run's calls without a result; and, after its end, the functions to call next.
         self._open_calls: dict[str, ToolCall] = {}
         self._to_call: deque[ToolCall] = deque()
         self._ended: End | None = None
@@ -114,7 +115,10 @@ class ToolChatStream(ChatStream):
             await self._run.__aexit__(kind, error, traceback)
 
     async def _settle(self) -> None:
-        """End the function that goes on; a request that goes on gets its run's name, to stop it."""
+        """Cancel the running function, or wait for the id of a run that is being started.
+
+        Without its id, that run could not be stopped.
+        """
         if self._work:
             if self._sending:
                 await asyncio.wait({self._work}, timeout=LEAVE_TIMEOUT)
@@ -124,7 +128,7 @@ class ToolChatStream(ChatStream):
         self._failure = self._failure or RuntimeError("the stream has been left")
 
     async def stop(self) -> None:
-        """Stop whatever goes on: the run, or the function; see `ChatStream.stop`."""
+        """Stop the run or the function that is active; see `ChatStream.stop`."""
         self._stopped = True
         if self._work and not self._sending:
             self._work.cancel()
@@ -145,7 +149,7 @@ class ToolChatStream(ChatStream):
         raise ending_of(self.answer)
 
     def _heard(self, event: Event) -> Event | None:
-        """Return an event of the run for the loop; None where the loop is not to see it."""
+        """Note an event of the run and return it; None if the caller must not see it."""
         self._transcript.add(event)
         match event:
             case Start() if self._is_later_run:
@@ -160,7 +164,7 @@ class ToolChatStream(ChatStream):
         return event
 
     def _heard_end(self, end: End) -> Event | None:
-        """Return the end, unless functions are to be called first."""
+        """Return the end, or None if functions must be called first."""
         self._usage += end.usage
         calls = [one for one in self._open_calls.values() if one.name in self._functions]
         if end.status != "completed" or not calls or self._is_last_round:
@@ -181,7 +185,7 @@ class ToolChatStream(ChatStream):
         try:
             await self._keep_at(self._start_next_run)
         except Exception as error:
-            self._failure = error  # sending it again could start two runs
+            self._failure = error  # never sent again: that could start a second run
             raise
         finally:
             self._sending = self._work is not None
@@ -221,7 +225,7 @@ class ToolChatStream(ChatStream):
         )
 
     async def _keep_at(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
-        """Do some work, or go on waiting for it; None where it was cancelled."""
+        """Start the work, or keep waiting if it has been started; None if it was cancelled."""
         if self._work is None:
             self._work = asyncio.create_task(work())
         await asyncio.wait({self._work})
@@ -233,7 +237,7 @@ class ToolChatStream(ChatStream):
         return self._rounds_left < 0
 
     def _last(self, end: End) -> End:
-        """Return the end that the loop sees: that of all runs together."""
+        """Return the end that the caller sees, which covers all runs."""
         reason = end.reason
         if self._is_last_round and reason in ("", "stop"):
             reason = "tool_rounds"

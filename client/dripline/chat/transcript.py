@@ -1,4 +1,4 @@
-"""What a model said and what its tools gave -> the messages that tell it so in the next request."""
+"""Turn the events of a run into messages, to be sent to the model with the next request."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Any
 
 from dripline.events import Event, TextMessage, Thinking, ToolCall, ToolResult
 
-# In characters, of one message's text and of its thinking: far beyond what a model can read again.
+# The limit in characters for a message's text, and for its thinking; far more than fits into any
+# model's context.
 MAX_KEPT = 8 * 1024 * 1024
 
 
 class Transcript:
-    """The messages that a run's events amount to, in Ollama's form.
+    """Collects a run's events as messages in Ollama's form.
 
-    A message of the assistant's holds its text, its thinking and its calls; each result is a
-    message of the tool's. After results a new message of the assistant's begins.
+    An assistant message has text, thinking and tool calls. Each tool result is a message of its
+    own, and a new assistant message begins after it.
     """
 
     __slots__ = ("_calls", "_messages", "_text", "_thinking")
@@ -26,7 +27,7 @@ class Transcript:
         self._calls: list[dict[str, Any]] = []
 
     def add(self, event: Event) -> None:
-        """Take the next event; those that say nothing to a model are passed over."""
+        """Add the next event; events that do not concern the model are ignored."""
         match event:
             case TextMessage(content):
                 self.add_text(content)
@@ -41,7 +42,7 @@ class Transcript:
                 self._messages.append({**told, "content": content})
 
     def add_text(self, text: str) -> None:
-        """Take text of the assistant's: that of any number of events that follow each other."""
+        """Add text of the assistant, from one event or from several in a row."""
         self._text.add(text)
 
     @property
@@ -51,7 +52,7 @@ class Transcript:
         return list(self._messages)
 
     def _close(self) -> None:
-        """Make a message of what the assistant has said since the last one."""
+        """Add a message with everything that the assistant sent since the last one."""
         text, thinking, calls = self._text.take(), self._thinking.take(), self._calls
         if not (text or thinking or calls):
             return
@@ -65,7 +66,7 @@ class Transcript:
 
 
 class _Pieces:
-    """A growing text; what is beyond the bound is left out."""
+    """A growing text; pieces beyond `MAX_KEPT` characters are dropped."""
 
     __slots__ = ("_pieces", "_size")
 

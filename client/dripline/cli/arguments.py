@@ -1,4 +1,4 @@
-"""What is typed on the command line -> values; argparse says what is wrong, and where."""
+"""Convert command-line arguments to values; argparse reports the errors with the option's name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """Have argparse say why a value cannot be: of a ValueError it says nothing."""
+    """Make argparse show why a value is wrong; it hides the text of a ValueError."""
 
     def parsed(text: str) -> T:
         try:
@@ -72,7 +72,7 @@ def port(text: str) -> int:
 @_argument
 def unicode_text(text: str) -> str:
     """Return a text that can be written to a file."""
-    return text.encode().decode()  # raises where a byte of it was no UTF-8
+    return text.encode().decode()  # raises if the argument's bytes were not UTF-8
 
 
 @_argument

@@ -1,4 +1,4 @@
-"""What `dripline ask` and `dripline models` do."""
+"""The commands `dripline ask` and `dripline models`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dripline.errors import RequestError, TransportError
 from dripline.events import End, Event, Status, TextMessage, Thinking, to_json
 from dripline.visible import PieceWriter, visible, visible_on
 
-# Of what is piped in; servers take 32 MiB, unless they are told otherwise.
+# The limit for piped input. Servers accept 32 MiB by default, but can be configured for more.
 MAX_PIPED = 64 * MIB
-# Seconds of waiting for what is piped in before that is said.
+# After so many seconds of waiting for standard input, a notice says so.
 WAIT_NOTICE = 1.0
 
 
 def ask(options: argparse.Namespace) -> int:
-    """Print an answer as it comes, and return the exit code."""
+    """Print an answer while it is generated, and return the exit code."""
     prompt = options.prompt if options.no_stdin else _with_piped(options.prompt)
     if not prompt:
         print("dripline ask: say what to ask, or pipe it in", file=sys.stderr)
@@ -36,10 +36,10 @@ def ask(options: argparse.Namespace) -> int:
 
 
 def _with_piped(prompt: str) -> str:
-    """Return the prompt, with what was piped in after it.
+    """Return the prompt followed by the piped input.
 
     Raises:
-        RequestError: It cannot be read, or is too large.
+        RequestError: The input cannot be read, or is too large.
     """
     if sys.stdin.isatty():
         return prompt
@@ -49,7 +49,7 @@ def _with_piped(prompt: str) -> str:
     try:
         content = read_rest(sys.stdin.buffer, MAX_PIPED)
     except OSError as error:
-        raise RequestError(f"what is piped in cannot be taken: {error.strerror}") from error
+        raise RequestError(f"the piped input cannot be read: {error.strerror}") from error
     finally:
         notice.cancel()
     piped = content.decode("utf-8", "replace").strip()
@@ -86,7 +86,7 @@ async def _print_answer(options: argparse.Namespace, messages: Messages, fields:
 
 
 def _say_what_was_cut(end: End) -> None:
-    """Say what no text shows: that the answer, or what the model was asked, is not whole."""
+    """Report that the answer or the prompt was truncated, which the text itself does not show."""
     if end.reason == "length":
         cut = "the answer was cut off at its length limit (num_predict, or the context num_ctx)"
         print(f"dripline: {cut}", file=sys.stderr)
@@ -101,7 +101,7 @@ def _say_reconnecting(_lost: TransportError) -> None:
 
 
 class _JsonPrinter:
-    """Prints each event as it stands on the wire, one a line."""
+    """Prints each event as one line of JSON, the same as on the wire."""
 
     def show(self, event: Event) -> None:
         sys.stdout.write(visible_on(sys.stdout, to_json(event).decode()) + "\n")
@@ -112,7 +112,7 @@ class _JsonPrinter:
 
 
 class _TextPrinter:
-    """Prints the text as it comes; what is not the answer goes to stderr."""
+    """Prints the answer while it arrives; everything else goes to stderr."""
 
     def __init__(self, *, thinking: bool) -> None:
         self._text = PieceWriter(sys.stdout)
@@ -138,7 +138,7 @@ class _TextPrinter:
 
 
 def models(options: argparse.Namespace) -> int:
-    """Print the models that the server can use, and return the exit code."""
+    """Print the server's models, and return the exit code."""
     for model in run_loop(_list_models(options)):
         if options.json:
             print(orjson.dumps(model).decode())

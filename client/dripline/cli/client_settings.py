@@ -1,4 +1,4 @@
-"""What the commands read from the environment; nothing else in the client reads it."""
+"""The settings that the commands read from the environment. The library reads none."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class ClientSettings:
     """Where the commands find their server.
 
     Attributes:
-        server: Its address: DRIPLINE_SERVER.
-        token: What it asks for: DRIPLINE_TOKEN, "" for nothing. There is no flag for it, because
-            every user of a machine can read command lines. It is shown nowhere.
+        server: The server's address, from DRIPLINE_SERVER.
+        token: The server's token, from DRIPLINE_TOKEN; "" if unset. There is no flag for it,
+            because every user of a machine can read command lines. It never appears in output.
     """
 
     server: str = DEFAULT_URL
@@ -24,7 +24,7 @@ class ClientSettings:
 
 
 def load(environment: Mapping[str, str] = os.environ) -> ClientSettings:
-    """Return what is set; an empty variable counts as not set."""
+    """Return the settings; an empty variable counts as unset."""
     return ClientSettings(
         server=environment.get("DRIPLINE_SERVER") or DEFAULT_URL,
         token=environment.get("DRIPLINE_TOKEN", ""),

@@ -1,4 +1,4 @@
-"""`dripline fake-ollama`: runs the fake Ollama alone."""
+"""The command `dripline fake-ollama`, which runs the fake Ollama on its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dripline.cli.recording_commands import Subparsers
 if TYPE_CHECKING:
     from dripline.testing import FakeOllama
 
-DEFAULT_PORT = 11435  # the fake's own, which takes long to import
+DEFAULT_PORT = 11435  # a copy of the fake Ollama's constant, because importing that is slow
 
 
 def add_fake_command(commands: Subparsers) -> None:
@@ -31,13 +31,13 @@ def add_fake_command(commands: Subparsers) -> None:
         "--port",
         type=port,
         default=DEFAULT_PORT,
-        help=f"port to listen on; 0 takes a free one [{DEFAULT_PORT}]",
+        help=f"port to listen on; 0 chooses a free one [{DEFAULT_PORT}]",
     )
     fake.add_argument(
         "--ollama-version",
         metavar="VERSION",
         default="",
-        help="the version of Ollama to play, such as 0.25.0 [0.33.0]",
+        help="the Ollama version to imitate, such as 0.25.0 [0.33.0]",
     )
     fake.set_defaults(run=_run)
 

@@ -1,4 +1,4 @@
-"""What the help of the `dripline` commands says before and after their options."""
+"""The texts before and after the options in the help of the `dripline` commands."""
 
 EXIT_CODES = """\
 exit codes:
@@ -6,13 +6,13 @@ exit codes:
   1    the run failed: Ollama or the model could not answer
   2    the command was used wrongly, or the server refused the request
   3    no server answers
-  4    the stream broke, or the output: what was printed is not the whole answer
+  4    the stream or the output broke, so the printed answer is incomplete
   130  Ctrl-C: the answer was stopped (143 after SIGTERM, 129 after SIGHUP)
 """
 ENVIRONMENT = """\
 environment:
-  DRIPLINE_SERVER  the server's address; --server goes before it
-  DRIPLINE_TOKEN   the token that the server asks for
+  DRIPLINE_SERVER  the server's address; --server overrides it
+  DRIPLINE_TOKEN   the server's token, if it requires one
 """
 EXAMPLES = """\
 examples:
@@ -21,8 +21,9 @@ examples:
   dripline models
 """
 ASK = """\
-Ask once and print the answer as it comes. What is piped in goes after the
-prompt; --no-stdin leaves it alone. Ctrl-C stops the model too.
+Ask one question and print the answer while it is generated. Piped input is
+added to the end of the prompt, unless you use --no-stdin. Ctrl-C also stops
+the model.
 """
 ASK_EXAMPLES = """\
 examples:
@@ -32,8 +33,8 @@ examples:
   dripline ask --json "Hi" | jq -r '.data.content // empty'
 """
 CHAT = """\
-Chat in the terminal; /help lists what can be done there. Of what is piped in
-each line is a message; one of several lines stands between \"\"\" and \"\"\".
+Chat in the terminal. Type /help for a list of commands. In piped input, each
+line is a message; put a message of several lines between \"\"\" and \"\"\".
 """
 CHAT_EXAMPLES = """\
 examples:
@@ -41,8 +42,8 @@ examples:
   dripline chat --system "Answer in French."
 """
 MODELS = """\
-List the models that the server can use: name, size, whether it is in memory,
-and what it can do.
+List the server's models: name, size, whether the model is in memory, and its
+capabilities.
 """
 MODELS_EXAMPLES = """\
 examples:
@@ -50,9 +51,9 @@ examples:
   dripline models --json | jq -r .name
 """
 RECORD = """\
-Record a stream into a file that can be replayed: of another dripline command,
-which stands after --, or of any URL. What comes is printed too. Authorization,
-cookies and API keys stay out of the file.
+Record a stream into a file that can be replayed. Record any URL, or another
+dripline command: write it after --. The stream is also printed. Authorization
+headers, cookies and API keys are left out of the file.
 """
 RECORD_EXAMPLES = """\
 examples:
@@ -63,7 +64,7 @@ examples:
 REPLAY = """\
 Answer requests as the recorded server did, until Ctrl-C. The same request again
 gets its next recorded answer. A request that was not recorded gets a 404 that
-says what is different from the nearest one.
+lists the differences from the most similar recorded request.
 """
 REPLAY_EXAMPLES = """\
 examples:
@@ -71,8 +72,8 @@ examples:
   dripline replay sky.jsonl --match body --repeat
 """
 SHOW = """\
-Print what came and when, where each read ended, and figures. With two files,
-their figures side by side.
+Print a recorded stream with its times, the end of each read, and statistics.
+With two files, compare their statistics side by side.
 """
 SHOW_EXAMPLES = """\
 examples:
@@ -80,9 +81,9 @@ examples:
   dripline show before.jsonl after.jsonl --plot tokens.png
 """
 FAKE = """\
-Run a fake Ollama with demo models until Ctrl-C. It speaks all of Ollama's API,
-and OpenAI's and Anthropic's as Ollama does: point a program at it that wants an
-Ollama, and see how it does without one.
+Run a fake Ollama with demo models until Ctrl-C. It supports all of Ollama's
+API, including the OpenAI and Anthropic compatible parts. Use it to try or test
+a program that needs Ollama without installing Ollama.
 """
 FAKE_EXAMPLES = """\
 examples:

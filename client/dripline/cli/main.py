@@ -1,7 +1,7 @@
 """The `dripline` command: chats in the terminal and in scripts.
 
-What a command does is imported when it runs: `--help` and `--version` need neither aiohttp nor
-asyncio, and take a third of the time without them.
+The code of a command is imported only when the command runs. `--help` and `--version` need neither
+aiohttp nor asyncio, and are three times as fast without them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dripline: {visible(str(error))}", file=sys.stderr)
         return _exit_code(error)
     except BrokenPipeError:
-        # Whoever read our output has gone; the answer is stopped by now.
+        # The reader of our output, such as `head`, has exited. The answer is already stopped.
         _drop_output()
         return 0
     except OSError as error:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complete_streams() -> None:
-    """Have all three standard streams, and an output that takes every character."""
+    """Make sure that all standard streams exist, and that every character can be printed."""
     sys.stdin = sys.stdin or os.fdopen(os.open(os.devnull, os.O_RDONLY))
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
@@ -68,7 +68,7 @@ def _complete_streams() -> None:
 
 
 def _drop_output() -> None:
-    """Have Python's own flush at exit succeed, though the output takes no more."""
+    """Redirect the broken output to the null device, so that Python's flush at exit succeeds."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         required=True,
         title="commands",
-        description="dripline COMMAND --help says more about one.",
+        description="Run dripline COMMAND --help for details.",
         metavar="COMMAND",
         parser_class=CommandParser,
     )
@@ -112,29 +112,29 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_server(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add `--server`: it may stand before the command, and after one that asks the server."""
+    """Add `--server`, which is allowed before the command, and after those that use the server."""
     parser.add_argument(
         "--server",
         metavar="URL",
         default=default,
-        help=f"the server [DRIPLINE_SERVER, else {DEFAULT_URL}]",
+        help=f"the server's address [DRIPLINE_SERVER or {DEFAULT_URL}]",
     )
 
 
 def _add_ask(commands: Subparsers) -> None:
     ask = commands.add_parser(
         "ask",
-        help="ask once and print the answer as it comes",
+        help="ask one question and print the answer",
         description=help_texts.ASK,
         epilog=f"{help_texts.ASK_EXAMPLES}\n{help_texts.EXIT_CODES}\n{help_texts.ENVIRONMENT}",
     )
-    ask.add_argument("prompt", nargs="?", default="", help="what to ask")
+    ask.add_argument("prompt", nargs="?", default="", help="your question")
     ask.add_argument("--model", metavar="NAME", help="the model [the server's default]")
-    ask.add_argument("--system", metavar="TEXT", help="instructions that go before the prompt")
-    ask.add_argument("--thinking", action="store_true", help="print the reasoning too, to stderr")
-    ask.add_argument("--json", action="store_true", help="print one event a line, as JSON")
+    ask.add_argument("--system", metavar="TEXT", help="instructions for the model")
+    ask.add_argument("--thinking", action="store_true", help="also print the reasoning, to stderr")
+    ask.add_argument("--json", action="store_true", help="print each event as a line of JSON")
     ask.add_argument(
-        "-n", "--no-stdin", action="store_true", help="leave standard input alone, as in a loop"
+        "-n", "--no-stdin", action="store_true", help="do not read standard input, as in a loop"
     )
     _add_server(ask, argparse.SUPPRESS)
     ask.set_defaults(run=_ask)
@@ -150,9 +150,7 @@ def _add_chat(commands: Subparsers) -> None:
     chat.add_argument(
         "--model", metavar="NAME", default="", help="the model [the server's default]"
     )
-    chat.add_argument(
-        "--system", metavar="TEXT", default="", help="instructions that go before the conversation"
-    )
+    chat.add_argument("--system", metavar="TEXT", default="", help="instructions for the model")
     _add_server(chat, argparse.SUPPRESS)
     chat.set_defaults(run=_chat)
 
@@ -160,11 +158,11 @@ def _add_chat(commands: Subparsers) -> None:
 def _add_models(commands: Subparsers) -> None:
     models = commands.add_parser(
         "models",
-        help="list the models that the server can use",
+        help="list the server's models",
         description=help_texts.MODELS,
         epilog=f"{help_texts.MODELS_EXAMPLES}\n{help_texts.ENVIRONMENT}",
     )
-    models.add_argument("--json", action="store_true", help="print one model a line, as JSON")
+    models.add_argument("--json", action="store_true", help="print each model as a line of JSON")
     _add_server(models, argparse.SUPPRESS)
     models.set_defaults(run=_models)
 
@@ -184,7 +182,7 @@ def _ask(options: argparse.Namespace) -> int:
 
 def _chat(options: argparse.Namespace) -> int:
     try:
-        # What it needs takes long to import, and only this command needs it.
+        # Imported here because it is slow, and only this command needs it.
         from dripline.cli.terminal.conversation import Conversation
         from dripline.cli.terminal.launch import run_chat
     except ModuleNotFoundError as missing:

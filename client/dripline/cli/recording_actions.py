@@ -1,4 +1,4 @@
-"""What `dripline record`, `dripline replay` and `dripline show` do."""
+"""The commands `dripline record`, `dripline replay` and `dripline show`."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def record(
     """Record a stream into a file, and return the exit code.
 
     Args:
-        options: What was asked for.
-        run_recorded: Runs another of dripline's commands, given as its words, with a middleware in
+        options: The parsed command line.
+        run_recorded: Runs another dripline command, given as a list of words, with a middleware in
             its HTTP client.
     """
     return _checked("record", _record, options, run_recorded)
@@ -52,11 +52,11 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _checked(name: str, run: Callable[..., int], *arguments: object) -> int:
-    """Run a command; what is wrong with its files is a sentence and exit code 2."""
+    """Run a command; an error with its files becomes a one-line message and exit code 2."""
     try:
         return run(*arguments)
     except BrokenPipeError:
-        raise  # dripline's own way to end
+        raise  # `main` handles it
     except FileExistsError as error:
         return _fail(name, f"{error.filename} exists; --force replaces it, where it is a file")
     except (BadRecording, OSError, PlotUnavailable) as error:
@@ -167,5 +167,5 @@ def _paths(options: argparse.Namespace) -> list[str]:
 
 
 def _label(path: str, exchange: Exchange, recording: Recording) -> str:
-    """Return a name that tells an exchange from the others that are shown."""
+    """Return a name that distinguishes an exchange from the others on the screen."""
     return path if len(recording.exchanges) == 1 else f"{path} {exchange.part}"

@@ -1,4 +1,4 @@
-"""The commands about recordings: `dripline record`, `dripline replay`, `dripline show`."""
+"""The options of the commands `dripline record`, `dripline replay` and `dripline show`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ DEFAULT_PORT = 8001
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that can leave what stands after `--` alone, as `command`.
+    """A parser that can store the words after `--` unparsed as `command`.
 
-    argparse would take options before `--` for the end of the positional arguments.
+    argparse alone cannot: with options before `--`, it stops collecting positional arguments.
     """
 
     takes_command = False
 
     def __init__(self, **options: Any) -> None:
-        """Take what `ArgumentParser` takes; descriptions and examples keep their lines."""
+        """Accept the options of `ArgumentParser`; descriptions and examples keep their lines."""
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] (it has overloads)
@@ -47,8 +47,8 @@ def add_commands(commands: Subparsers, run_recorded: RunRecorded) -> None:
     """Add the commands to those of `dripline`.
 
     Args:
-        commands: What `add_subparsers` returned.
-        run_recorded: Runs another of dripline's commands, given as its words, with a middleware in
+        commands: The result of `add_subparsers`.
+        run_recorded: Runs another dripline command, given as a list of words, with a middleware in
             its HTTP client.
     """
     _add_record(commands, run_recorded)
@@ -64,29 +64,32 @@ def _add_record(commands: Subparsers, run_recorded: RunRecorded) -> None:
         description=help_texts.RECORD,
         epilog=help_texts.RECORD_EXAMPLES,
     )
-    record.add_argument("file", metavar="FILE", help="the file to make")
-    record.add_argument("--url", help="what to get")
-    record.add_argument("--data", help="a body to POST; @FILE takes it from a file")
-    record.add_argument("--method", help="GET, POST ... [POST with --data, else GET]")
+    record.add_argument("file", metavar="FILE", help="the file to create")
+    record.add_argument("--url", help="the URL to record")
+    record.add_argument("--data", help="a body to POST; @FILE reads it from a file")
+    record.add_argument("--method", help="GET, POST ... [POST with --data, otherwise GET]")
     record.add_argument(
         *("--header", "-H"),
         metavar="'NAME: VALUE'",
         action="append",
         default=[],
         type=header,
-        help="a header to send; for several, say it again",
+        help="a header to send; repeat it for several",
     )
     record.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, help="how long nothing may come [for ever]"
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        help="stop if nothing arrives for so long [no limit]",
     )
     record.add_argument(
         "--about",
         metavar="TEXT",
         default="",
         type=unicode_text,
-        help="what it shows, for the file",
+        help="a description to store in the file",
     )
-    record.add_argument("--force", action="store_true", help="replace the file if it is there")
+    record.add_argument("--force", action="store_true", help="replace an existing file")
     record.takes_command = True
     record.set_defaults(run=lambda options: _record(options, run_recorded))
 
@@ -100,34 +103,34 @@ def _add_replay(commands: Subparsers) -> None:
     )
     replay.add_argument("file", metavar="FILE", help="the recording")
     replay.add_argument(
-        "--part", metavar="NAME", help="play this exchange alone, where the file has several"
+        "--part", metavar="NAME", help="play only this exchange, if the file has several"
     )
     replay.add_argument(
         "--match",
-        choices=["order", "path", "body"],  # `dripline.recordings.matching` takes long to import
+        choices=["order", "path", "body"],  # a copy: importing `recordings.matching` is slow
         default="path",
-        help="how a request finds its answer: by method and path, by the body too, or in the"
+        help="how a request finds its answer: by method and path, also by body, or in the"
         " recorded order [path]",
     )
     replay.add_argument(
         "--repeat",
         action="store_true",
-        help="when all answers to a request have been played, play them again",
+        help="play the answers to a request again after the last one",
     )
     replay.add_argument(
         "--speed",
         metavar="TIMES",
         type=speed,
         default=1.0,
-        help="10 is ten times as fast, inf without pauses [1]",
+        help="10 is ten times as fast, inf has no pauses [1]",
     )
     replay.add_argument(
         "--split",
         metavar="PLAN",
         type=split,
         default="as_recorded",
-        help="how to cut the bytes: whole, every_byte, inside_characters, 'fixed(7)', 'seeded(1)',"
-        " 'cut_at(17)' [as_recorded]",
+        help="how to split the bytes: whole, every_byte, inside_characters, 'fixed(7)',"
+        " 'seeded(1)', 'cut_at(17)' [as_recorded]",
     )
     replay.add_argument(
         "--host", type=host, default="127.0.0.1", help="address to listen on [127.0.0.1]"
@@ -136,7 +139,7 @@ def _add_replay(commands: Subparsers) -> None:
         "--port",
         type=port,
         default=DEFAULT_PORT,
-        help=f"port to listen on; 0 takes a free one [{DEFAULT_PORT}]",
+        help=f"port to listen on; 0 chooses a free one [{DEFAULT_PORT}]",
     )
     replay.set_defaults(run=_replay)
 
@@ -149,9 +152,13 @@ def _add_show(commands: Subparsers) -> None:
         epilog=help_texts.SHOW_EXAMPLES,
     )
     show.add_argument("file", metavar="FILE", help="the recording")
-    show.add_argument("other", metavar="OTHER", nargs="?", help="another one, to compare with")
-    show.add_argument("--part", metavar="NAME", help="show this exchange alone")
-    show.add_argument("--plot", metavar="PICTURE", help="draw the tokens over time: .png, .svg ...")
+    show.add_argument(
+        "other", metavar="OTHER", nargs="?", help="another recording, to compare with"
+    )
+    show.add_argument("--part", metavar="NAME", help="show only this exchange")
+    show.add_argument(
+        "--plot", metavar="PICTURE", help="draw the tokens over time into a .png, .svg ..."
+    )
     show.set_defaults(run=_show)
 
 

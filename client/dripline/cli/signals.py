@@ -1,4 +1,4 @@
-"""The signals that end a program: they unwind it, and that stops the run."""
+"""Make termination signals unwind the program, so that leaving the stream stops the run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ T = TypeVar("T")
 
 # Windows has no SIGHUP.
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-# Seconds. A window that closes says so twice: its terminal does, and its shell.
+# Seconds. When a window closes, both the terminal and the shell send a signal; the second one, if
+# it comes this soon, is only an echo.
 _ECHO = 1.0
 
 
 def unwind_on_signals() -> None:
-    """Have SIGTERM and SIGHUP unwind the program, as Ctrl-C does; its exit code is 128 + theirs.
+    """Make SIGTERM and SIGHUP unwind the program, as Ctrl-C does; the exit code is 128 + number.
 
-    Those that are ignored, as with nohup, stay so.
+    A signal that is ignored, for example because of nohup, stays ignored.
     """
     for number in _ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:
@@ -29,15 +30,15 @@ def unwind_on_signals() -> None:
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run an event loop as `asyncio.run` does; the signals that unwind the program cancel `main`.
+    """Run an event loop like `asyncio.run`; SIGTERM and SIGHUP cancel `main`.
 
-    An exception wherever the signal strikes could be in the midst of closing a connection, and
-    whoever waits for its end then waits for ever. Of several signals the first one counts; a later
-    one, no echo of it, is such an exception: it ends what is in the way of unwinding.
+    Raising an exception in the signal handler would be simpler. But it could hit the code that
+    closes a connection, and a task that waits for that would hang. So the first signal cancels. A
+    second signal that is not an echo does raise, to end a cleanup that hangs.
 
     Raises:
-        SystemExit: A signal came.
-        KeyboardInterrupt: Ctrl-C; asyncio treats that so by itself.
+        SystemExit: A signal arrived.
+        KeyboardInterrupt: The user pressed Ctrl-C; asyncio itself cancels `main` then.
     """
     first: tuple[int, float] | None = None
 
@@ -69,7 +70,7 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
             _exit(first[0], None)
         raise
     finally:
-        main.close()  # should Ctrl-C have come before it began
+        main.close()  # if Ctrl-C came before it started, it would warn "never awaited"
 
 
 def _exit(number: int, _: FrameType | None) -> None:

@@ -1,1 +1,1 @@
-"""HTTP beneath everything: requests, bodies, coming back, and any SSE endpoint."""
+"""The HTTP layer: requests, response bodies, reconnection, and a client for any SSE endpoint."""

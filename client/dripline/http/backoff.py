@@ -1,4 +1,4 @@
-"""Trying again: after longer and longer waits, random ones, and not for ever."""
+"""Retry with exponential backoff, random jitter and a limit."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from dripline.errors import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """How to come back after a connection was lost or refused.
+    """How to reconnect after a connection was lost or refused.
 
-    The waits double from `first` to `longest`. Each is shortened by up to a half, at random, so
-    that the clients of a server that was away do not all come back in the same moment.
+    The delays double from `first` to `longest`. Each is shortened by up to a half, at random.
+    Without that, all clients of a restarted server would reconnect at the same moment.
 
     Attributes:
-        first: Seconds before the first attempt, at the most.
-        longest: Seconds before any attempt, at the most; a server can ask for more.
-        attempts: How many in a row may fail; 0: the first loss is final.
-        seconds: How long there may be no connection; no attempt is made later than that.
-        clock: What it waits with; tests bring their own.
-        draw: Gives a number from 0 to 1; the same.
+        first: The longest delay before the first attempt, in seconds.
+        longest: The longest delay before any attempt, in seconds; a server may ask for more.
+        attempts: How many attempts in a row may fail. With 0, the first loss is final.
+        seconds: Give up if there was no connection for this long; no later attempt is made.
+        clock: The clock for the delays; tests can pass their own.
+        draw: Returns a random number from 0 to 1; tests can pass their own.
 
     Raises:
-        ValueError: A number is negative; names it.
+        ValueError: A number is negative; the message names it.
     """
 
     first: float = 0.2
@@ -48,14 +48,14 @@ class Backoff:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
 
     def delay(self, failures: int) -> float:
-        """Return the seconds before the next attempt, after so many that failed."""
-        # 2.0 ** 1024 overflows; long before that, `longest` is reached.
+        """Return the seconds to wait after this many failed attempts."""
+        # The bound is needed because 2.0 ** 1024 overflows; `longest` is reached long before.
         delay = min(self.longest, self.first * 2.0 ** min(failures, 1000))
         return delay * (1 - self.draw() / 2)
 
 
 class Attempts:
-    """The attempts that have been made in a row, and the wait for the next."""
+    """Counts the attempts that failed in a row, and waits before the next one."""
 
     def __init__(self, backoff: Backoff) -> None:
         self.made: int = 0
@@ -65,12 +65,12 @@ class Attempts:
         self._due: float | None = None
 
     async def wait(self, at_least: float = 0.0) -> bool:
-        """Wait for the next attempt's turn; returns False at once where there is to be none.
+        """Wait until the next attempt is due; return False at once if there must be none.
 
-        Safe to cancel: the next call waits for what is left.
+        Safe to cancel: the next call waits for the rest of the delay.
 
         Args:
-            at_least: Seconds that the server asked for; the backoff comes on top.
+            at_least: Seconds that the server asked for; the backoff's delay is added.
         """
         if self._due is None:
             now = self._clock.monotonic()
@@ -86,16 +86,16 @@ class Attempts:
         return True
 
     def connected(self) -> None:
-        """Hear that there is a connection: the time without one is over."""
+        """Call this when there is a connection; it ends the time without one."""
         self._since = None
 
     def succeeded(self) -> None:
-        """Hear that an attempt brought what it was made for: the next one is a first one again."""
+        """Call this when an attempt succeeded; it resets the number of attempts to 0."""
         self.made = 0
 
 
 def may_pass(error: DriplineError) -> bool:
-    """Return whether the same request can succeed later."""
+    """Return whether the error is temporary, so that the same request can succeed later."""
     match error:
         case RequestRefused():
             return error.retryable

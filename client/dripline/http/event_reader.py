@@ -14,13 +14,13 @@ MAX_EVENT_SIZE = 16 * 1024 * 1024
 
 
 class EventReader:
-    """Reads one response as events; the response is its own to close.
+    """Reads one response as events. It owns the response, and `close` closes it.
 
     Args:
         response: An event stream.
-        last_event_id: The last event ID of the connection before.
+        last_event_id: The last event ID of the previous connection.
         max_event_size: See `EventDecoder`.
-        silence_timeout: Seconds for which nothing may come; None: for ever.
+        silence_timeout: The longest time without a byte, in seconds. None: no limit.
         on_comment: See `EventDecoder`.
     """
 
@@ -58,17 +58,19 @@ class EventReader:
     async def read(self) -> Sequence[ServerSentEvent] | None:
         """Return the events that the next bytes complete, often none; None at the body's end.
 
-        Safe to cancel: whatever has arrived comes with the next call.
+        Safe to cancel: the next call returns the bytes that have arrived.
 
         Raises:
             StreamTruncated: The connection broke.
-            ServerTimeout: Nothing came for longer than the limit.
+            ServerTimeout: No byte arrived for longer than the limit.
             EventTooLarge: See `EventDecoder`.
         """
         try:
             piece = await self._body.read()
         except BodyBroken as broken:
-            self._decoder.feed(b"")  # Raises what it had to keep back, as below at the body's end.
+            # If an event was too large, the decoder may still have to raise that, since `feed`
+            # returns the events before it first. At the body's end, the call below does the same.
+            self._decoder.feed(b"")
             if broken.how == "timeout":
                 raise ServerTimeout(self._silence_timeout or 0.0) from broken
             raise StreamTruncated(self.last_event_id, str(broken)) from broken

@@ -1,4 +1,4 @@
-"""A reader for any SSE endpoint, that comes back after the connection was lost."""
+"""A client for any SSE endpoint, which reconnects after the connection was lost."""
 
 from __future__ import annotations
 
@@ -25,54 +25,55 @@ DEFAULT_BACKOFF: Final = Backoff(seconds=math.inf)
 class EventSource:
     """The events of a URL: an async context manager, and an async iterator of `ServerSentEvent`.
 
-    It does what the WHATWG HTML standard, section 9.2, says of `EventSource`. The first step of the
-    iteration connects. When the connection is lost, or the body ends, the next step connects again,
-    after the server's `retry` time and with the last event ID in `Last-Event-ID`; an event that
-    was received in part is dropped. 204 ends the iteration. Redirects are followed, each time from
+    It follows the WHATWG HTML standard for `EventSource`, section 9.2. The first step of the
+    iteration connects. When the connection is lost or the body ends, the next step reconnects after
+    the server's `retry` time and sends the last event ID as `Last-Event-ID`. A partly received
+    event is discarded. Status 204 ends the iteration. Redirects are followed, each time starting at
     the original URL.
 
-    It differs from the standard where that knows only browsers:
+    It differs from the standard in three ways, because the standard is only about browsers:
 
-    - Statuses that can pass (408, 425, 429, 5xx) are tried again, no sooner than their
-      `Retry-After` says. The standard gives up at any status but 200; so does this at all others.
-    - Attempts that fail in a row wait longer and longer, and come to an end: then the last one's
-      error is raised.
-    - There are other methods than GET, bodies, and streams that are over when their body ends.
+    - Temporary errors (408, 425, 429, 5xx) are retried, no sooner than `Retry-After` says. The
+      standard gives up at any status except 200, and so does this class at all other statuses.
+    - The delay grows with each failed attempt in a row. The number of attempts is limited; then
+      the last error is raised.
+    - Methods other than GET, request bodies, and streams that end with their body are possible.
 
-    Every step is safe to cancel: the next one goes on where it stopped.
+    Every step is safe to cancel: the next one continues where it stopped.
 
     Args:
-        url: Where the events are.
-        method: "GET", or "POST" where there is a body, if not said otherwise.
-        headers: Sent with each request; they go before this class's own. A function, or a coroutine
-            function, is called for them at each connection, since a token may have expired.
-        body: Bytes as they are, or what becomes JSON.
-        session: An aiohttp session to use; it stays the caller's to close.
-        last_event_id: Where to start.
-        reconnect: Whether to connect again. By default only where there is no body: sending that
-            again may do again what it asks for. Without it, the iteration ends where the body
-            does, and a lost connection is raised: right for streams that say their own end, such
-            as `[DONE]`.
-        reconnection_time: Seconds from a lost connection to the next, until the server's `retry`
-            says otherwise.
-        silence_timeout: Seconds of waiting without a byte after which the connection counts as
-            lost; None: for ever, as servers need not send heartbeats.
-        max_event_size: The largest event that is taken, in bytes.
-        backoff: What comes on top of the reconnection time, and when to give up.
-        on_open: Called each time that there is a connection.
-        on_drop: Called with what happened each time that the connection was lost, or could not be
-            made, whether or not there is to be another attempt.
-        on_comment: Called with each comment, such as a heartbeat, before the events that came in
-            the same piece are handed out.
+        url: The address of the event stream.
+        method: The default is "GET", or "POST" with a body.
+        headers: Sent with each request; they override the headers of this class. A function or
+            coroutine function is called at each connection, for example to renew an expired token.
+        body: Bytes are sent unchanged; a mapping is sent as JSON.
+        session: An aiohttp session to use; the caller must close it.
+        last_event_id: The id of the event to start after.
+        reconnect: Whether to reconnect. The default is to reconnect only without a body, because
+            sending a body again may repeat its effect. With False, the iteration ends with the
+            body, and a lost connection is raised: choose it for streams that mark their own end,
+            for example with `[DONE]`.
+        reconnection_time: Seconds between a lost connection and the next one, until the server
+            sends a `retry` field.
+        silence_timeout: The connection counts as lost if no byte arrives for this many seconds.
+            The default None means no limit, because servers need not send heartbeats.
+        max_event_size: The size limit of an event, in bytes.
+        backoff: The delay to add to the reconnection time, and when to give up.
+        on_open: Called each time a connection is established.
+        on_drop: Called with the error each time a connection is lost or cannot be established,
+            whether or not there will be another attempt.
+        on_comment: Called with each comment, such as a heartbeat, before events from the same
+            chunk are returned.
 
     Attributes:
-        last_event_id: The id of the last event that was handed out, and what the next connection
-            starts after.
-        reconnection_time: Seconds from a lost connection to the next, as the server said last.
+        last_event_id: The id of the last event that was returned; the next connection continues
+            after it.
+        reconnection_time: Seconds between a lost connection and the next one, as last set by the
+            server.
 
     Raises:
-        RequestError: The body cannot be JSON; names what is wrong in it.
-        ValueError: `last_event_id` holds what a header cannot (CR, LF or NUL).
+        RequestError: The body cannot be encoded as JSON; the message names the wrong field.
+        ValueError: `last_event_id` contains CR, LF or NUL, which no header can contain.
     """
 
     def __init__(
@@ -149,12 +150,13 @@ class EventSource:
         """Return the next event.
 
         Raises:
-            NotAnEventStream: The answer is none.
-            RequestRefused: The answer is a status that cannot pass, or did not in time.
-            RequestError: The address or a header cannot be.
-            ServerUnreachable, ServerTimeout, StreamTruncated: The connection was lost, and there is
-                to be no further attempt.
-            EventTooLarge: An event is beyond `max_event_size`.
+            NotAnEventStream: The answer is not an event stream.
+            RequestRefused: The status is a permanent error, or a temporary one after the last
+                attempt.
+            RequestError: The address or a header is invalid.
+            ServerUnreachable, ServerTimeout, StreamTruncated: The connection was lost, and no
+                attempt is left.
+            EventTooLarge: An event is larger than `max_event_size`.
         """
         while not self._over:
             if event := next(self._events, None):
@@ -167,7 +169,7 @@ class EventSource:
         raise StopAsyncIteration
 
     async def _receive(self, reader: EventReader) -> None:
-        """Take what comes next, or learn that there is no more on this connection."""
+        """Read the next events; at the body's end, lose the connection or end the iteration."""
         try:
             events = await reader.read()
         except TransportError as error:
@@ -181,7 +183,7 @@ class EventSource:
             self._over = True
 
     async def _connect(self) -> None:
-        """Try once to connect, if that can still succeed."""
+        """Try once to connect, or raise the last error if no attempt is left."""
         if self._session is None:
             raise RuntimeError("iterate inside the context: async with EventSource(...) as source")
         if self._lost and not (self._may_reconnect and await self._attempts.wait(self._pause())):
@@ -217,7 +219,7 @@ class EventSource:
         self._on_open()
 
     def _lose(self, error: DriplineError) -> None:
-        """Note why there is no connection, and whether there can be another."""
+        """Close the connection and note the error; a permanent one forbids reconnecting."""
         self._lost = error
         self._may_reconnect = self._may_reconnect and may_pass(error)
         if reader := self._reader:
@@ -233,7 +235,7 @@ class EventSource:
             reader.close()
 
     def _pause(self) -> float:
-        """Return the seconds that the server wants between two connections."""
+        """Return the seconds to wait before reconnecting, by `retry` and `Retry-After`."""
         if isinstance(self._lost, RequestRefused):
             return max(self.reconnection_time, retry_after(self._lost.headers))
         return self.reconnection_time
@@ -246,6 +248,6 @@ class EventSource:
         headers = self._headers.copy()
         headers.update(given)
         if self.last_event_id:
-            # aiohttp writes header values as UTF-8, as the standard wants it for this one.
+            # The standard requires UTF-8 for this header; aiohttp encodes all headers so.
             headers["Last-Event-ID"] = self.last_event_id
         return headers

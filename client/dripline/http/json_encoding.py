@@ -1,4 +1,4 @@
-"""What a caller hands over, as the JSON body of a request."""
+"""Encode a caller's fields as the JSON body of a request."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import orjson
 from dripline.errors import RequestError
 from dripline.json_text import without_lone_surrogates
 
-# Of the way to what is wrong: what is nested in itself has no end.
+# How many names of the path to a wrong value are shown. A value that contains itself would have an
+# endless path.
 _MOST_NAMED = 8
 
 
 def json_body(fields: Mapping[str, Any]) -> bytes:
     """Return a request's body.
 
-    A lone surrogate is U+FFFD in it, as it is in what comes from Ollama: a text that is cut in an
-    emoji has one, and so has what a terminal or a file gives that is no UTF-8.
+    Lone surrogates become U+FFFD, because JSON in UTF-8 cannot contain them. They occur in a text
+    that was cut in the middle of an emoji, and in input from a terminal or file that is not UTF-8.
 
     Raises:
-        RequestError: Something in it cannot be JSON; names it, such as `messages.0.content`.
+        RequestError: A value has no JSON form; the message names it, such as `messages.0.content`.
     """
     value: object = fields
     try:
@@ -45,7 +46,7 @@ def _dumps(value: object) -> bytes:
 
 
 def _mended(value: object) -> object:
-    """Return the value with U+FFFD for lone surrogates in its strings."""
+    """Return the value with lone surrogates in its strings replaced by U+FFFD."""
     if isinstance(value, str):
         return without_lone_surrogates(value)
     if isinstance(value, Mapping):
@@ -56,14 +57,14 @@ def _mended(value: object) -> object:
 
 
 def _plain(value: object) -> object:
-    """Return what orjson takes in place of what only behaves like it."""
+    """Convert other mappings to `dict`, the only kind that orjson encodes."""
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError
 
 
 def _way_to_fault(value: object) -> Iterable[str]:
-    """Give the names that lead to the innermost value that is no JSON."""
+    """Yield the keys and indexes on the path to the innermost value that has no JSON form."""
     while True:
         for name, inner in _items(value):
             if not _is_json(inner):

@@ -1,4 +1,4 @@
-"""Secrets out of a recorded exchange: credentials in headers, URLs and JSON bodies."""
+"""Remove credentials from the headers, URLs and request bodies of a recorded exchange."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Headers = tuple[tuple[str, str], ...]
 
 REDACTED = "REDACTED"
 
-# What a secret's name ends with: X-Api-Key, access_token, clientSecret, Set-Cookie. The word before
-# "key" and "token" is not asked for: what is redacted without need does no harm.
+# Matches the end of a secret's name, such as X-Api-Key, access_token, clientSecret or Set-Cookie.
+# It matches too much rather than too little: redacting a harmless value does no damage.
 _SECRET_NAME = re.compile(
     r"(?:^|[^a-z]|api|access|auth|refresh|session|client|private|secret|id|bearer)"
     r"(?:authorization|auth|cookie2?|token|secret|password|passwd|pwd|key|signature|sig|jwt"
@@ -27,22 +27,22 @@ _QUERY_FIELD = re.compile(r"(?<=[?&;])([^=&;#]*)=([^&;#]+)")
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """Says what is a secret, and takes it out. Doing it twice changes nothing more.
+    """Recognises secrets and removes them. Redacting twice gives the same result as once.
 
-    A secret is known by its name: of a header, of a field in a URL's query, or of a string in a
-    JSON request body, wherever it is nested. User and password in a URL are secrets too. The bytes
-    of a response are never touched: they are what the recording is for.
+    A secret is recognised by its name: that of a header, of a field in a URL's query, or of a
+    string in a JSON request body at any depth. The user and password in a URL are secrets too. A
+    response's body is never changed, because its exact bytes are the purpose of a recording.
 
     Attributes:
-        also: Further names, matched whole and in any case.
-        never: Names that are no secrets, although they look so.
+        also: More names of secrets. The whole name must match; case is ignored.
+        never: Names that look like secrets but are not.
     """
 
     also: Collection[str] = ()
     never: Collection[str] = ()
 
     def is_secret(self, name: str) -> bool:
-        """Return whether what has this name is a secret."""
+        """Return whether this is the name of a secret."""
         lower = name.lower()
         if lower in map(str.lower, self.never):
             return False
@@ -55,7 +55,7 @@ class Redaction:
         )
 
     def url(self, url: str) -> str:
-        """Return a URL without secrets, and else as it is."""
+        """Return a URL without its secrets; other parts stay unchanged."""
         if "://" in url:
             url = _USER.sub(f"{REDACTED}@", url)
 
@@ -66,7 +66,7 @@ class Redaction:
         return _QUERY_FIELD.sub(field, url)
 
     def body(self, body: bytes) -> bytes:
-        """Return a request's body without secrets; it stays as it is if it has none."""
+        """Return a request's body without its secrets; without any, the bytes are unchanged."""
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError:

@@ -1,4 +1,7 @@
-"""Reading an aiohttp response as it comes, to its last byte and with a clear ending."""
+"""Read the body of an aiohttp response piece by piece, to the last byte that arrived.
+
+An error says how the body broke off.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,17 @@ import aiohttp
 
 Break = Literal["cut", "reset", "timeout"]
 
-# Pieces unread at which no more are taken from the socket; their bytes are aiohttp's to bound.
+# With this many unread pieces, reading from the socket pauses. aiohttp bounds only their bytes, and
+# many tiny pieces need far more memory than their bytes.
 MAX_PIECES = 16 * 1024
 
 
 class BodyBroken(Exception):
-    """The body did not come to its end.
+    """The body broke off before its end.
 
     Attributes:
-        how: "cut": the connection closed inside it; "reset": it was reset; "timeout": nothing came
-            for longer than the time-out.
+        how: "cut" if the connection closed, "reset" if it was reset, "timeout" if nothing arrived
+            for longer than the timeout.
     """
 
     def __init__(self, how: Break) -> None:
@@ -34,15 +38,17 @@ class BodyBroken(Exception):
         }[self.how]
 
 
-# What `_Pieces` uses of aiohttp's reader, beside its methods. It is no promise of aiohttp's.
+# The private attributes of aiohttp's reader that `_Pieces` uses. A later aiohttp may change them,
+# so `_is_as_known` checks for them.
 _USED = ("_buffer", "_eof", "_exception", "_high_water", "_loop", "_protocol", "_size", "_waiter")
 
 
 def _is_as_known(reader: object) -> bool:
-    """Whether aiohttp's reader has inside what `_Pieces` uses; else it is used as it is.
+    """Whether aiohttp's reader has the attributes that `_Pieces` uses; if not, it stays unchanged.
 
-    That costs an eighth more for a token that comes alone. And of a connection that breaks while
-    nobody reads, what came last is lost: whoever reads sees a cut, and resumes from before that.
+    An unchanged reader is slower: a single token then needs an eighth more time. And if the
+    connection breaks while nobody reads, the last bytes are lost. The caller still sees an error,
+    and can resume after the last event that it has read.
     """
     if type(reader) is not aiohttp.StreamReader:
         return False
@@ -55,23 +61,24 @@ def _is_as_known(reader: object) -> bool:
 
 
 class _Pieces(aiohttp.StreamReader):
-    """aiohttp's reader of a body, with nothing that `Body` does not need.
+    """aiohttp's reader of a body, reduced to what `Body` needs.
 
-    aiohttp's own notes where every HTTP chunk ends, and from 3.14 on resumes the parser and the
-    socket at every read. That, and the calls for it, are 2 of the 17 µs that a token takes which
-    comes alone in a chunk. As aiohttp's parser makes the reader, `Body` gives it this class.
+    aiohttp's own reader notes where every HTTP chunk ends, and since 3.14 it resumes the parser and
+    the socket at every read. That is 2 of the 17 µs for a token in a chunk of its own. aiohttp
+    offers no way to pass in another reader, because its parser creates it; so `Body` changes the
+    class of the existing one.
     """
 
     __slots__ = ()
 
     def begin_http_chunk_receiving(self) -> None:
-        """Note nothing."""
+        """Do nothing; `Body` does not need the chunks' boundaries."""
 
     def end_http_chunk_receiving(self) -> None:
-        """Note nothing."""
+        """Do nothing; `Body` does not need the chunks' boundaries."""
 
     def feed_data(self, data: bytes, size: int = 0) -> bool:
-        """Take a piece; from the bounds on, no more are taken from the socket."""
+        """Store a piece; at the limit of bytes or pieces, pause reading from the socket."""
         if not data:
             return False
         self._buffer.append(data)
@@ -81,10 +88,10 @@ class _Pieces(aiohttp.StreamReader):
             waiter.set_result(None)
         if self._size > self._high_water or len(self._buffer) >= MAX_PIECES:
             self._protocol.pause_reading()
-        return False  # aiohttp may go on
+        return False  # tells aiohttp's parser to continue
 
     async def readany(self) -> bytes:
-        """See aiohttp."""
+        """Wait for data and return all of it, as in aiohttp."""
         if self._exception is not None:
             raise self._exception
         pieces = self._buffer
@@ -105,14 +112,15 @@ class _Pieces(aiohttp.StreamReader):
 
 
 class Body:
-    """A response's body as it comes, to its last byte and with a clear ending.
+    """A response's body, read piece by piece to its end or until it breaks off.
 
-    Iterating gives the pieces in which it is read. The response stays the caller's to close.
+    Iterating yields the pieces. The caller must close the response.
 
     Args:
         response: A response whose body nobody else reads.
-        silence_timeout: Seconds for which a read waits at the most, in place of the request's
-            `sock_read`: one timer a connection, and not one a piece (0.9 µs). None: that stays.
+        silence_timeout: The longest time that a read waits, in seconds. It replaces the request's
+            `sock_read`, which starts a timer for each piece (0.9 µs); this needs one timer for the
+            connection. With None, `sock_read` stays in force.
     """
 
     def __init__(
@@ -121,7 +129,8 @@ class Body:
         self._content = response.content
         if _is_as_known(self._content):
             self._content.__class__ = _Pieces
-        # The protocol keeps what closed the socket; the payload's own error hides it.
+        # Needed to tell a reset from a cut: the payload's error hides the socket's error, which the
+        # protocol keeps.
         self._protocol = response.connection.protocol if response.connection else None
         self._loop = asyncio.get_running_loop()
         self._silence_timeout = silence_timeout or 0.0
@@ -129,7 +138,7 @@ class Body:
         self._timer: asyncio.TimerHandle | None = None
         if self._silence_timeout and self._protocol:
             self._protocol.read_timeout = None
-            self._protocol.start_timeout()  # ends the one that runs
+            self._protocol.start_timeout()  # without a timeout, this cancels the running timer
 
     def __aiter__(self) -> Self:
         return self
@@ -141,12 +150,12 @@ class Body:
         raise StopAsyncIteration
 
     async def read(self) -> bytes:
-        """Return what has come, as soon as anything has; nothing at the body's proper end.
+        """Wait for bytes and return all that have arrived; b"" at the regular end of the body.
 
-        Every byte that arrived is returned. Safe to cancel.
+        Bytes that arrived before a break are returned first. Safe to cancel.
 
         Raises:
-            BodyBroken: The body did not come to its end.
+            BodyBroken: The body broke off before its end.
         """
         if self._silence_timeout:
             self._waits_since = self._loop.time()
@@ -160,7 +169,7 @@ class Body:
             self._waits_since = None
 
     def close(self) -> None:
-        """Stop looking for silence."""
+        """Stop the timer of the silence timeout."""
         if self._timer:
             self._timer.cancel()
 
@@ -170,7 +179,7 @@ class Body:
     def _look_for_silence(self) -> None:
         self._timer = None
         if self._waits_since is None:
-            return  # The next read starts it again.
+            return  # Nobody is reading; the next read restarts the timer.
         left = self._waits_since + self._silence_timeout - self._loop.time()
         if left > 0:
             self._look_again(left)
@@ -178,8 +187,8 @@ class Body:
             self._content.set_exception(aiohttp.SocketTimeoutError("nothing came for too long"))
 
     def _rest(self, error: Exception) -> bytes:
-        """Return what had arrived before an error, or else raise."""
-        # aiohttp raises before it hands out what had arrived; that must not be lost.
+        """Return the bytes that arrived before an error; if there are none, raise it."""
+        # aiohttp's reader raises the error although it still holds bytes, which must not be lost.
         if isinstance(self._content, _Pieces):
             self._content._exception = None
             rest = self._content.read_nowait()

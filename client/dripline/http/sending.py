@@ -1,4 +1,7 @@
-"""One HTTP request over aiohttp: every way to fail has its name, and no POST is sent twice."""
+"""Send one HTTP request with aiohttp.
+
+Each kind of failure has its own exception, and a POST is never sent twice on its own.
+"""
 
 from __future__ import annotations
 
@@ -23,37 +26,37 @@ from dripline.errors import (
 from dripline.http.redaction import Redaction
 
 CONNECT_TIMEOUT = 10.0
-# Of an error body, as much as a message can be in.
+# How much of an error body is read, in bytes; no message is longer.
 _MAX_ERROR_BODY = 64 * 1024
 
 
-# The methods whose redirects aiohttp follows as they should be; it makes a GET of a POST.
+# aiohttp follows the redirects of these methods correctly; it would turn a POST into a GET.
 _FOLLOWED = ("GET", "HEAD")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 10
 
-# What a header can hold: printable ASCII, without a blank at either end.
+# A valid token: printable ASCII, without a space at either end.
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 def authorization(token: str) -> dict[str, str]:
-    """Return the header that carries a bearer token; none where the token is "".
+    """Return the header with the bearer token; an empty dict if the token is "".
 
     Raises:
-        RequestError: It cannot be a header's value; the message does not tell it.
+        RequestError: The token cannot be a header's value; the message does not show the token.
     """
     if not token:
         return {}
     if not _HEADER_VALUE.fullmatch(token):
         raise RequestError(
             "the token (DRIPLINE_TOKEN) cannot be sent: it must be printable ASCII characters,"
-            " without a blank or a line end around them"
+            " without spaces or line ends around them"
         )
     return {"Authorization": f"Bearer {token}"}
 
 
 def open_session(middlewares: Sequence[aiohttp.ClientMiddlewareType] = ()) -> aiohttp.ClientSession:
-    """Return a session without a limit of connections: streams keep theirs for minutes."""
+    """Return a session without a connection limit, since each stream keeps one for minutes."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), middlewares=tuple(middlewares)
     )
@@ -70,29 +73,31 @@ async def send(
 ) -> aiohttp.ClientResponse:
     """Send a request and return its response, which the caller closes.
 
-    Redirects are followed, and the method stays: a POST never becomes a GET, which would ask for
-    something else. What is no GET is repeated at the same host alone, or there by https, and not
-    after 302 and 303, which lead to another page such as a log-in; the error says where to.
+    Redirects are followed with the same method: turning a POST into a GET, as browsers do, would
+    ask for something else. Methods other than GET and HEAD follow redirects only within the same
+    origin, or from http to https on the same host. They never follow 302 and 303, which lead to
+    another page, such as a login. The error then names the new address.
 
-    Where the connection breaks before the answer, aiohttp asks again, once, if the method is
-    idempotent (RFC 9112, section 9.3.1): GET and DELETE are, POST is not. Safe to cancel: the
-    connection is closed then.
+    If the connection breaks before the answer, aiohttp retries once if the method is idempotent
+    (RFC 9112, section 9.3.1): GET and DELETE are, POST is not. Safe to cancel: that closes the
+    connection.
 
     Args:
-        session: Where the connection comes from; the time-outs here go before its own.
-        method: Such as "GET".
-        url: Absolute.
-        headers: Beside aiohttp's own.
-        body: What is sent.
-        silence_timeout: Seconds for which the server may send nothing, now and later in the body.
+        session: The session to use; the timeouts here override its own.
+        method: For example "GET".
+        url: An absolute URL.
+        headers: Sent in addition to aiohttp's own.
+        body: The request's body.
+        silence_timeout: The longest time without a byte from the server, in seconds, both before
+            the answer and in its body.
 
     Raises:
-        RequestError: The address or a header cannot be, it redirects too often, or it has moved to
-            where it is not repeated.
+        RequestError: The address or a header is invalid, there are too many redirects, or the
+            redirect must not be followed.
         RequestRefused: The status is not 2xx.
-        ServerUnreachable: No connection could be made, it broke before the answer, or what came
+        ServerUnreachable: Connecting failed, the connection broke before the answer, or the answer
             is not HTTP.
-        ServerTimeout: No answer came within the silence time-out.
+        ServerTimeout: The server did not answer within the silence timeout.
     """
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence_timeout
@@ -124,14 +129,14 @@ async def send(
         if response.status >= 300:
             raise await refusal(response)
         return response
-    # Without a cause: aiohttp's error has the request's headers, and so the token.
+    # Raised without a cause, because aiohttp's error holds the request's headers with the token.
     raise failure
 
 
 async def _repeat(
     session: aiohttp.ClientSession, method: str, url: str, **request: Any
 ) -> aiohttp.ClientResponse:
-    """Send a request, and send it again where it has moved to; see `send`."""
+    """Send a request and follow its redirects with the same method; see `send`."""
     target = URL(url)
     for _ in range(_MAX_REDIRECTS):
         response = await session.request(method, target, allow_redirects=False, **request)
@@ -144,7 +149,7 @@ async def _repeat(
         except ValueError as error:
             shown = Redaction().url(url)
             raise RequestError(
-                f"{method} {shown}: moved (HTTP {response.status}) to what is no address"
+                f"{method} {shown}: moved (HTTP {response.status}) to an invalid address"
             ) from error
         if response.status in (302, 303) or not _is_same_place(target, moved):
             shown, place = Redaction().url(url), Redaction().url(str(moved))
@@ -157,20 +162,23 @@ async def _repeat(
 
 
 def _is_same_place(target: URL, moved: URL) -> bool:
-    """Whether credentials and a body may go where a redirect leads."""
+    """Whether credentials and a body may be sent to the target of a redirect."""
     upgraded = (target.scheme, moved.scheme) == ("http", "https")
     return moved.host == target.host and (upgraded or moved.origin() == target.origin())
 
 
 def why_not_sent(error: Exception) -> str:
-    """Return what aiohttp finds wrong with a request, in words."""
+    """Say in words why aiohttp cannot send a request."""
     if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         return "not an HTTP address, such as http://127.0.0.1:8000"
     return str(error)
 
 
 async def refusal(response: aiohttp.ClientResponse) -> RequestRefused:
-    """Return what an error status says, whoever sent it, and close the response."""
+    """Return an exception for an error response, and close the response.
+
+    The response need not come from dripline; a proxy in between may have sent it.
+    """
     body = b""
     try:
         body = await response.content.read(_MAX_ERROR_BODY)
@@ -185,10 +193,10 @@ async def refusal(response: aiohttp.ClientResponse) -> RequestRefused:
 
 
 def check_event_stream(response: aiohttp.ClientResponse) -> None:
-    """Make sure that the response is an event stream; closes it where it is not.
+    """Check that the response is an event stream; if not, close it.
 
     Raises:
-        NotAnEventStream: It is not.
+        NotAnEventStream: It has another content type.
     """
     if response.content_type != "text/event-stream":
         response.close()
@@ -196,10 +204,10 @@ def check_event_stream(response: aiohttp.ClientResponse) -> None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Return for how many seconds a server asks to be left alone: RFC 9110, section 10.2.3.
+    """Return the seconds of a `Retry-After` header (RFC 9110, section 10.2.3).
 
-    A date is taken relative to the server's own clock, where it tells it. 0 where there is no
-    such header, or it makes no sense.
+    A date counts relative to the response's own `Date`, because the clocks of server and client may
+    differ. Without a valid header the result is 0.
     """
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
@@ -221,7 +229,7 @@ def _origin(url: str) -> str:
 
 def _reason(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientResponseError):
-        return f"what answers there does not speak HTTP: {error.message}"
+        return f"its answer is not HTTP: {error.message}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "it closed the connection without an answer"
     return str(error) or type(error).__name__

@@ -1,1 +1,1 @@
-"""Recordings of real streams: the file, what makes one, and its replay."""
+"""Recordings of real streams: their file format, the recorder and the replay."""

@@ -1,6 +1,6 @@
-"""Whether a request is the recorded one, and what is different where it is not.
+"""Compare a request with a recorded one, and describe the differences.
 
-What was redacted in a recording is the same as anything: a secret that is not there cannot differ.
+A value that was redacted in the recording equals any value, because the original is not known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def same_address(recorded: Request, came: Request) -> bool:
 
 
 def address_differences(recorded: Request, came: Request) -> Iterator[str]:
-    """Give what is different in method, path and query, in words."""
+    """Describe each difference in method, path and query, in words."""
     if recorded.method != came.method:
         yield f"method: recorded {recorded.method}, came {came.method}"
     if recorded.path != came.path:
@@ -49,12 +49,12 @@ def _query(request: Request) -> str:
 
 
 def same_body(recorded: Request, came: Request) -> bool:
-    """Return whether the bodies are the same: JSON as JSON, anything else byte for byte."""
+    """Return whether the bodies are equal: JSON as values, anything else byte for byte."""
     return next(body_differences(recorded, came), None) is None
 
 
 def body_differences(recorded: Request, came: Request) -> Iterator[str]:
-    """Give what is different in the bodies, in words; no secret is shown."""
+    """Describe each difference between the bodies in words, without showing secrets."""
     ours, theirs = _REDACTION.body(recorded.body), _REDACTION.body(came.body)
     if ours == theirs:
         return
@@ -91,7 +91,7 @@ def _at(values: list[object], number: int) -> object:
 def _same(recorded: object, came: object) -> bool:
     if recorded == REDACTED and isinstance(came, str):
         return True
-    # In Python True is 1; in JSON it is not. 1 and 1.0 are one number in both.
+    # In Python True equals 1, but in JSON it does not. 1 and 1.0 are equal in both.
     if isinstance(recorded, bool) != isinstance(came, bool):
         return False
     return recorded == came

@@ -1,4 +1,4 @@
-"""What an exchange over HTTP is made of: the request, the response, its pieces and its ending."""
+"""The parts of a recorded HTTP exchange: request, response, body pieces and ending."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _LINE_ENDS = re.compile(r"[\r\n\0]")
 class ExchangeEnding(StrEnum):
     """How an exchange ended."""
 
-    EOF = "eof"  # the body came to its end as HTTP has it
-    CUT = "cut"  # the connection closed (FIN) before that
+    EOF = "eof"  # the body is complete by the rules of HTTP
+    CUT = "cut"  # the connection closed (FIN) before the body's end
     RESET = "reset"  # the connection was reset (RST)
-    TIMEOUT = "timeout"  # nothing came for longer than whoever read would wait
-    CANCELLED = "cancelled"  # whoever read closed the connection, such as after the last event
-    UNREACHABLE = "unreachable"  # there was no connection
-    UNFINISHED = "unfinished"  # nobody knows: the recorder stopped before
+    TIMEOUT = "timeout"  # no byte arrived for longer than the client's timeout
+    CANCELLED = "cancelled"  # the client closed the connection, perhaps after the last event
+    UNREACHABLE = "unreachable"  # connecting failed
+    UNFINISHED = "unfinished"  # unknown, because the recorder stopped earlier
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked.
+    """A recorded request.
 
     Attributes:
-        method: Such as "POST".
-        url: The whole address.
+        method: For example "POST".
+        url: The full URL.
         headers: Names and values, in the order in which they were sent.
         body: The body.
 
     Raises:
-        ValueError: HTTP does not allow the method or a header; names it.
+        ValueError: The method or a header is not valid HTTP; the message names it.
     """
 
     method: str = "GET"
@@ -57,19 +57,19 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path of the address, such as "/api/chat"; without the query."""
+        """The path of the URL without the query, for example "/api/chat"."""
         return self._parsed_url.path
 
     @property
     def query(self) -> str:
-        """The query of the address, still encoded; "" where there is none."""
+        """The query of the URL, still encoded; "" if there is none."""
         return self._parsed_url.raw_query_string
 
     @property
     def _parsed_url(self) -> URL:
         try:
             return URL(self.url)
-        except ValueError:  # A recorder took what it was given, and so does a replay.
+        except ValueError:  # Recorders accept any URL, so reading a recording must not fail.
             return URL.build(path=self.url)
 
     def header(self, name: str) -> str:
@@ -88,15 +88,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the answer began with.
+    """The status and headers of a recorded response.
 
     Attributes:
         status: The HTTP status.
-        headers: Names and values, in the order in which they came.
-        at: When they came.
+        headers: Names and values, in the order in which they were received.
+        at: When they were received.
 
     Raises:
-        ValueError: HTTP does not allow the status or a header; names it.
+        ValueError: The status or a header is not valid HTTP; the message names it.
     """
 
     status: int = 200
@@ -122,7 +122,7 @@ class Piece:
     """Bytes that were read at once.
 
     Attributes:
-        at: When.
+        at: When they were read.
         data: The bytes, at least one.
     """
 
@@ -136,22 +136,22 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request, and what came of it. All times are in seconds since the recording was begun.
+    """A request and its answer. All times are in seconds since the recording began.
 
-    The pieces are the body as a program reads it: HTTP's own chunk framing has been taken off, and
-    compression too where the recorded client undoes it; then the headers tell of none.
+    The pieces are the body as a program reads it, without HTTP's chunk framing. If the recorded
+    client decompresses bodies, the pieces are decompressed, and the headers about it are left out.
 
     Attributes:
-        request: What was asked.
-        response: How the answer began; None where none came.
-        pieces: The body, as it was read.
-        ending: How it ended.
+        request: The request.
+        response: The response's status and headers; None if there was no response.
+        pieces: The response body, in the pieces in which it was read.
+        ending: How the exchange ended.
         started: When the request was sent.
-        ended: When it ended; None where it is unfinished.
-        part: Its name in the file; "" numbers it.
+        ended: When the exchange ended; None if it is unfinished.
+        part: Its name in the file; with "" it gets a number when saved.
 
     Raises:
-        ValueError: The times go back, or there are pieces without a response.
+        ValueError: The times decrease, or there are pieces without a response.
     """
 
     request: Request = field(default_factory=Request)
@@ -175,7 +175,7 @@ class Exchange:
 
     @property
     def body(self) -> bytes:
-        """All that came of the body."""
+        """The response body, as far as it was received."""
         return b"".join(self.chunks)
 
     @property
@@ -185,12 +185,12 @@ class Exchange:
 
     @property
     def duration(self) -> float:
-        """Seconds from the request to the end, or to the last thing that came."""
+        """Seconds from the request to the end, or to the last bytes if it is unfinished."""
         return self.last_time - self.started
 
     @property
     def last_time(self) -> float:
-        """When it ended, or the last thing came."""
+        """When it ended, or when the last bytes arrived if it is unfinished."""
         if self.ended is not None:
             return self.ended
         if self.pieces:
@@ -198,9 +198,9 @@ class Exchange:
         return self.response.at if self.response else self.started
 
     def split(self, plan: SplitPlan) -> Self:
-        """Return an exchange with the same body, cut in another way.
+        """Return the exchange with its body split differently.
 
-        A new piece comes when its last byte came: none comes before its time.
+        Each new piece has the time of its last byte, so no byte arrives too early.
         """
         ends = list(accumulate(len(piece.data) for piece in self.pieces))
         pieces, offset, index = [], 0, 0
@@ -212,7 +212,7 @@ class Exchange:
         return replace(self, pieces=tuple(pieces))
 
     def later(self, seconds: float) -> Self:
-        """Return the same exchange, `seconds` later."""
+        """Return the exchange with all times moved by `seconds`."""
         return replace(
             self,
             response=self.response and replace(self.response, at=self.response.at + seconds),
@@ -222,7 +222,7 @@ class Exchange:
         )
 
     def redacted(self, redaction: Redaction) -> Self:
-        """Return the exchange as a file with this redaction has it."""
+        """Return the exchange without its secrets."""
         return replace(
             self,
             request=self.request.redacted(redaction),
@@ -243,10 +243,10 @@ def _check_headers(headers: Headers) -> None:
 
 
 def check_time(before: float, after: float) -> None:
-    """Check a time against the one before it.
+    """Check that a time is not before the previous one.
 
     Raises:
-        ValueError: It is earlier, or no time at all.
+        ValueError: It is earlier, or not a finite number.
     """
     if not math.isfinite(after):
         raise ValueError(f"at: {after} is not a time")

@@ -1,4 +1,4 @@
-"""Whether a stream has said that it is over: the last word of each protocol that dripline knows."""
+"""Recognise the last event of a stream, for each protocol that dripline knows."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import orjson
 
 from dripline.sse import EventDecoder
 
-# Of a stream, enough to hold its last event. Ollama's last line of `/api/generate` holds the
-# tokens of the whole context.
+# In bytes: enough of a stream's end to contain its last event. It is so large because the last line
+# of Ollama's `/api/generate` lists the tokens of the whole context.
 TAIL = 256 * 1024
 
 
 def says_its_end(body: bytes) -> bool:
-    """Return whether the last thing in a stream is its protocol's last word.
+    """Return whether the stream ends with the event that marks the end in its protocol.
 
-    Known are dripline, Ollama, OpenAI's chat completions and responses, Anthropic's messages, and
-    AG-UI. Of a long stream the last `TAIL` bytes are enough.
+    It knows dripline, Ollama, OpenAI's chat completions and responses, Anthropic's messages, and
+    AG-UI. For a long stream, pass only the last `TAIL` bytes.
     """
     data = body[-TAIL:]
     events = EventDecoder(max_event_size=len(data) + 1).feed(data)

@@ -1,4 +1,4 @@
-"""The lines of a recording's file, written and read; `dripline.recordings.recording` shows one."""
+"""Write and read the lines of a recording; `dripline.recordings.recording` shows an example."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FIRST_PART = "1"
 
 
 class NotAnObject(ValueError):
-    """A line is no JSON object: it is none of a recording's, or not all of one."""
+    """A line is not a JSON object: not a recording's line, or only a part of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the first line says of the file; see `Recording`."""
+    """The fields of the first line, which describe the file; see `Recording`."""
 
     about: str = ""
     by_hand: bool = False
@@ -33,7 +33,7 @@ class Head:
 
 
 def first_line(head: Head) -> bytes:
-    """Return the line that says what the file is."""
+    """Return the first line, with the format and the description of the file."""
     marks: dict[str, Any] = {"by_hand": True} if head.by_hand else {}
     marks |= {name: text for name, text in (("date", head.date), ("about", head.about)) if text}
     return _line({"format": FORMAT, "version": VERSION, **marks})
@@ -46,18 +46,18 @@ def request_line(part: str, at: float, request: Request) -> bytes:
 
 
 def response_line(part: str, response: Response) -> bytes:
-    """Return the line of a response's beginning."""
+    """Return the line of a response's status and headers."""
     record = {"status": response.status, "headers": response.headers}
     return _part_line(part, response.at, {"response": record})
 
 
 def piece_line(part: str, piece: Piece) -> bytes:
-    """Return the line of a piece."""
+    """Return the line of a piece of the body."""
     return _part_line(part, piece.at, _encoded(piece.data))
 
 
 def end_line(part: str, at: float, ending: ExchangeEnding) -> bytes:
-    """Return the line of the end."""
+    """Return the line of an exchange's end."""
     return _part_line(part, at, {"end": ending})
 
 
@@ -75,7 +75,7 @@ def _line(record: Mapping[str, object]) -> bytes:
 
 
 def _escaped(character: str) -> str:
-    r"""Return `\uXXXX`, twice where UTF-16 needs two."""
+    r"""Return `\uXXXX`, or two of them if UTF-16 needs a surrogate pair."""
     units = character.encode("utf-16-be")
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
@@ -89,7 +89,7 @@ def _encoded(data: bytes) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Part:
-    """An exchange, as far as its lines have been read; see `Recording`."""
+    """An exchange whose lines are still being read; see `Recording`."""
 
     started: float
     request: Request
@@ -100,11 +100,11 @@ class Part:
 
 
 class LineReader:
-    """Takes a file's lines, one after another, and checks each against those before.
+    """Parses a file's lines in order, and checks that each fits to the earlier ones.
 
     Attributes:
-        head: The first line; None before it.
-        parts: The exchanges, by name, in the order in which they began.
+        head: The first line; None before it is read.
+        parts: The exchanges by name, in the order in which they began.
     """
 
     def __init__(self) -> None:
@@ -113,11 +113,11 @@ class LineReader:
         self._last_time = 0.0
 
     def take(self, line: bytes) -> None:
-        """Take the next line.
+        """Parse the next line.
 
         Raises:
-            NotAnObject: It is no JSON object; nothing has changed.
-            ValueError: It is wrong in another way.
+            NotAnObject: It is not a JSON object; nothing has changed.
+            ValueError: It has another error.
         """
         record = _object(line)
         if self.head is None:

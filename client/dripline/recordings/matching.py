@@ -1,4 +1,4 @@
-"""Which recorded exchange answers a request, and what to say where none does."""
+"""Find the recorded exchange for a request; if there is none, explain why."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _REDACTION = Redaction()
 
 
 class UnexpectedRequest(AssertionError):
-    """A request came that the recording has no answer for.
+    """The recording has no answer to a request.
 
     Attributes:
-        request: What came, without its secrets.
-        nearest: The recorded exchange that is most like it; None where there is none.
-        reason: Why no exchange answers it, in words.
-        differences: How it differs from the nearest, in words.
+        request: The request, without its secrets.
+        nearest: The most similar recorded exchange; None if the recording is empty.
+        reason: Why no exchange matches, in words.
+        differences: The differences from the nearest one, in words.
     """
 
     def __init__(
@@ -56,23 +56,22 @@ class UnexpectedRequest(AssertionError):
 
 
 def address(request: Request) -> str:
-    """Return method, path and query, such as "POST /api/chat"."""
+    """Return method, path and query, for example "POST /api/chat"."""
     return f"{request.method} {request.path}{'?' * bool(request.query)}{request.query}"
 
 
 class Playlist:
-    """Hands out the exchanges of a recording, each once.
+    """Finds the exchange for each request; every exchange is used once.
 
     Args:
-        exchanges: In their order.
-        match: How a request finds its exchange. "path": method, path and query are the same; where
-            several are left, the first with the same body, else the first. "body": the bodies are
-            the same too, JSON compared as JSON. "order": the exchanges are handed out in the order
-            in which they were recorded, and method, path and query must be those of the next. A
-            function is called with the recorded request and the one that came, and says whether
+        exchanges: The exchanges, in recorded order.
+        match: How a request finds its exchange. "path": method, path and query must be equal; of
+            several unused exchanges, the first with an equal body is chosen, otherwise the first.
+            "body": the bodies must be equal too, where JSON is compared as JSON. "order": the
+            exchanges are used in recorded order, and method, path and query must equal those of the
+            next one. A function gets the recorded request and the actual one, and returns whether
             they match.
-        repeat: Whether all exchanges that match are handed out again, in order, once none of them
-            is left.
+        repeat: Whether matching exchanges are used again, in order, once all have been used.
 
     Raises:
         ValueError: There is no such `match`.
@@ -90,24 +89,24 @@ class Playlist:
 
     @property
     def first(self) -> Exchange:
-        """The first exchange, handed out or not."""
+        """The first exchange, used or not."""
         return self._exchanges[0]
 
     def all_like(self, came: Request) -> list[Exchange]:
-        """Return the exchanges that match a request, handed out or not."""
+        """Return all exchanges that match a request, used or not."""
         return [exchange for exchange in self._exchanges if self._matches(exchange, came)]
 
     def take(
         self, came: Request, may_answer: Callable[[Exchange], bool] = lambda _: True
     ) -> Exchange:
-        """Return the exchange that answers a request; it is not handed out again.
+        """Return the exchange for a request and mark it as used.
 
         Args:
             came: The request.
-            may_answer: What else must hold for the exchange.
+            may_answer: A further condition on the exchange.
 
         Raises:
-            UnexpectedRequest: There is none.
+            UnexpectedRequest: No unused exchange matches.
         """
         found = self._find(came, may_answer)
         if found is None and self._repeat:
@@ -120,14 +119,14 @@ class Playlist:
         return found
 
     def remove(self, exchange: Exchange) -> None:
-        """Count an exchange as handed out."""
+        """Mark an exchange as used."""
         for place, other in enumerate(self._left):
-            if other is exchange:  # once: a recording made in a test may hold it twice
+            if other is exchange:  # only one: a recording made in a test may contain it twice
                 del self._left[place]
                 return
 
     def left(self, came: Request) -> list[Exchange]:
-        """Return the exchanges that match a request and have not been handed out."""
+        """Return the unused exchanges that match a request."""
         if self._match == "order":
             return [exchange for exchange in self._left[:1] if self._matches(exchange, came)]
         return [exchange for exchange in self._left if self._matches(exchange, came)]
@@ -135,7 +134,7 @@ class Playlist:
     def _find(self, came: Request, may_answer: Callable[[Exchange], bool]) -> Exchange | None:
         left = [exchange for exchange in self.left(came) if may_answer(exchange)]
         if self._match == "path":
-            # Requests that are made at once come in any order.
+            # Compare bodies first, because concurrent requests arrive in any order.
             alike = (exchange for exchange in left if same_body(exchange.request, came))
             return next(alike, left[0] if left else None)
         return left[0] if left else None

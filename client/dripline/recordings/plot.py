@@ -1,4 +1,4 @@
-"""A picture of how tokens came: streams as lines over time. Needs matplotlib."""
+"""Draw the number of tokens over time, a line for each stream. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class PlotUnavailable(ImportError):
 
 
 def plot(exchanges: Mapping[str, Exchange], path: str | Path) -> None:
-    """Draw how many tokens, or units where there are none, had come at each time.
+    """Draw how many tokens had arrived at each time; for streams without tokens, count units.
 
     Args:
-        exchanges: By the name to show.
-        path: The picture to make; its suffix says which kind: ".png", ".svg", ".pdf".
+        exchanges: The exchanges, by the name to show.
+        path: The image to create; its suffix chooses the format: ".png", ".svg", ".pdf".
 
     Raises:
         PlotUnavailable: Matplotlib is not installed.
-        ValueError: There is no suffix, or matplotlib does not know it.
+        ValueError: There is no suffix, or matplotlib does not support it.
         OSError: The picture cannot be written.
     """
     try:
-        # Not pyplot, which would open windows and keep the figures.
+        # Not pyplot, which may open windows and keeps all figures in memory.
         from matplotlib.figure import Figure
     except ImportError as error:
         raise PlotUnavailable from error
@@ -52,5 +52,5 @@ def plot(exchanges: Mapping[str, Exchange], path: str | Path) -> None:
 
 
 def _label(name: str) -> str:
-    """Return a name as matplotlib shows it; between two dollars it would read a formula."""
+    """Escape a name for matplotlib, which would read text between two dollars as a formula."""
     return visible(name).replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""What passes to a real server and back is recorded: how a test makes its own recording."""
+"""A proxy to a real server that records the exchanges, so that a test can create its recording."""
 
 from __future__ import annotations
 
@@ -26,29 +26,31 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-# They are about one connection, RFC 9110, section 7.6.1, or made anew by the client.
+# Not forwarded, because they concern a single connection (RFC 9110, section 7.6.1), or because the
+# client sets them itself.
 _NOT_FORWARDED = frozenset(
     ("host", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 )
-# A compressed body could be neither read in the file nor cut inside a character.
+# Not forwarded either, because a compressed body could not be read in the file, nor be split inside
+# a character.
 _NOT_ASKED = frozenset((*_NOT_FORWARDED, "accept-encoding"))
 
 Keep = Literal["first", "last", "both"]
 
 
 class RecordingProxy:
-    """Passes requests on to a server, and what comes back to the client, piece by piece.
+    """Passes requests on to a server, and the answers back to the client, piece by piece.
 
-    `pass_on` is what a `ReplayServer` does with requests that are not in its recording. It writes a
-    file of its own, which takes the recording's name when the proxy is closed, and only if the
-    server answered. So the recording is whole whenever it is there, and tests in several processes
-    that make the same one do not disturb each other.
+    A `ReplayServer` calls `pass_on` for requests that are not in its recording. The proxy writes to
+    a temporary file. Closing the proxy renames it to the recording's name, if the server answered.
+    An existing recording is therefore always complete, and several test processes can create the
+    same recording without disturbing each other.
 
     Args:
-        server: The server's address; a request's path is put behind it.
-        path: The file to make.
-        keep: What is kept where the file is there when the proxy is closed: the "first" one, the
-            "last" one, or "both": what it has, and then what has been recorded.
+        server: The server's address; a request's path is appended to it.
+        path: The file to create.
+        keep: What to do if the file exists when the proxy is closed: keep the "first" file, keep
+            the "last" one, or keep "both": append the new exchanges to the file.
     """
 
     def __init__(self, server: str, path: Path, *, keep: Keep = "first") -> None:
@@ -100,13 +102,13 @@ class RecordingProxy:
                     self._add()
 
     def _add(self) -> None:
-        """Put what was recorded behind what the file has by now."""
+        """Append the recorded exchanges to those that the file has by now."""
         made = Recording.load(self._unfinished)
         if not self._path.exists():
             self._unfinished.replace(self._path)
             return
         now = Recording.load(self._path)
-        # Another process may have recorded the same meanwhile: the first one wins.
+        # Another process may have recorded the same exchange in the meantime; the first one wins.
         others = list(now.exchanges[self._held_before :])
         new = []
         for exchange in made.exchanges:
@@ -123,7 +125,7 @@ class RecordingProxy:
             both.replace(self._path)
 
     async def pass_on(self, http: web.BaseRequest, replayed: ReplayedRequest) -> web.StreamResponse:
-        """Answer a request as the server does, and note in `replayed` how that ended."""
+        """Pass a request on to the server, return its answer, and note the ending in `replayed`."""
         headers = [(k, v) for k, v in http.headers.items() if k.lower() not in _NOT_ASKED]
         try:
             response = await self._http.request(
@@ -159,19 +161,19 @@ class RecordingProxy:
                 else:
                     passed.cut()
             except ConnectionError:
-                pass  # The client has left; leaving the response tells the server.
+                pass  # The client has left; closing the response disconnects from the server too.
             return passed.response
 
 
 def _beside(path: Path) -> Path:
-    """Return a name beside a file that no other process uses, for what is not finished."""
+    """Return a unique name for an unfinished file, in the same folder as the final one."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
 
 
 def _name_if_new(unfinished: Path, path: Path) -> None:
-    """Give a finished file its name, unless there is such a file."""
+    """Rename a finished file, unless the new name exists already."""
     try:
-        os.link(unfinished, path)  # unlike a rename, it never replaces one
+        os.link(unfinished, path)  # unlike a rename, it never replaces a file
     except FileExistsError:
         pass
     except OSError:  # a file system without links
@@ -181,7 +183,7 @@ def _name_if_new(unfinished: Path, path: Path) -> None:
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keep other processes that do the same in this folder waiting; not on Windows."""
+    """Lock a folder against other processes that call this; does nothing on Windows."""
     if fcntl is None:
         yield
         return

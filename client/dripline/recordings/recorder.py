@@ -1,4 +1,4 @@
-"""Recording what an aiohttp client reads, while it reads it."""
+"""Record the responses of an aiohttp client while it reads them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dripline.http.response_body import Body, BodyBroken
 from dripline.recordings.exchange import ExchangeEnding, Request
 from dripline.recordings.writer import PartWriter, RecordingWriter
 
-# A reader's buffer while its code is slow; aiohttp's own limit.
+# In bytes: the buffer between the recorder and slow calling code; the same as aiohttp's limit.
 _READ_AHEAD = 2**16
 
 
 class Recorder:
-    """Records what an aiohttp client session gets, whatever it talks to: a client middleware.
+    """A client middleware that records the exchanges of an aiohttp session with any server.
 
     ::
 
@@ -32,18 +32,18 @@ class Recorder:
         ):
             async with session.post("http://127.0.0.1:11434/api/chat", json=chat) as response: ...
 
-    `ChatClient` takes `middlewares` too, and `EventSource` such a session. Every exchange becomes a
-    part of the file: redirects, and what a client asks for when it comes back. What is not read is
-    not waited for: when the code leaves, the exchange has ended as cancelled.
+    `ChatClient` also accepts `middlewares`, and `EventSource` accepts such a session. Every
+    exchange becomes a part of the file, including redirects and reconnections. If the calling code
+    leaves before the body's end, the exchange ends as "cancelled", and the rest is not read.
 
-    The body is read by a task of the recorder's, which hands it on. So pieces and times are the
-    network's, even if the code reads line by line or slowly; when the code is 128 KiB behind, the
-    recorder waits for it, and so does the server.
+    A task of the recorder reads the body and passes it on. The recorded pieces and times are
+    therefore those of the network, even if the calling code reads slowly or line by line. When the
+    code is 128 KiB behind, the recorder waits for it, and so does the server.
 
     Args:
-        to: The file to make, or a writer, which then stays open.
-        part: The name of the exchange, where there will be only one.
-        overwrite: See `RecordingWriter`; as are the others.
+        to: The file to create, or a writer, which the recorder does not close.
+        part: The name of the exchange; use it only if there will be a single one.
+        overwrite: See `RecordingWriter`, also for the other arguments.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Recorder:
         await self.close()
 
     async def close(self) -> None:
-        """Stop recording: what still goes on has ended as cancelled, and is broken off."""
+        """Stop recording. Responses that are still being read break off, as "cancelled"."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -90,10 +90,10 @@ class Recorder:
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Make a request and record it, as aiohttp calls its middlewares.
+        """Send a request and record it; aiohttp calls this for each request.
 
         Raises:
-            OSError: The file cannot be written; also from reading the response.
+            OSError: The file cannot be written. Reading the response can raise it too.
         """
         part = self.writer.begin(await _request_of(request), part=self._part)
         try:
@@ -107,7 +107,7 @@ class Recorder:
         return response
 
     def _relay(self, body: Body, part: PartWriter) -> aiohttp.StreamReader:
-        """Return what the response's reader reads instead of the body."""
+        """Return the reader that replaces the response's own, filled by a recording task."""
         flow = _Flow()
         relayed = _Relayed(flow, _READ_AHEAD)
 
@@ -118,14 +118,14 @@ class Recorder:
             except asyncio.CancelledError:
                 relayed.finish(aiohttp.ClientConnectionError("Connection closed"))
                 raise
-            except Exception as error:  # noqa: BLE001 (it is for whoever reads)
+            except Exception as error:  # noqa: BLE001 (the reader raises it)
                 relayed.finish(error)
             else:
                 relayed.finish(failure)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            part.end(ExchangeEnding.CANCELLED)  # unless it has ended otherwise
+            part.end(ExchangeEnding.CANCELLED)  # does nothing if the end is written already
 
         def broken_off(error: BaseException) -> None:
             task.cancel()
@@ -142,7 +142,7 @@ class Recorder:
 async def _copy(
     body: Body, part: PartWriter, relayed: _Relayed, flow: _Flow
 ) -> tuple[ExchangeEnding, BaseException | None]:
-    """Record all that comes and hand it on; return how it ended."""
+    """Record each piece and pass it on; return how the body ended."""
     try:
         async for piece in body:
             part.piece(piece)
@@ -154,7 +154,7 @@ async def _copy(
 
 
 class _Flow(BaseProtocol):
-    """Lets a stream reader hold back who feeds it, when its buffer is full."""
+    """Lets a stream reader pause the task that feeds it while its buffer is full."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop())
@@ -174,12 +174,12 @@ class _Flow(BaseProtocol):
         self._ready.set()
 
     async def wait(self) -> None:
-        """Wait until there is room."""
+        """Wait until the buffer has room."""
         await self._ready.wait()
 
 
 class _Relayed(aiohttp.StreamReader):
-    """What a recorded response is read from. An exception is set on it where reading is over."""
+    """The reader of a recorded response. aiohttp sets an exception on it to end the reading."""
 
     def __init__(self, flow: _Flow, limit: int) -> None:
         super().__init__(flow, limit, loop=asyncio.get_running_loop())
@@ -192,7 +192,7 @@ class _Relayed(aiohttp.StreamReader):
         self.on_close(exc)
 
     def finish(self, failure: BaseException | None) -> None:
-        """End, in what went wrong if anything did; a response that was closed has ended already."""
+        """End the body, with the failure if there is one; nothing changes if it is closed."""
         if self.exception() is None:
             if failure:
                 super().set_exception(failure)
@@ -201,14 +201,14 @@ class _Relayed(aiohttp.StreamReader):
 
 
 async def _request_of(request: aiohttp.ClientRequest) -> Request:
-    # `as_bytes` keeps what it takes from an iterable, for the sending.
+    # `as_bytes` consumes an iterable body, but keeps the bytes for sending them.
     body = await request.body.as_bytes() if request.body else b""
     headers = tuple((name, _text(value)) for name, value in request.headers.items())
     return Request(request.method, str(request.url), headers, body)
 
 
 def _response_headers(response: aiohttp.ClientResponse, *, decompresses: bool) -> Headers:
-    """Return the headers; where the session decompresses the body, they tell of no compression."""
+    """Return the headers; drop those about compression if the session decompresses the body."""
     headers = ((name, _text(value)) for name, value in response.headers.items())
     if not (decompresses and "Content-Encoding" in response.headers):
         return tuple(headers)
@@ -217,12 +217,12 @@ def _response_headers(response: aiohttp.ClientResponse, *, decompresses: bool) -
 
 
 def _text(value: str) -> str:
-    """Return a header's value as Unicode: aiohttp keeps bytes that are not UTF-8 as surrogates."""
+    """Return a header's value with U+FFFD for invalid UTF-8, which aiohttp has as surrogates."""
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _ending_of(error: BaseException) -> ExchangeEnding:
-    """Return how an exchange ended that never had a response."""
+    """Return the ending of an exchange that failed before its response."""
     match error:
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             return ExchangeEnding.UNREACHABLE

@@ -1,7 +1,7 @@
 r"""Recordings: the bytes of a stream in the pieces in which they were read, with their times.
 
-A recording is a JSON Lines file, made to be read and reviewed by people, and to be appended to
-while the stream goes on::
+A recording is a JSON Lines file. People can read and review it, and a recorder can append to it
+while the stream is running::
 
     {"format":"dripline recording","version":1}
     {"at":0,"request":{"method":"POST","url":"http://...","headers":[["Accept","*/*"]],"text":""}}
@@ -10,13 +10,13 @@ while the stream goes on::
     {"at":0.106,"base64":"R3LD"}
     {"at":0.201,"end":"eof"}
 
-`at` is in seconds since the file was begun. A piece is `text` where its bytes are UTF-8 and else,
-for example where it ends inside a character, `base64`. Characters that do not print are escaped.
-A file without its `end` line is the recording of a stream whose recorder died: it is unfinished.
+`at` is in seconds since the file was created. A piece is stored as `text` if its bytes are UTF-8,
+and otherwise as `base64`, for example if it ends inside a character. Unprintable characters are
+escaped. If there is no `end` line, the recorder died before the end: the recording is unfinished.
 
-One file holds any number of exchanges, such as the rounds of an agent, or a client that comes back
-after a lost connection. Their lines are mixed as they came, and all but those of the first carry a
-name: `"part":"2"`.
+A file can hold several exchanges, such as the rounds of an agent, or the requests of a client that
+reconnects. Their lines are in order of time, so they may be mixed. Lines of all exchanges but the
+first have a name: `"part":"2"`.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ __all__ = [
     "parse",
 ]
 
-# Of a file; a day of tokens, 20 a second, takes 200 MiB.
+# The largest file that is read, in bytes. A day of 20 tokens per second needs 200 MiB.
 MAX_SIZE = 512 * MIB
 
 
 class BadRecording(DriplineError, ValueError):
-    """A file is not a recording, or not a right one.
+    """A file is not a recording, or has an error.
 
     Attributes:
         name: The file.
-        line: The line that is wrong, from 1; 0 where the fault is in none.
-        problem: What is wrong with it.
+        line: The number of the wrong line, from 1; 0 if the error is not in a single line.
+        problem: The error, in words.
     """
 
     def __init__(self, name: str, line: int, problem: str) -> None:
@@ -84,16 +84,16 @@ class BadRecording(DriplineError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Exchanges over HTTP, in the order in which they began; most often there is one.
+    """HTTP exchanges in the order in which they began; usually there is only one.
 
-    `request`, `response`, `pieces`, `chunks`, `body`, `ending` and `duration` are those of the only
-    exchange; where there are several, they raise `ValueError`.
+    `request`, `response`, `pieces`, `chunks`, `body`, `ending` and `duration` belong to the only
+    exchange. If there are several, they raise `ValueError`.
 
     Attributes:
-        exchanges: What was asked, and what came of it.
-        about: What it shows and where it comes from, in words.
-        by_hand: Whether a person wrote it, rather than a recorder.
-        date: The time of day when it was begun, as ISO 8601; "" where that does not matter.
+        exchanges: The requests with their answers.
+        about: A description of the content and its origin.
+        by_hand: Whether a person wrote the file, rather than a recorder.
+        date: When the recording began, in ISO 8601; may be "".
     """
 
     exchanges: Sequence[Exchange] = ()
@@ -115,17 +115,17 @@ class Recording:
 
     @property
     def request(self) -> Request:
-        """What was asked."""
+        """The request."""
         return self.exchange.request
 
     @property
     def response(self) -> Response | None:
-        """How the answer began; None where none came."""
+        """The response's status and headers; None if there was no response."""
         return self.exchange.response
 
     @property
     def pieces(self) -> Sequence[Piece]:
-        """The body, as it was read."""
+        """The response body, in the pieces in which it was read."""
         return self.exchange.pieces
 
     @property
@@ -135,31 +135,31 @@ class Recording:
 
     @property
     def body(self) -> bytes:
-        """All that came of the body."""
+        """The response body, as far as it was received."""
         return self.exchange.body
 
     @property
     def ending(self) -> ExchangeEnding:
-        """How it ended."""
+        """How the exchange ended."""
         return self.exchange.ending
 
     @property
     def duration(self) -> float:
-        """Seconds from the request to the end, or to the last thing that came."""
+        """Seconds from the request to the end, or to the last bytes if it is unfinished."""
         return self.exchange.duration
 
     def split(self, plan: SplitPlan) -> Self:
-        """Return the same recording with its bodies cut in another way; see `Exchange.split`."""
+        """Return the recording with its bodies split differently; see `Exchange.split`."""
         return replace(self, exchanges=tuple(exchange.split(plan) for exchange in self.exchanges))
 
     def followed_by(self, other: Recording) -> Self:
-        """Return a recording of these exchanges and then, after them, the other's."""
+        """Return a recording of these exchanges, followed by those of the other recording."""
         last = max((exchange.last_time for exchange in self.exchanges), default=0.0)
         added = (replace(exchange.later(last), part="") for exchange in other.exchanges)
         return replace(self, exchanges=(*self.exchanges, *added))
 
     def redacted(self, redaction: Redaction) -> Self:
-        """Return the recording as a file with this redaction has it."""
+        """Return the recording without its secrets, as `save` writes it."""
         return replace(
             self, exchanges=tuple(exchange.redacted(redaction) for exchange in self.exchanges)
         )
@@ -167,11 +167,11 @@ class Recording:
     def save(
         self, path: str | Path, *, overwrite: bool = False, redaction: Redaction | None = None
     ) -> None:
-        """Write a file that only its owner may read; secrets stay out of it.
+        """Write a file that only its owner can read, with secrets redacted.
 
         Raises:
-            FileExistsError: There is one, and `overwrite` is not set.
-            OSError: It cannot be written.
+            FileExistsError: The file exists, and `overwrite` is not set.
+            OSError: The file cannot be written.
         """
         clean = self.redacted(redaction or Redaction())
         with os.fdopen(open_private(path, overwrite=overwrite), "wb") as file:
@@ -187,11 +187,11 @@ class Recording:
             timed += [(piece.at, piece_line(name, piece)) for piece in exchange.pieces]
             if exchange.ended is not None:
                 timed.append((exchange.ended, end_line(name, exchange.ended, exchange.ending)))
-        # The sort is stable: lines of one time keep their order within an exchange.
+        # The sort is stable, so an exchange's lines with equal times keep their order.
         yield from (line for _, line in sorted(timed, key=lambda item: item[0]))
 
     def _names(self) -> Iterator[str]:
-        """Give each exchange the name that it has, or a number that no other has."""
+        """Yield each exchange's name; one without a unique name gets an unused number."""
         taken = {exchange.part for exchange in self.exchanges}
         numbers = (name for name in map(str, count(int(FIRST_PART))) if name not in taken)
         used: set[str] = set()
@@ -206,12 +206,12 @@ class Recording:
 
         Args:
             path: The file.
-            part: Which of its exchanges, by name; None takes all.
+            part: The name of the exchange to load; None loads all.
 
         Raises:
-            BadRecording: It is not a recording, or has no such exchange, or none at all. Names the
-                file, and the line that is wrong.
-            OSError: It cannot be read.
+            BadRecording: It is not a recording, or has no such exchange, or none at all. The
+                message names the file and the wrong line.
+            OSError: The file cannot be read.
         """
         found = parse(read_file(path, MAX_SIZE), name=str(path))
         if not found.exchanges:
@@ -225,39 +225,39 @@ class Recording:
 
 
 def load_parts(path: str | Path) -> dict[str, Exchange]:
-    """Read every exchange of a file, by name, in the order in which they began.
+    """Read the exchanges of a file, by name, in the order in which they began.
 
     Raises:
-        BadRecording: It is not a recording; names the line that is wrong.
-        OSError: It cannot be read.
+        BadRecording: It is not a recording; the message names the wrong line.
+        OSError: The file cannot be read.
     """
     found = parse(read_file(path, MAX_SIZE), name=str(path))
     return {exchange.part: exchange for exchange in found.exchanges}
 
 
 def exchange_in(recording: Recording | Exchange) -> Exchange:
-    """Return an exchange, or a recording's only one.
+    """Return the only exchange of a recording; an exchange is returned unchanged.
 
     Raises:
-        ValueError: The recording has several, or none.
+        ValueError: The recording has several exchanges, or none.
     """
     return recording if isinstance(recording, Exchange) else recording.exchange
 
 
 def parse(data: bytes, *, name: str = "the recording") -> Recording:
-    """Return the recording in a file's bytes; it may have no exchange yet.
+    """Parse the bytes of a file; the recording may have no exchange yet.
 
     Raises:
-        BadRecording: They are not a recording; names the line that is wrong.
+        BadRecording: They are not a recording; the message names the wrong line.
     """
     reader = LineReader()
-    lines = data.split(b"\n")  # on LF bytes alone: other line ends may stand in a line
+    lines = data.split(b"\n")  # not `splitlines`: a line may contain other line ends
     for number, line in enumerate(lines, start=1):
         try:
             reader.take(line)
         except ValueError as error:
             if number == len(lines) and isinstance(error, NotAnObject):
-                break  # nothing, or what the recorder wrote when it died
+                break  # an empty line, or half a line from a recorder that died
             raise BadRecording(name, number, str(error)) from error
     if reader.head is None:
         raise BadRecording(name, 1, f'not a recording: it begins with {{"format":"{FORMAT}", ...}}')

@@ -1,4 +1,4 @@
-"""A recorded stream again, in process: in its own pieces or others, in its own time or another."""
+"""Replay a recorded stream in process, with any way of splitting it and at any speed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dripline.recordings.recording import Recording, exchange_in
 from dripline.recordings.splits import SplitPlan, as_recorded
 from dripline.sse import EventDecoder
 
-# Where a blank line may end. Atomic: CRLF is one line end, never two.
+# Two line ends in a row. The group is atomic, so that CRLF counts as one line end and never as two.
 BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n){2}")
 
 
 def check_speed(speed: float) -> None:
-    """Check a speed.
+    """Check the speed of a replay.
 
     Raises:
         ValueError: It is not above 0.
@@ -32,12 +32,12 @@ def check_speed(speed: float) -> None:
 
 
 class Timing:
-    """Waits for the times of an exchange.
+    """Waits for the recorded times of an exchange.
 
     Args:
-        exchange: The exchange; its request is sent when this is made.
-        speed: 1 as recorded, 10 ten times as fast, `math.inf` without waiting.
-        clock: What to wait with.
+        exchange: The exchange. Its request counts as sent when this object is created.
+        speed: 1 is the recorded speed, 10 is ten times as fast, `math.inf` does not wait.
+        clock: The clock to wait with.
 
     Raises:
         ValueError: `speed` is not above 0.
@@ -53,7 +53,7 @@ class Timing:
     async def wait(self, at: float) -> None:
         """Wait until a time of the recording. Safe to cancel.
 
-        From deadline to deadline, so that what is done in between does not slow the pace.
+        It waits for an absolute time, so that work in between does not add up to a delay.
         """
         if math.isfinite(self._speed):
             due = self._began + (at - self._zero) / self._speed
@@ -67,19 +67,19 @@ async def replay(
     speed: float = 1.0,
     clock: Clock | None = None,
 ) -> AsyncGenerator[bytes]:
-    """Yield the body as `dripline.http.response_body.Body` did when it was recorded.
+    """Yield the body in the same way as `dripline.http.response_body.Body` when it was recorded.
 
     Safe to cancel and to close early.
 
     Args:
-        recording: What to replay: a recording of one exchange, or one of its exchanges.
-        split: How to cut it; a piece comes when its last byte came.
-        speed: 1 as recorded, 10 ten times as fast, `math.inf` without waiting.
-        clock: What to wait with; with a `VirtualClock` a minute takes no time.
+        recording: A recording of one exchange, or an exchange.
+        split: How to split the body; a piece is yielded at the recorded time of its last byte.
+        speed: 1 is the recorded speed, 10 is ten times as fast, `math.inf` does not wait.
+        clock: The clock to wait with; a `VirtualClock` does not wait at all.
 
     Raises:
-        BodyBroken: The recorded body did not come to its end, see `ending_to_replay`. A recorded
-            time-out is raised after its recorded time.
+        BodyBroken: The recorded body broke off; see `ending_to_replay`. A recorded timeout is
+            raised at its recorded time.
         ValueError: `speed` is not above 0, or the recording has several exchanges.
     """
     exchange = exchange_in(recording)
@@ -97,10 +97,11 @@ async def replay(
 
 
 def ending_to_replay(exchange: Exchange) -> Literal["eof"] | Break:
-    """Return how a replay ends: as recorded, where that is known.
+    """Return how a replay ends: as recorded, if that is known.
 
-    Many clients leave as soon as the stream has said that it is over; then that was its end. What
-    would have come after anything else that they left is not known: a cut says so.
+    Many clients close the connection after a stream's last event, so such a stream counts as
+    complete. If the client left earlier, the rest is unknown, and the replay ends with a cut:
+    a regular end would wrongly say that the answer is complete.
     """
     match exchange.ending:
         case ExchangeEnding.EOF:
@@ -116,14 +117,14 @@ def ending_to_replay(exchange: Exchange) -> Literal["eof"] | Break:
 
 
 def resumed(exchange: Exchange, last_event_id: str) -> Exchange | None:
-    """Return what is left of a recorded event stream after an event, as if it were asked for then.
+    """Return the rest of a recorded event stream after an event, as the answer to a new request.
 
     Args:
         exchange: The exchange.
-        last_event_id: The id of the last event that came.
+        last_event_id: The id of the last event that was received.
 
     Returns:
-        None where the stream has no such event.
+        The exchange, or None if the stream has no such event.
     """
     offset = _offset_after(exchange.body, last_event_id)
     if offset is None or exchange.response is None:
@@ -139,7 +140,7 @@ def resumed(exchange: Exchange, last_event_id: str) -> Exchange | None:
 
 
 def _offset_after(body: bytes, last_event_id: str) -> int | None:
-    """Return where the block ends that sets the id; None where none does."""
+    """Return the offset after the block that sets the id; None if no block does."""
     decoder = EventDecoder(max_event_size=len(body) + 1)
     start = 0
     for blank_line in BLANK_LINE.finditer(body):

@@ -1,4 +1,4 @@
-"""A recording as a real HTTP server: its statuses, headers, pieces, times and endings."""
+"""Replay a recording as a real HTTP server: its statuses, headers, pieces, times and endings."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from dripline.recordings.replayed_request import ReplayedRequest, ReplayEnding
 from dripline.recordings.serving import Listener, PiecewiseResponse, read_body, write_through
 from dripline.recordings.splits import SplitPlan, as_recorded
 
-# How HTTP frames the body on one connection: made anew on another.
+# These headers frame the body on one connection; aiohttp sets them anew for the replay.
 _OF_THE_CONNECTION: frozenset[str] = frozenset(
     ("connection", "keep-alive", "transfer-encoding", "trailer")
 )
-# No client retries it, as most do after 5xx.
+# Not a 5xx, because most clients retry those, which would hide the failure.
 UNEXPECTED_STATUS = 404
 MAX_REQUESTS = 10_000
 
@@ -35,36 +35,35 @@ Elsewhere = Callable[[web.BaseRequest, ReplayedRequest], Awaitable[web.StreamRes
 class ReplayServer:
     """Answers requests as the recorded server did: `async with ReplayServer(recording) as server`.
 
-    Each request gets the recorded answer to the same method, path and query (see `match`); the
-    same request again gets the next one. What was not recorded, or not so often, is answered with
-    404 and a message that says so, and is kept in `unexpected`; `assert_expected` raises it.
+    Each request gets the recorded answer to the same method, path and query (see `match`). The same
+    request again gets the next recorded answer. A request that was not recorded, or not that often,
+    gets 404 with an explanation. It is kept in `unexpected`, and `assert_expected` raises it.
 
-    A request with `Last-Event-ID` that was not recorded goes on with the event stream that has the
-    event, behind it: one with the same path, else the one that was played last. Where a complete
-    stream has nothing left, the answer is 204, by which the standard tells an event source to stay
-    away.
+    A request with a `Last-Event-ID` that was not recorded resumes the event stream that has this
+    event, preferably one with the same path, otherwise the latest one played. If a complete stream
+    has no more events, the answer is 204, which tells an `EventSource` not to reconnect.
 
-    A cut is a cut and a reset is a reset; a recorded time-out is silence. Where the recorded client
-    left in the middle, the connection is cut.
+    Recorded cuts and resets are repeated; a recorded timeout becomes silence. If the recorded
+    client left in the middle, the connection is cut there.
 
     Args:
-        recording: What to replay.
-        split: How to cut the bodies; each piece is an HTTP chunk and a write of its own.
-        speed: 1 as recorded, 10 ten times as fast, `math.inf` without waiting.
-        match: How a request finds its answer: "path", "body" (the same body too; JSON is compared
-            as JSON), "order" (as recorded, one after another), or a function of the recorded
-            request and the one that came. See `Playlist`.
-        repeat: Whether a request whose answers have all been played gets them again.
-        root: The path at which the recorded server's API began, where it is not "/".
+        recording: The recording, or one of its exchanges.
+        split: How to split the bodies; each piece is sent as one HTTP chunk and one write.
+        speed: 1 is the recorded speed, 10 is ten times as fast, `math.inf` does not wait.
+        match: How a request finds its answer: by "path", by "body" too (JSON is compared as JSON),
+            in the recorded "order", or by a function of the recorded request and the actual one.
+            See `Playlist`.
+        repeat: Whether a request gets its answers again once all of them have been played.
+        root: The path of the recorded server's API, if it is not "/".
         host: The address to listen on.
-        port: The port to listen on; 0 takes a free one.
-        clock: What to wait with.
+        port: The port to listen on; 0 chooses a free one.
+        clock: The clock to wait with.
         on_unexpected: Called with each unexpected request.
-        elsewhere: Answers what was not recorded, and notes in the `ReplayedRequest` how that ended.
+        elsewhere: Answers requests that were not recorded; it must call `ReplayedRequest.end`.
 
     Attributes:
-        requests: What came, oldest first; the newest 10,000 are kept.
-        unexpected: What came and was not recorded.
+        requests: The requests, oldest first; the latest 10,000 are kept.
+        unexpected: The requests that were not recorded.
 
     Raises:
         ValueError: `speed` is not above 0, or there is no such `match`.
@@ -122,18 +121,18 @@ class ReplayServer:
         return self._listener.url
 
     async def start(self) -> None:
-        """Listen.
+        """Start to listen.
 
         Raises:
-            OSError: The address cannot be had, for example because the port is taken.
-            RuntimeError: The server is running already.
+            OSError: Listening failed, for example because the port is in use.
+            RuntimeError: The server is already running.
         """
         server = _Server(self._answer, handler_cancellation=True, access_log=None)
         await self._listener.start(server)
         self._server = server
 
     async def close(self) -> None:
-        """Stop listening and break off every answer. A second call does nothing."""
+        """Stop listening and break off all answers. A second call does nothing."""
         runner = await self._listener.stop()
         if runner is None or self._server is None:
             return
@@ -148,7 +147,7 @@ class ReplayServer:
         """Check that every request was in the recording.
 
         Raises:
-            UnexpectedRequest: One was not; the first of them.
+            UnexpectedRequest: The first request that was not.
         """
         __tracebackhide__ = True
         if self.unexpected:
@@ -185,21 +184,21 @@ class ReplayServer:
         try:
             return await self._replay(http, replayed, rest)
         except ConnectionError:
-            # A write met the closed connection before the cancellation came.
+            # The client left, and a write noticed that before the cancellation arrived.
             return web.Response()
         finally:
             replayed.end(ReplayEnding.CLIENT_LEFT)  # unless it has ended otherwise
 
     def _find(self, came: Request) -> tuple[Exchange, Exchange | None]:
-        """Return the exchange that answers a request, and what is to be played of it.
+        """Return the recorded exchange for a request, and the part of it to play.
 
-        That is None where the request asks for what follows the end of a stream.
+        The part is None if the request resumes a stream after its last event.
 
         Raises:
-            UnexpectedRequest: Nothing answers it.
+            UnexpectedRequest: No exchange matches the request.
         """
         if last_event_id := came.header("Last-Event-ID"):
-            for recorded in self._playlist.left(came):  # its client came back in the recording too
+            for recorded in self._playlist.left(came):  # the same reconnection was recorded
                 if recorded.request.header("Last-Event-ID") == last_event_id:
                     self._playlist.remove(recorded)
                     return recorded, recorded
@@ -213,7 +212,7 @@ class ReplayServer:
         return taken, taken
 
     def _streams(self, came: Request) -> list[Exchange]:
-        """Return what a request with an event's id may go on with, the likeliest first."""
+        """Return the streams that a request with `Last-Event-ID` may resume, likeliest first."""
         played = [replayed.exchange for replayed in reversed(self.requests) if replayed.exchange]
         streams = [
             exchange
@@ -255,11 +254,11 @@ class ReplayServer:
 
 
 def _refusal(came: Request, unexpected: UnexpectedRequest) -> web.Response:
-    """Return the answer to an unexpected request, as the API that it is for has errors."""
+    """Return the answer to an unexpected request, in the error format of the API it is for."""
     message = str(unexpected)
     error: object = {"code": "unexpected_request", "type": "unexpected_request", "message": message}
     if came.path.startswith("/api/"):
-        error = message  # as Ollama does
+        error = message  # Ollama's format
     return web.Response(
         status=UNEXPECTED_STATUS,
         body=orjson.dumps({"error": error}),
@@ -276,7 +275,7 @@ class _Server(web.Server):
 
 
 def headers_to_send(exchange: Exchange) -> Headers:
-    """Return the recorded headers that still hold: not those by which HTTP framed the body."""
+    """Return the recorded headers, except those that framed the body on its connection."""
     if exchange.response is None:
         return ()
     dropped = set(_OF_THE_CONNECTION)

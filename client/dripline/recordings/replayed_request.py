@@ -1,4 +1,4 @@
-"""What a replay server saw: each request, what it was answered, and how that ended."""
+"""The requests that a replay server received, with their answers and how these ended."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class ReplayEnding(StrEnum):
     """How a replayed answer ended."""
 
     FINISHED = "finished"  # all of it was sent
-    CLIENT_LEFT = "client left"  # the client closed the connection before that
-    BROKEN = "broken"  # the recorded cut or reset was played
-    UNEXPECTED = "unexpected"  # there is no recorded answer to it
-    SERVER_CLOSED = "server closed"  # the replay server was closed meanwhile
+    CLIENT_LEFT = "client left"  # the client closed the connection before the end
+    BROKEN = "broken"  # the recorded cut or reset was repeated
+    UNEXPECTED = "unexpected"  # the recording has no answer to the request
+    SERVER_CLOSED = "server closed"  # the replay server was closed before the end
 
 
 class ReplayedRequest:
-    """A request, and what became of its answer. All times are in seconds on a monotonic clock.
+    """A request, and the state of its answer. All times are in seconds on a monotonic clock.
 
     Attributes:
-        request: What came; secrets are in it.
-        started_at: When it came.
-        exchange: The recorded exchange that answers it; None where it was not recorded.
-        status: The HTTP status that was sent; None until then.
-        ended: How the answer ended; None until then.
-        ended_at: When it ended; None until then.
-        pieces_sent: How many pieces of the body were handed to the network.
+        request: The request, including its secrets.
+        started_at: When the request arrived.
+        exchange: The recorded exchange that answers it; None if it was not recorded.
+        status: The HTTP status that was sent; None before that.
+        ended: How the answer ended; None before that.
+        ended_at: When the answer ended; None before that.
+        pieces_sent: How many pieces of the body have been sent.
     """
 
     def __init__(self, request: Request, clock: Clock) -> None:
@@ -52,35 +52,35 @@ class ReplayedRequest:
 
     @property
     def method(self) -> str:
-        """Such as "POST"."""
+        """For example "POST"."""
         return self.request.method
 
     @property
     def path(self) -> str:
-        """Such as "/api/chat"."""
+        """For example "/api/chat"."""
         return self.request.path
 
     @property
     def headers(self) -> CIMultiDict[str]:
-        """The headers; their names are matched in any case."""
+        """The headers; their names are case-insensitive."""
         return CIMultiDict(self.request.headers)
 
     @property
     def seconds(self) -> float:
-        """How long it was open, or has been open until now."""
+        """How many seconds the request was open, or has been open until now."""
         until = self._clock.monotonic() if self.ended_at is None else self.ended_at
         return until - self.started_at
 
     @property
     def got_whole_answer(self) -> bool:
-        """Whether the client was sent an answer that is a success and came to its end."""
+        """Whether the answer was a success and was sent to its end."""
         if self.ended is not ReplayEnding.FINISHED or (self.status or 0) >= 400:
             return False
         return self.exchange is None or is_whole(self.exchange)
 
     @property
     def verdict(self) -> str:
-        """What the client did, in words for the message of a failing test."""
+        """What the client did, as words for the message of a failing test."""
         so_far = f"after {_pieces(self.pieces_sent)} and {self.seconds:.3f} s"
         match self.ended:
             case None:
@@ -109,10 +109,10 @@ class ReplayedRequest:
             await self._done.wait()
         return self.ended
 
-    # The rest is for the replay server.
+    # Used by the replay server:
 
     def end(self, how: ReplayEnding) -> None:
-        """Note how it ended; only the first call counts."""
+        """Note how the answer ended; later calls do nothing."""
         if self.ended is None:
             self.ended = how
             self.ended_at = self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""What the test kit's servers stand on: where they listen, and a response sent piece by piece."""
+"""Shared code of the test kit's servers: listening, and sending a response piece by piece."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
-CLOSE_SECONDS = 1.0  # for a request that comes in at the very moment of closing
-MAX_BODY = 64 * 1024 * 1024  # bytes; images come in the body, as base64
-# SO_LINGER on, with no time to linger: closing sends RST instead of FIN.
+CLOSE_SECONDS = 1.0  # for a request that arrives at the moment of closing
+MAX_BODY = 64 * 1024 * 1024  # bytes; large because images are in the body, as base64
+# SO_LINGER with a time of 0: closing the socket then sends RST instead of FIN.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Listener:
-    """Has an aiohttp server listen on one address.
+    """Makes an aiohttp server listen on an address.
 
     Args:
-        name: What listens, for messages: "the replay server".
+        name: The server's name for messages, such as "the replay server".
         host: The address to listen on.
-        port: The port to listen on; 0 takes a free one, and keeps it.
+        port: The port to listen on; 0 chooses a free one, and uses it again after a restart.
     """
 
     def __init__(self, name: str, host: str, port: int) -> None:
@@ -38,18 +38,18 @@ class Listener:
         """The base URL, such as "http://127.0.0.1:43127".
 
         Raises:
-            RuntimeError: Nothing listens.
+            RuntimeError: The server is not running.
         """
         if self._runner is None:
             raise RuntimeError(f"{self._name} is not running; use it with `async with`")
         return str(URL.build(scheme="http", host=self._host, port=self._port)).rstrip("/")
 
     async def start(self, server: web.Server) -> None:
-        """Listen.
+        """Start to listen.
 
         Raises:
-            OSError: The address cannot be had, for example because the port is taken.
-            RuntimeError: It listens already.
+            OSError: Listening failed, for example because the port is in use.
+            RuntimeError: The server is already running.
         """
         if self._runner is not None:
             raise RuntimeError(f"{self._name} is running already")
@@ -64,10 +64,10 @@ class Listener:
         self._runner = runner
 
     async def stop(self) -> web.ServerRunner | None:
-        """Take no more connections.
+        """Accept no more connections.
 
-        Returns what still has those that there are, for its owner to clean up once they are closed;
-        None where nothing has listened.
+        Return the runner, which still holds the open connections; the caller must clean it up after
+        closing them. Return None if the server was not running.
         """
         runner, self._runner = self._runner, None
         for site in list(runner.sites) if runner else ():
@@ -76,18 +76,18 @@ class Listener:
 
 
 def write_through(transport: asyncio.Transport) -> None:
-    """Make a drained write on this connection one that the network has taken: no buffer is left."""
+    """Turn off the write buffer: a drained write has then been passed to the operating system."""
     transport.set_write_buffer_limits(high=0)
 
 
 class PiecewiseResponse:
-    """One response, sent piece by piece. Its headers leave right before the first piece.
+    """One response, sent piece by piece. The headers are sent right before the first piece.
 
-    A client that goes away cancels whoever sends, if the server has `handler_cancellation`; a
-    write that meets the closed connection first raises `ConnectionError`.
+    If the client leaves, aiohttp cancels the handler, provided that the server was created with
+    `handler_cancellation`. A write that notices it earlier raises `ConnectionError`.
 
     Attributes:
-        response: What the handler returns to aiohttp.
+        response: The response that the handler must return to aiohttp.
     """
 
     def __init__(
@@ -111,10 +111,10 @@ class PiecewiseResponse:
         return writer
 
     async def send(self, data: bytes) -> None:
-        """Send a piece; returns when the network has taken it.
+        """Send a piece, and wait until the operating system has it.
 
-        It is an HTTP chunk of its own where the body is chunked, and a write of its own always:
-        the connection has TCP_NODELAY, and its write buffer is drained after each.
+        Each piece is a separate write, because the connection has TCP_NODELAY and its buffer is
+        drained each time. If the body is chunked, each piece is also a separate HTTP chunk.
         """
         writer = await self.start()
         await _let_the_client_read()
@@ -122,18 +122,18 @@ class PiecewiseResponse:
         await writer.drain()
 
     async def finish(self) -> None:
-        """End the body as HTTP wants it."""
+        """End the body regularly."""
         await self.start()
         await self.response.write_eof()
 
     def cut(self) -> None:
-        """Close the connection (FIN), wherever the body is."""
+        """Close the connection (FIN) in the middle of the body."""
         if transport := self._http.transport:
             transport.close()
 
     async def reset(self) -> None:
         """Reset the connection (RST)."""
-        await _let_the_client_read()  # outside Linux a reset takes unread bytes away
+        await _let_the_client_read()  # except on Linux, a reset discards unread bytes
         if transport := self._http.transport:
             transport.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
@@ -142,10 +142,10 @@ class PiecewiseResponse:
 
 
 async def _let_the_client_read() -> None:
-    """Run the event loop, so that a client in it meets the pieces one at a time.
+    """Let a client in the same event loop read, so that it gets the pieces one at a time.
 
-    Twice: in its first turn the loop learns that the client's socket has something to read, but
-    this task comes before the client then.
+    One turn of the loop is not enough: in it, the loop notices that the client's socket is
+    readable, but runs this task before the client.
     """
     await asyncio.sleep(0)
     await asyncio.sleep(0)

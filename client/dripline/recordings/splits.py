@@ -1,7 +1,7 @@
-"""Ways to cut a byte stream into chunks: what a network may do, chosen on purpose.
+"""Ways to split a byte stream into chunks, as a network might do at random.
 
-A `SplitPlan` takes the pieces of a stream and returns other pieces of the same stream: joined, both
-are equal. Decoders, the fake Ollama and replays are all driven through these.
+A `SplitPlan` turns the pieces of a stream into other pieces with the same bytes. Tests of decoders,
+the fake Ollama and replays use them.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from itertools import accumulate, pairwise
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """A named way to cut.
+    """A named way to split a stream.
 
     Attributes:
-        name: What a failing test shows, such as "every_byte" or "cut_at(17)".
-        offsets: From the pieces to the offsets in the joined stream at which to cut; in rising
-            order. Offsets outside the stream cut nothing.
+        name: Shown by a failing test, for example "every_byte" or "cut_at(17)".
+        offsets: Takes the pieces, and returns the offsets in the joined stream at which to split
+            it, in rising order. Offsets outside the stream are ignored.
     """
 
     name: str
     offsets: Callable[[Sequence[bytes]], Iterable[int]]
 
     def __call__(self, pieces: Sequence[bytes]) -> list[bytes]:
-        """Return the same bytes in other pieces, none of them empty."""
+        """Return the same bytes in new pieces, none of them empty."""
         data = b"".join(pieces)
         inner = (offset for offset in self.offsets(pieces) if 0 < offset < len(data))
         return [data[a:b] for a, b in pairwise((0, *inner, len(data))) if a < b]
@@ -42,13 +42,13 @@ every_byte: SplitPlan = SplitPlan("every_byte", lambda pieces: range(sum(map(len
 
 
 def cut_at(*offsets: int) -> SplitPlan:
-    """Cut at the given offsets."""
+    """Split at the given offsets."""
     ordered = sorted(offsets)
     return SplitPlan(f"cut_at({', '.join(map(str, ordered))})", lambda _: ordered)
 
 
 def fixed(size: int) -> SplitPlan:
-    """Cut into pieces of `size` bytes; the last one may be shorter.
+    """Split into pieces of `size` bytes; the last one may be shorter.
 
     Raises:
         ValueError: `size` is less than 1.
@@ -59,7 +59,7 @@ def fixed(size: int) -> SplitPlan:
 
 
 def seeded(seed: int, *, largest: int = 64) -> SplitPlan:
-    """Cut into pieces of 1 to `largest` bytes, drawn from `seed`: the same seed, the same cuts.
+    """Split into random pieces of 1 to `largest` bytes; the same seed gives the same pieces.
 
     Raises:
         ValueError: `largest` is less than 1.
@@ -86,16 +86,16 @@ def _offsets_inside(pieces: Sequence[bytes]) -> list[int]:
     ]
 
 
-# Where naive readers break: between the bytes of one character, and between CR and LF.
+# Naive readers fail at these places: between the bytes of a character, and between CR and LF.
 inside_characters: SplitPlan = SplitPlan("inside_characters", _offsets_inside)
 
 
 def two_way_splits(size: int) -> Iterator[SplitPlan]:
-    """Give every plan that cuts a stream of `size` bytes in two, from `cut_at(1)` on."""
+    """Yield every plan that splits a stream of `size` bytes in two, from `cut_at(1)` on."""
     return map(cut_at, range(1, size))
 
 
-# One of each kind: what finds nearly all faults, in a few runs.
+# One plan of each kind; together they find nearly all bugs in a few runs.
 usual_splits: tuple[SplitPlan, ...] = (
     as_recorded,
     whole,
@@ -112,7 +112,7 @@ _CALL = re.compile(r"(\w+)\((\d+(?:, ?\d+)*)(?:, ?largest=(\d+))?\)")
 
 
 def plan_named(name: str) -> SplitPlan:
-    """Return the plan with a name, as `str(plan)` and a failing test show it.
+    """Return the plan with a name, in the form that `str(plan)` and a failing test show.
 
     Raises:
         ValueError: No plan has this name.
@@ -125,6 +125,6 @@ def plan_named(name: str) -> SplitPlan:
             more = {"largest": int(largest)} if largest else {}
             return _MAKERS[maker](*map(int, numbers.split(",")), **more)
         except (LookupError, TypeError):
-            pass  # No such plan, or not with so many numbers.
+            pass  # There is no such plan, or it takes another number of arguments.
     known = ", ".join([*_PLAIN, "cut_at(17)", "fixed(7)", "seeded(1)"])
     raise ValueError(f"there is no split plan {name!r}; there are: {known}")

@@ -1,7 +1,7 @@
-"""What a recording says, for people and for comparisons: its units with their times, and figures.
+"""Show a recording to people, and compute its statistics.
 
-A unit is what a stream is made of: a block of an event stream, a line of NDJSON, and of any other
-body a piece.
+A stream consists of units: the blocks of an event stream, the lines of NDJSON, or the pieces of any
+other body.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from dripline.sse import EventDecoder, ServerSentEvent
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A part of the body that means something by itself.
+    """A part of the body that has a meaning of its own.
 
     Attributes:
-        at: When its last byte came.
-        raw: Its bytes, all of them.
-        reads: The offsets in `raw` at which a piece ended; the last may be its end.
+        at: When its last byte arrived.
+        raw: All of its bytes.
+        reads: The offsets in `raw` at which a piece ended; may include the end of `raw`.
         event: The event of a block, if it has one.
     """
 
@@ -38,7 +38,7 @@ class Unit:
 
     @property
     def token(self) -> str:
-        """The piece of text, reasoning or tool call that it brings; "" where it brings none."""
+        """The text, reasoning or tool name in it; "" if there is none."""
         data = self.event.data if self.event else self.raw
         try:
             return _token(orjson.loads(data))
@@ -48,14 +48,14 @@ class Unit:
     def marked(self) -> str:
         """Return the bytes as one printable line, with a bar where a piece ended.
 
-        A character that was cut is shown as its bytes.
+        A character that was split between pieces is shown as its bytes.
         """
         parts = [self.raw[a:b] for a, b in pairwise((0, *self.reads, len(self.raw)))]
         return "¦".join(_printable(part) for part in parts)
 
 
 def units(exchange: Exchange) -> list[Unit]:
-    """Return the units of the body; bytes after the last whole one are one too."""
+    """Return the units of the body; bytes after the last complete one count as a unit."""
     body, ends = exchange.body, list(accumulate(map(len, exchange.chunks)))
     kind = exchange.response.header("Content-Type") if exchange.response else ""
     is_sse = "event-stream" in kind
@@ -74,9 +74,9 @@ def units(exchange: Exchange) -> list[Unit]:
 
 
 def is_whole(exchange: Exchange) -> bool:
-    """Return whether an answer is a success that came to its end, as far as anybody can know.
+    """Return whether an answer is a success and complete, as far as the recording shows.
 
-    A stream without its protocol's last word is half an answer, although HTTP calls it complete.
+    A stream without the last event of its protocol is incomplete, even if HTTP ended it regularly.
     """
     if exchange.response is None or exchange.response.status >= 400:
         return False
@@ -86,7 +86,7 @@ def is_whole(exchange: Exchange) -> bool:
 
 
 def _needs_a_last_word(exchange: Exchange) -> bool:
-    """Return whether it is a stream of tokens in a protocol that is known to have a last word."""
+    """Return whether it is a token stream; all known protocols for those mark their end."""
     kind = exchange.response.header("Content-Type") if exchange.response else ""
     is_stream = any(name in kind for name in ("event-stream", "ndjson", "jsonl"))
     return is_stream and any(unit.token for unit in units(exchange))
@@ -109,7 +109,7 @@ def _unit_ends(body: bytes, kind: str, ends: Sequence[int]) -> Iterator[int]:
 
 
 def _token(record: object) -> str:
-    """Return the text in an event or line of dripline, Ollama, and vendors with similar streams."""
+    """Return the text in an event or line of dripline, Ollama, or a vendor's similar stream."""
     match record:
         case {"type": "text_message" | "thinking", "data": {"content": str(text)}}:
             return text
@@ -141,21 +141,21 @@ def _printable(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What can be counted. Times are in seconds from the request; None where there was no such.
+    """Statistics of an exchange. Times are in seconds from the request; None if not applicable.
 
     Attributes:
-        ending: How it ended.
-        duration: From the request to the end.
-        headers: To the response's headers.
-        first_token: To the first token.
-        tokens: Units that bring text, reasoning or a tool call.
-        tokens_per_second: From the first token to the last.
-        longest_gap: The longest time in which nothing came, and what it came before.
-        gap_before: When what came after that gap came.
-        size: Bytes of the body.
-        pieces: Pieces in which they were read.
-        cut_characters: Pieces that end inside a character, or between CR and LF.
-        cut_units: Pieces that end inside a unit.
+        ending: How the exchange ended.
+        duration: Time to the end.
+        headers: Time to the response's headers.
+        first_token: Time to the first token.
+        tokens: Number of units with text, reasoning or a tool call.
+        tokens_per_second: The rate between the first token and the last.
+        longest_gap: The longest time without data.
+        gap_before: Time to the end of that gap.
+        size: Size of the body in bytes.
+        pieces: Number of pieces in which the body was read.
+        cut_characters: Number of pieces that end inside a character, or between CR and LF.
+        cut_units: Number of pieces that end inside a unit.
         text: All tokens, joined.
     """
 
@@ -175,7 +175,7 @@ class Figures:
 
 
 def figures(exchange: Exchange) -> Figures:
-    """Count."""
+    """Return the statistics of an exchange."""
     said = [unit for unit in units(exchange) if unit.token]
     ends = list(accumulate(map(len, exchange.chunks)))
     inside = set(inside_characters.offsets(exchange.chunks))
@@ -210,7 +210,7 @@ def _times(exchange: Exchange) -> Iterator[float]:
 
 
 def report(exchange: Exchange, recording: Recording) -> str:
-    """Return a stream of a recording as a person reads it."""
+    """Return a readable report of an exchange, for a person."""
     lines = [_printable(f"{exchange.request.method} {exchange.request.url}".encode())]
     lines += [f"({_printable(recording.about.encode())})"] * bool(recording.about)
     lines += ["(written by hand)"] * recording.by_hand
@@ -233,7 +233,7 @@ def report(exchange: Exchange, recording: Recording) -> str:
 
 
 def figures_table(exchanges: dict[str, Exchange]) -> list[str]:
-    """Return the figures of exchanges as the lines of a table, a column for each."""
+    """Return the statistics as the lines of a table, with a column for each exchange."""
     columns = {name: _shown(figures(exchange)) for name, exchange in exchanges.items()}
     width = max(24, *(len(name) + 2 for name in columns))
     header = f"{'':<20}" + "".join(f"{name:<{width}}" for name in columns)
@@ -265,7 +265,7 @@ def _seconds(value: float | None) -> str:
 
 
 def comparison(exchanges: dict[str, Exchange]) -> str:
-    """Return two exchanges' figures side by side, and where their texts part."""
+    """Return the statistics of two exchanges side by side, and where their texts differ."""
     (one, a), (other, b) = exchanges.items()
     first, second = figures(a).text, figures(b).text
     lines = figures_table(exchanges)

@@ -1,4 +1,4 @@
-"""Writing a recording while its stream goes on."""
+"""Write a recording while its stream is running."""
 
 from __future__ import annotations
 
@@ -26,25 +26,26 @@ from dripline.recordings.lines import (
 
 
 class RecordingWriter:
-    """Writes a recording as it happens. Close it, or use it as a context manager.
+    """Writes a recording piece by piece. Close it, or use it as a context manager.
 
-    Each line is one `write` to the operating system, at once and unbuffered, so that whenever the
-    process dies, the file has all that was read. It happens in the event loop: it copies into the
-    system's cache and waits for no disk, which takes 8 us for the piece that brings a token and
-    a fraction of a millisecond for 4 KiB. A thread with a queue would hold what a crash then loses.
+    Each line is written at once and unbuffered. If the process dies at any time, the file has
+    everything that was read. Writing blocks the event loop, but only briefly, because it copies
+    into the system's cache and does not wait for the disk: 8 µs for a token's piece, and a fraction
+    of a millisecond for 4 KiB. A thread with a queue would avoid that, but a crash would lose the
+    queue.
 
     Args:
-        path: The file to make; only its owner may read it.
-        overwrite: Whether it may be there already.
-        about: What it shows, in words.
-        redaction: Which secrets to keep out.
-        clock: What time it is.
-        on_error: Called instead of raising when something cannot be written later. Then the file
-            is closed, and all that follows is left out in silence.
+        path: The file to create; only its owner can read it.
+        overwrite: Whether to replace an existing file.
+        about: A description of the recording.
+        redaction: Which secrets to remove.
+        clock: The clock for the recorded times.
+        on_error: Called instead of raising if a later write fails. The file is then closed, and all
+            further calls are silently ignored.
 
     Raises:
-        FileExistsError: There is a file, and `overwrite` is not set.
-        OSError: The file cannot be written; from each method that writes, too.
+        FileExistsError: The file exists, and `overwrite` is not set.
+        OSError: The file cannot be written. Each method that writes can raise it too.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class RecordingWriter:
         return self._file is None
 
     def begin(self, request: Request, *, part: str | None = None) -> PartWriter:
-        """Begin an exchange; without a name it is numbered, from "1".
+        """Begin an exchange; without a name it gets a number, starting with "1".
 
         Raises:
             ValueError: The file is closed.
@@ -96,7 +97,7 @@ class RecordingWriter:
         return self._open[name]
 
     def close(self) -> None:
-        """End what is still going on as cancelled, and close the file. Again: does nothing."""
+        """End open exchanges as cancelled, and close the file. A second call does nothing."""
         if self._file is None:
             return
         try:
@@ -106,7 +107,7 @@ class RecordingWriter:
             file, self._file = self._file, None
             os.close(file)
 
-    # What follows is for `PartWriter`.
+    # Used by `PartWriter`:
 
     def _now(self) -> float:
         return round(self._clock.monotonic() - self._began, 6)
@@ -117,10 +118,10 @@ class RecordingWriter:
                 return
             raise ValueError(f"the recording {self.path} is closed")
         try:
-            while line:  # a disk that gets full takes a part
+            while line:  # on a nearly full disk, `write` may write only a part
                 line = line[os.write(self._file, line) :]
         except OSError as error:
-            # After half a line nothing may follow: that is an unfinished recording.
+            # Nothing may follow half a line. Without one, the file is a valid unfinished recording.
             self._open.clear()
             self.close()
             if self._on_error is None:
@@ -129,7 +130,7 @@ class RecordingWriter:
 
 
 class PartWriter:
-    """Writes one exchange of a recording; `RecordingWriter.begin` makes it."""
+    """Writes one exchange of a recording; `RecordingWriter.begin` creates it."""
 
     def __init__(self, writer: RecordingWriter, name: str) -> None:
         self._writer = writer
@@ -137,13 +138,13 @@ class PartWriter:
         self._tail = bytearray()
 
     def response(self, status: int, headers: Headers) -> None:
-        """Write how the answer began, now."""
+        """Write the status and headers of the response, with the current time."""
         writer = self._writer
         response = Response(status, headers, writer._now())
         writer._write(response_line(self._name, response.redacted(writer._redaction)))
 
     def piece(self, data: bytes) -> None:
-        """Write bytes that were read now."""
+        """Write bytes of the body, with the current time."""
         writer = self._writer
         writer._write(piece_line(self._name, Piece(writer._now(), data)))
         self._tail += data
@@ -151,10 +152,10 @@ class PartWriter:
             del self._tail[:-TAIL]
 
     def end(self, ending: ExchangeEnding) -> None:
-        """Write how it ended, now; only the first call counts, and none once the file is closed.
+        """Write the end, with the current time. Later calls, or calls after `close`, do nothing.
 
-        Many clients leave as soon as a stream has said its last word, such as `[DONE]`. Whether
-        they or the server close first is chance: both are written as "eof".
+        Many clients close the connection after a stream's last event, such as `[DONE]`. Whether the
+        client or the server closes first is chance, so both are written as "eof".
         """
         if self._writer._open.pop(self._name, None):
             if ending is ExchangeEnding.CANCELLED and says_its_end(bytes(self._tail)):
@@ -163,13 +164,13 @@ class PartWriter:
 
 
 def open_private(path: str | Path, *, overwrite: bool) -> int:
-    """Open a new file for writing, readable and writable for its owner alone.
+    """Create a file for writing that only its owner can read and write.
 
     Raises:
-        FileExistsError: There is one, and `overwrite` is not set; or it is a device or the like,
-            which is never replaced.
-        OSError: It cannot be written.
+        FileExistsError: The file exists, and `overwrite` is not set; or the path is not a regular
+            file but, for example, a device, which is never replaced.
+        OSError: The file cannot be written.
     """
     if overwrite and Path(path).is_file():
-        Path(path).unlink()  # its permissions may be wider
+        Path(path).unlink()  # not truncated, because others might be allowed to read it
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,12 +1,12 @@
 """The test kit: a fake Ollama, recordings and their replay, and assertions.
 
-`FakeOllama` is a real HTTP server that speaks Ollama's API from a script: `Script` is what one of
-its models says, `Pace` how fast, `Fault` how it fails; `ReceivedRequest` tells afterwards what a
-client did. A `Recording` holds the bytes of a real stream; `replay` and `ReplayServer` play them
-back, cut by any `SplitPlan`. pytest finds the fixtures `fake_ollama`, `chat_server`, `chat_client`
-and `replay` wherever dripline is installed.
+`FakeOllama` is a real HTTP server with Ollama's API. A `Script` defines the answers of a model, a
+`Pace` their speed, and a `Fault` how they fail. A `ReceivedRequest` shows afterwards what a client
+did. A `Recording` holds the bytes of a real stream; `replay` and `ReplayServer` play it back, split
+by any `SplitPlan`. If dripline is installed, pytest finds the fixtures `fake_ollama`,
+`chat_server`, `chat_client` and `replay`.
 
-This module has the public names; each is explained where it is defined.
+This module exports the public names; each is documented where it is defined.
 """
 
 from typing import TYPE_CHECKING

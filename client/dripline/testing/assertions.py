@@ -14,16 +14,17 @@ _NOTHING = object()
 
 
 def assert_same_events(actual: object, expected: object) -> None:
-    """Check that two streams say the same, event for event.
+    """Check that two streams have the same events.
 
     Args:
-        actual: A sequence of anything that can be compared, such as `ServerSentEvent` or
-            `TextMessage`; or a `Recording` or one of its exchanges, which stand for their events,
-            or else for their lines.
-        expected: The same.
+        actual: A sequence of comparable objects, such as `ServerSentEvent` or `TextMessage`. For a
+            `Recording` or one of its exchanges, the events are compared, or the lines if there are
+            no events.
+        expected: Anything that `actual` may be.
 
     Raises:
-        AssertionError: They differ; shows the first difference, and what came right before.
+        AssertionError: They differ. The message shows the first difference and the events right
+            before it.
     """
     __tracebackhide__ = True
     found, wanted = _events(actual), _events(expected)

@@ -1,4 +1,4 @@
-"""What the test kit reads from the environment, and sets in it."""
+"""The environment variables that the test kit reads and sets."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Mapping, MutableMapping
 
 
 def in_ci(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether a machine runs the tests by itself: services that do so set CI."""
+    """Return whether the tests run in continuous integration; such services set CI."""
     return bool(environment.get("CI"))
 
 
 def ollama_origins(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the pages that OLLAMA_ORIGINS lets ask."""
+    """Return the origins in OLLAMA_ORIGINS, whose pages may use the server."""
     return [one for one in environment.get("OLLAMA_ORIGINS", "").split(",") if one]
 
 
-# The packages ask for a key, which a fake or a replay does not look at. One that is set is kept:
+# The clients need a key, although fakes and replays ignore it. An existing key is kept, because
 # recording against the real server needs it.
 _KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 
 
 class ClientEnvironment:
-    """Sets the variables by which AI clients find their server, until `restore` is called.
+    """Sets the variables with which AI clients find their server, until `restore` is called.
 
     Args:
         url: The server's address.
-        environment: Where to set them.
+        environment: The mapping to change.
     """
 
     def __init__(self, url: str, environment: MutableMapping[str, str] = os.environ) -> None:
@@ -41,7 +41,7 @@ class ClientEnvironment:
         environment.update(values)
 
     def restore(self) -> None:
-        """Set the variables as they were."""
+        """Restore the original values of the variables."""
         for name, value in self._before.items():
             if value is None:
                 self._environment.pop(name, None)

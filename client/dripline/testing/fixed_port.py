@@ -1,4 +1,4 @@
-"""One port that a test run's servers listen on in turn, for clients that are made only once."""
+"""A fixed port for the servers of a test run, for clients that are created only once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 
 class FixedPort:
-    """Keeps a free port of 127.0.0.1.
+    """Reserves a free port of 127.0.0.1.
 
     Attributes:
-        url: The address of whatever listens on it.
+        url: The address of the server that listens on the port.
     """
 
     def __init__(self) -> None:
@@ -23,12 +23,12 @@ class FixedPort:
         self._port: int = self._holder.getsockname()[1]
         self.url: str = f"http://127.0.0.1:{self._port}"
         if sys.platform != "linux":
-            # Elsewhere nobody else could listen on the port while it is bound here.
+            # Only Linux lets a server listen on the port while it is bound here too.
             self._holder.close()
 
     @contextmanager
     def port(self) -> Iterator[int]:
-        """Give a port to listen on: this one, or 0 (any) while another server has it."""
+        """Yield a port to listen on: this one, or 0 (any) while another server uses it."""
         if self._in_use:
             yield 0
             return
@@ -39,5 +39,5 @@ class FixedPort:
             self._in_use = False
 
     def close(self) -> None:
-        """Give the port up."""
+        """Release the port."""
         self._holder.close()

@@ -1,10 +1,10 @@
-"""pytest fixtures for anyone's tests of streaming code, whatever library it uses.
+"""pytest fixtures for tests of streaming code, whatever library it uses.
 
-The servers run in a thread of their own. So they serve blocking code, such as `ollama.Client`, as
-well as code in any event loop, and need no other plugin.
+The servers run in their own thread. They can therefore serve blocking code, such as
+`ollama.Client`, as well as code in any event loop, and need no other plugin.
 
-pytest imports this module wherever dripline is installed: what it needs is imported when it is
-used, so that tests that do not use it pay nothing and need nothing.
+pytest imports this module wherever dripline is installed, even for tests that do not use it. So it
+imports other modules only in the fixtures: those tests then lose no time and need no extra.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OLLAMA_URL = "http://127.0.0.1:11434"
-# Which recording stays where another process has made one meanwhile.
+# Which recording to keep if another process has created one in the meantime.
 _KEEP: dict[str, Keep] = {"once": "first", "all": "last", "new": "both"}
 _START_SECONDS = 30.0
-_SETTLE_SECONDS = 1.0  # for a connection to close whose client has left
+_SETTLE_SECONDS = 1.0  # for the server to notice that a client has left
 _RECORD = "--dripline-record"
 _HINT = f"To record it, run with {_RECORD}=new; to make the recording anew, with {_RECORD}=all."
 
-# What has unexpected requests, of each test.
+# The servers of each test, to be checked for unexpected requests.
 _SERVERS: pytest.StashKey[list[_Unexpected]] = pytest.StashKey()
 _PORT: pytest.StashKey[FixedPort] = pytest.StashKey()
 _ENVIRONMENT: pytest.StashKey[ClientEnvironment] = pytest.StashKey()
@@ -78,13 +78,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Set the clients' variables, before anything of the tests is imported."""
+    """Set the clients' variables before any test is imported."""
     _set_environment(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Describe the markers."""
-    _set_environment(config)  # where another plugin has loaded this one, too late for the above
+    _set_environment(config)  # if another plugin loaded this one too late for the hook above
     config.addinivalue_line(
         "markers",
         "dripline_splits(*plans, two_way=None): run the test once for each split plan that `replay`"
@@ -117,7 +117,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @contextmanager
 def _port(config: pytest.Config) -> Iterator[int]:
-    """Give the port for a server: the one that the clients' variables name, if it is free."""
+    """Yield the port for a server: the one in the clients' variables, if it is free."""
     if _PORT not in config.stash:
         yield 0
         return
@@ -127,7 +127,7 @@ def _port(config: pytest.Config) -> Iterator[int]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that made a request which its recording has no answer for."""
+    """Fail a test that sent a request to which its recording has no answer."""
     try:
         result = yield
     except Exception as error:
@@ -139,14 +139,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 class _Unexpected:
-    """The unexpected requests to one server; each is told once."""
+    """The unexpected requests to one server; each is reported once."""
 
     def __init__(self, requests: Sequence[UnexpectedRequest]) -> None:
         self._requests = requests
         self._told = 0
 
     def next(self) -> UnexpectedRequest | None:
-        """Return the first that has not been told, and count all as told."""
+        """Return the first unreported one, and count all as reported."""
         new = list(self._requests)[self._told :]
         self._told += len(new)
         return new[0] if new else None
@@ -168,7 +168,7 @@ def _fail_if_unexpected(item: pytest.Item) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a marked test once for each split plan; its id names the plan."""
+    """Run a marked test once for each split plan; the test's id contains the plan."""
     marker = metafunc.definition.get_closest_marker("dripline_splits")
     if marker is None:
         return
@@ -199,7 +199,7 @@ def _folder(config: pytest.Config, test_file: Path) -> Path:
 
 
 class Background:
-    """An event loop in a thread, for servers that blocking code and other loops talk to."""
+    """An event loop in a thread, for servers whose clients block or run in other loops."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -207,10 +207,10 @@ class Background:
         self._thread.start()
 
     def run(self, main: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run a coroutine in the loop, and wait for what it returns.
+        """Run a coroutine in the loop, wait for it and return its result.
 
         Raises:
-            TimeoutError: It took longer than `timeout` seconds; it has been cancelled.
+            TimeoutError: It needed longer than `timeout` seconds, and was cancelled.
         """
         future = asyncio.run_coroutine_threadsafe(main, self._loop)
         try:
@@ -224,7 +224,7 @@ class Background:
 
     @contextmanager
     def running(self, context: AbstractAsyncContextManager[T]) -> Iterator[T]:
-        """Enter an asynchronous context in the loop, and leave it there, in one task."""
+        """Enter and leave an asynchronous context in the loop, both in the same task."""
         entered: asyncio.Future[T] = self._loop.create_future()
         leave = asyncio.Event()
 
@@ -256,11 +256,11 @@ class Background:
 
 
 class OllamaFixture:
-    """A fake Ollama in its own thread, and what it saw of the code under test.
+    """A fake Ollama in its own thread, with the requests of the code under test.
 
     Attributes:
         url: Its address.
-        models: The scripts by model name; may be changed at any time. The demo models are there.
+        models: The scripts by model name, including the demo models; may be changed at any time.
     """
 
     def __init__(self, fake: FakeOllama, background: Background) -> None:
@@ -271,25 +271,25 @@ class OllamaFixture:
 
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """What came so far, oldest first; `ended` is None while it goes on."""
+        """The requests so far, oldest first; `ended` is None while one is being answered."""
         return list(self._fake.requests)
 
     @property
     def chats(self) -> list[ReceivedRequest]:
-        """The requests that are chats."""
+        """The chat requests."""
         return self._fake.chats
 
     def wait_ended(self, nth: int | None = None, *, timeout: float = 5.0) -> ReceivedRequest:
-        """Wait until a chat has ended, and return it; `ended` and `verdict` say how.
+        """Wait until a chat has ended, and return it; its `ended` and `verdict` say how.
 
-        Not in an event loop's thread: there the code under test could not go on.
+        Do not call it in a coroutine, because it would block the code under test; use `ended`.
 
         Args:
-            nth: Which chat, from 1; None takes the last one.
-            timeout: Seconds.
+            nth: The number of the chat, from 1. None: the last one.
+            timeout: The time limit in seconds.
 
         Raises:
-            TimeoutError: It did not end, or never came; names what came instead.
+            TimeoutError: It did not end, or did not arrive; the message lists what arrived instead.
         """
         try:
             return self._background.run(self._ended(nth), timeout)
@@ -301,11 +301,11 @@ class OllamaFixture:
             raise TimeoutError(f"{self._what_came(nth, timeout)}{hint}") from None
 
     async def ended(self, nth: int | None = None, *, timeout: float = 5.0) -> ReceivedRequest:  # noqa: ASYNC109 (as above)
-        """Do the same in a test that is a coroutine.
+        """Do the same as `wait_ended`, in a test that is a coroutine.
 
         Raises:
-            TimeoutError: It did not end, or never came; names what came instead.
-            RuntimeError: The coroutine does not run in asyncio, but in trio.
+            TimeoutError: It did not end, or did not arrive; the message lists what arrived instead.
+            RuntimeError: The coroutine runs in trio instead of asyncio.
         """
         try:
             asyncio.get_running_loop()
@@ -340,7 +340,7 @@ class OllamaFixture:
 
 
 def _state(request: ReceivedRequest) -> str:
-    """Return the status that was sent; and of what goes on, that it does."""
+    """Return the status of a finished answer; otherwise, or without a status, the verdict."""
     if request.ended is None:
         return f"({request.verdict})"
     return str(request.status or f"({request.verdict})")
@@ -356,10 +356,10 @@ def _settle(requests: Sequence[ReceivedRequest | ReplayedRequest], background: B
 
 
 class ReplayFixture:
-    """A recording, cut as asked: as chunks, and as a server; and what the server saw.
+    """A recording as chunks and as a server, with the requests that the server received.
 
     Attributes:
-        url: Where it is served, with the paths that were recorded.
+        url: The server's address; the paths are those that were recorded.
     """
 
     def __init__(
@@ -377,17 +377,17 @@ class ReplayFixture:
 
     @property
     def recording(self) -> Recording:
-        """The recording, as it was recorded."""
+        """The recording with its original pieces."""
         return self._load()
 
     @property
     def chunks(self) -> list[bytes]:
-        """The body, cut by the split plan; of a recording of one exchange."""
+        """The body, split by the split plan; the recording must have only one exchange."""
         return self._split(self.recording.chunks)
 
     @property
     def requests(self) -> list[ReplayedRequest]:
-        """What came so far, oldest first; `ended` is None while it goes on."""
+        """The requests so far, oldest first; `ended` is None while one is being answered."""
         return list(self._server.requests)
 
     def settle(self) -> None:
@@ -422,7 +422,7 @@ def fake_ollama(
 def chat_server(
     fake_ollama: OllamaFixture, dripline_background: Background, request: pytest.FixtureRequest
 ) -> Iterator[Server]:
-    """A dripline server before the fake Ollama; `url` says where. Its default model is "demo"."""
+    """A dripline server that uses the fake Ollama, at `url`. Its default model is "demo"."""
     try:
         from dripline_server.app import serve
         from dripline_server.settings import Settings
@@ -439,7 +439,7 @@ def chat_server(
 
 @pytest.fixture
 def chat_client(chat_server: Server, request: pytest.FixtureRequest) -> Iterator[ChatClient]:
-    """A client of the chat server, for whatever event loop of asyncio the test runs in."""
+    """A client of the chat server, for any asyncio event loop in which the test runs."""
     from dripline import ChatClient
 
     if _runs_in_trio(request):
@@ -453,7 +453,7 @@ def chat_client(chat_server: Server, request: pytest.FixtureRequest) -> Iterator
     async def note_loop(
         sent: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        # No connection waits for another request: the loop may have ended when the test has.
+        # Do not keep connections open, because the test's event loop may end with the test.
         sent.headers["Connection"] = "close"
         loops.append(asyncio.get_running_loop())
         return await handler(sent)
@@ -471,7 +471,7 @@ def chat_client(chat_server: Server, request: pytest.FixtureRequest) -> Iterator
 
 
 def _runs_in_trio(request: pytest.FixtureRequest) -> bool:
-    """Return whether a test runs in trio, by pytest-trio or by anyio."""
+    """Return whether pytest-trio or anyio runs the test in trio."""
     if request.node.get_closest_marker("trio"):
         return True
     if "anyio_backend" not in request.fixturenames:
@@ -493,15 +493,15 @@ def dripline_split(request: pytest.FixtureRequest) -> SplitPlan:
 def replay(
     dripline_split: SplitPlan, dripline_background: Background, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., ReplayFixture]]:
-    """Give `replay(name, *, match="path", split=None, speed=math.inf, server=...)`.
+    """A function `replay(name, *, match="path", split=None, speed=math.inf, server=...)`.
 
     It serves a recording of any number of exchanges at `url`. `match` says how a request finds its
     answer: by method and "path", by the "body" too, in the recorded "order", or by a function of
-    the recorded request and the one that came. A request that was not recorded fails the test.
-    `split` is by default the one of the marker `dripline_splits`, and else as recorded.
+    the recorded request and the actual one. A request that was not recorded fails the test. `split`
+    defaults to the plan of the marker `dripline_splits`, otherwise to the recorded pieces.
 
-    Where the recording is missing, requests go on to `server`, by default the real Ollama, and what
-    passes is recorded; `--dripline-record` says whether.
+    If the recording is missing, requests are passed on to `server`, by default the real Ollama, and
+    recorded. The option `--dripline-record` can change or forbid that.
     """
     from dripline.recordings.proxy import RecordingProxy
     from dripline.recordings.recording import Recording
@@ -549,7 +549,7 @@ def replay(
 
 
 def _root(server: str) -> str:
-    """Return the path of a server's address, behind which a recording has the requests' paths."""
+    """Return the path of a server's address, to which a recording appends the requests' paths."""
     from yarl import URL
 
     return URL(server).path.rstrip("/")

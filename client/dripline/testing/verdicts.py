@@ -1,11 +1,12 @@
-"""Checks of what a client did when its stream broke: did it retry, how soon, did it give up?
+"""Check how a client handled a broken stream: did it retry, how soon, did it give up?
 
-Each takes what saw the client: the fixture `replay(...)`, a `ReplayServer`, the fixture
-`fake_ollama` or a `FakeOllama`. A request with the address of the first one that got no whole
-answer is another attempt at it, and so is one with `Last-Event-ID`.
+The first argument of each check is the object that received the client's requests: the fixture
+`replay(...)`, a `ReplayServer`, the fixture `fake_ollama` or a `FakeOllama`. After the first
+incomplete answer, requests to the same address, and requests with `Last-Event-ID`, count as
+further attempts.
 
-An answer is whole if it is a success, came to its end as HTTP has it, and said its last word where
-its protocol has one, such as `[DONE]`.
+An answer is whole if it is a success, HTTP ended it regularly, and it has the last event of its
+protocol, such as `[DONE]`, if the protocol has one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SHOWN = 60  # characters of an answer, in a message
 
 
 class Attempt(Protocol):
-    """What became of one request, as `ReplayServer` and `FakeOllama` tell it."""
+    """One request and how its answer ended, as recorded by `ReplayServer` and `FakeOllama`."""
 
     @property
     def method(self) -> str: ...  # noqa: D102 (each is explained where it is defined)
@@ -41,11 +42,11 @@ class Attempt(Protocol):
 
 
 class Witness(Protocol):
-    """What saw the requests of a client."""
+    """An object that received the requests of a client."""
 
     @property
     def requests(self) -> Iterable[Any]:
-        """What came, oldest first."""
+        """The requests, oldest first."""
         ...
 
 
@@ -62,17 +63,17 @@ def assert_retried(
     within: float = math.inf,
     path: str | None = None,
 ) -> None:
-    """Check that a client came back after each answer that was not whole.
+    """Check that a client retried after each incomplete answer.
 
     Args:
-        seen: What saw it.
-        times: How often it came back; None: at least once.
-        after: Seconds that it waited at least before each time.
-        within: Seconds that it waited at most.
-        path: Look at requests with this path alone.
+        seen: The object that received the requests.
+        times: The expected number of retries. None: at least one.
+        after: The shortest wait before each retry, in seconds.
+        within: The longest wait before each retry, in seconds.
+        path: Only look at requests with this path.
 
     Raises:
-        AssertionError: It did not; shows each attempt.
+        AssertionError: It did not; the message shows each attempt.
     """
     __tracebackhide__ = True
     attempts = _attempts(seen, path)
@@ -97,15 +98,15 @@ def assert_retried(
 
 
 def assert_gave_up(seen: Witness, *, attempts: int | None = None, path: str | None = None) -> None:
-    """Check that a client stopped trying although it had no whole answer.
+    """Check that a client stopped retrying without a whole answer.
 
     Args:
-        seen: What saw it.
-        attempts: How many times it asked, the first time counted; None: any number.
-        path: Look at requests with this path alone.
+        seen: The object that received the requests.
+        attempts: The expected number of requests, including the first. None: any number.
+        path: Only look at requests with this path.
 
     Raises:
-        AssertionError: It did not; shows each attempt.
+        AssertionError: It did not; the message shows each attempt.
     """
     __tracebackhide__ = True
     made = _attempts(seen, path)
@@ -118,10 +119,10 @@ def assert_gave_up(seen: Witness, *, attempts: int | None = None, path: str | No
 
 
 def assert_read_to_end(seen: Witness, *, path: str | None = None) -> None:
-    """Check that a client was sent a whole answer to every request, and left none before its end.
+    """Check that a client read a whole answer to each of its requests.
 
     Raises:
-        AssertionError: It was not; shows each request.
+        AssertionError: It did not; the message shows each request.
     """
     __tracebackhide__ = True
     requests = _requests(seen, path)
@@ -130,16 +131,16 @@ def assert_read_to_end(seen: Witness, *, path: str | None = None) -> None:
 
 
 def assert_no_half_answer(seen: Witness, answer: str | None, *, path: str | None = None) -> None:
-    """Check that code did not take half an answer for a whole one.
+    """Check that code did not return half an answer as if it were whole.
 
     Args:
-        seen: What saw the client.
-        answer: The text that the code returned; None where it raised, or said that it has none.
-        path: Look at requests with this path alone.
+        seen: The object that received the requests.
+        answer: The text that the code returned; None if it raised or reported a failure.
+        path: Only look at requests with this path.
 
     Raises:
-        AssertionError: It did: it returned a text although no attempt got a whole answer, or the
-            text is only the beginning of the recorded one. Shows each attempt.
+        AssertionError: The code returned a text although no attempt got a whole answer, or the text
+            is only the beginning of the recorded one. The message shows each attempt.
     """
     __tracebackhide__ = True
     attempts = _attempts(seen, path)
@@ -161,16 +162,15 @@ def assert_no_half_answer(seen: Witness, answer: str | None, *, path: str | None
 
 
 def assert_resilient(seen: Witness, answer: str | None = None, *, path: str | None = None) -> None:
-    """Check that a client got over a broken stream: it retried until its answer was whole.
+    """Check that a client recovered from a broken stream: it retried until its answer was whole.
 
     Args:
-        seen: What saw it.
-        answer: The text that the code returned, if it is to be checked: see
-            `assert_no_half_answer`.
-        path: Look at requests with this path alone.
+        seen: The object that received the requests.
+        answer: The text that the code returned, to check it as `assert_no_half_answer` does.
+        path: Only look at requests with this path.
 
     Raises:
-        AssertionError: It did not; shows each attempt.
+        AssertionError: It did not; the message shows each attempt.
     """
     __tracebackhide__ = True
     assert_no_half_answer(seen, answer, path=path)
@@ -182,7 +182,7 @@ def assert_resilient(seen: Witness, answer: str | None = None, *, path: str | No
 
 def _requests(seen: Witness, path: str | None) -> Sequence[Attempt]:
     if isinstance(seen, _Settles):
-        seen.settle()  # a client that has just left: its connection takes a moment to close
+        seen.settle()  # if a client has just left, the server needs a moment to notice
     came: list[Attempt] = [*seen.requests]
     found = [request for request in came if path in (None, request.path)]
     if not found:
@@ -192,7 +192,7 @@ def _requests(seen: Witness, path: str | None) -> Sequence[Attempt]:
 
 
 def _attempts(seen: Witness, path: str | None) -> Sequence[Attempt]:
-    """Return the attempts to get one answer: from the first that was not whole on, else all."""
+    """Return the attempts from the first incomplete answer on; all requests if there is none."""
     came = _requests(seen, path)
     first = next((n for n, request in enumerate(came) if not request.got_whole_answer), None)
     if first is None:
@@ -213,7 +213,7 @@ def _waits(attempts: Sequence[Attempt]) -> list[float]:
 
 
 def _recorded_text(attempt: Attempt) -> str:
-    """Return the text that a replayed answer has; "" where that is not known."""
+    """Return the text of a replayed answer; "" if it is not known."""
     exchange = getattr(attempt, "exchange", None)
     return figures(exchange).text if isinstance(exchange, Exchange) else ""
 

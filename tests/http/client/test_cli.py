@@ -158,7 +158,7 @@ ODD = {
     "such a model": ('"$@" ask Hi --model "$BAD"', 1, "invalid model name"),
     "no address": ('"$@" --server foo ask Hi', 2, "not an HTTP address, such as http://"),
     "a password in what is no address": ('"$@" --server http://u:p@h:x ask Hi', 2, "REDACTED@h:x"),
-    "endless input": ('"$@" ask Hi < /dev/zero', 2, "what is piped in cannot be taken: more than"),
+    "endless input": ('"$@" ask Hi < /dev/zero', 2, "the piped input cannot be read: more than"),
     "a full disk": ('"$@" ask Hi > /dev/full', 4, "No space left on device"),
     "a full disk, at the end": ('"$@" models > /dev/full', 4, "No space left on device"),
     "no output": ('"$@" ask Hi >&-', 0, ""),

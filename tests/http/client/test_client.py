@@ -42,11 +42,11 @@ BEFORE_THE_STREAM: dict[str, tuple[Say, type[DriplineError], str]] = {
         r"nothing for 0\.1 s",
     ),
     "silence": (Say(b"", "silence"), ServerTimeout, r"nothing for 0\.1 s"),
-    "not HTTP": (Say(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), ServerUnreachable, "does not speak HTTP"),
+    "not HTTP": (Say(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), ServerUnreachable, "answer is not HTTP"),
     "a bad header": (
         Say(b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n"),
         ServerUnreachable,
-        "does not speak HTTP",
+        "answer is not HTTP",
     ),
     "a web page": (
         answer(200, b"<html>", Content_Type="text/html"),
@@ -69,7 +69,7 @@ BEFORE_THE_STREAM: dict[str, tuple[Say, type[DriplineError], str]] = {
     "a redirect to nonsense": (
         answer(308, Location="http://:99999999/"),
         RequestError,
-        r"moved \(HTTP 308\) to what is no address",
+        r"moved \(HTTP 308\) to an invalid address",
     ),
     "a redirect without an address": (answer(301), RequestRefused, "HTTP 301"),
     "an error of dripline's": (
@@ -268,7 +268,7 @@ MODELS = [b"", b"[]", b'{"models": 1}', b'{"models": [{}]}', b'{"models": [{"nam
 async def test_models_of_another_server(body: bytes) -> None:
     """What answers is not dripline, and that is said."""
     async with ScriptedServer(answer(200, body)) as server, ChatClient(server.url) as client:
-        with pytest.raises(RequestError, match="answers nothing usable"):
+        with pytest.raises(RequestError, match="returned an unusable answer"):
             await client.models()
 
 
@@ -289,11 +289,11 @@ ERRORS: dict[DriplineError, tuple[str, bool]] = {
         False,
     ),
     EventsDropped("7", "40"): (
-        "events after 7 have been dropped; the first one there is 40",
+        "events after 7 have been discarded; the first available one is 40",
         False,
     ),
     EventsDropped("", ""): (
-        "events after the start have been dropped; the first one there is not known",
+        "events after the start have been discarded; the first available one is not known",
         False,
     ),
     NotAnEventStream("http://x", ""): (

@@ -64,7 +64,7 @@ async def test_every_request_has_it(
 
 @pytest.mark.parametrize(
     ("token", "advice"),
-    [("", "asks for its token: set it as DRIPLINE_TOKEN"), (WRONG, "does not take this token")],
+    [("", "asks for its token: set it as DRIPLINE_TOKEN"), (WRONG, "rejects this token")],
     ids=["none", "wrong"],
 )
 async def test_refused(guarded: Stack, token: str, advice: str) -> None:

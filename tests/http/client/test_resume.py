@@ -201,7 +201,7 @@ FINAL = {
     "dropped, and said from where": (
         answer(410, X_First_Event_Id="40"),
         EventsDropped,
-        "events after 1 have been dropped; the first one there is 40",
+        "events after 1 have been discarded; the first available one is 40",
     ),
     "dropped": (answer(410), EventsDropped, "not known"),
     "nothing comes after it": (answer(204), StreamTruncated, "no events after it"),

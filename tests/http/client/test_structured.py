@@ -75,7 +75,7 @@ async def test_a_bad_schema_is_said_before_anything_is_sent(
 ) -> None:
     """And so is a missing package."""
     async with stack(Script(RIGHT)) as s:
-        with pytest.raises(ValueError, match="format: no JSON schema: 'thing' is not valid"):
+        with pytest.raises(ValueError, match="format: not a JSON schema: 'thing' is not valid"):
             await s.client.ask("Which city?", format={"type": "thing"})
         monkeypatch.setitem(sys.modules, "jsonschema", None)
         with pytest.raises(ImportError, match=r"dripline\[format\]"):

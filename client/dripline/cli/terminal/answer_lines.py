@@ -1,4 +1,4 @@
-"""What is said about an answer beside its text, as short lines."""
+"""Short lines about an answer, in addition to its text."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ _MAX_LINE = 120
 
 
 def theme_line(event: ChangeTheme) -> str:
-    """Say what became of the colour."""
+    """Describe the change of colour."""
     return f"the colour is now {visible(event.color)}"
 
 
 def button_line(number: int, button: AddButton) -> str:
-    """Show a button, and the number that presses it."""
+    """Show a button and the number to type for it."""
     return f"[{number}] {one_line(button.label)}"
 
 
 def call_line(call: ToolCall) -> str:
-    """Say which tool the model calls, and with what."""
+    """Describe a tool call with its arguments."""
     arguments = orjson.dumps(call.arguments).decode()
     return one_line(f"{call.name} {arguments}")
 
 
 def result_line(result: ToolResult) -> str:
-    """Say what the tool gave."""
+    """Describe the result of a tool."""
     outcome = "failed: " if result.failed else ""
     return one_line(f"{result.name}: {outcome}{result.content}")
 
 
 def figures_line(answer: Answer, *, seconds: float, first: float | None, drops: int) -> str:
-    """Say what an answer cost, and how it ended where that is not as it should.
+    """Describe an answer's usage, and how it ended if it did not end normally.
 
     Args:
         answer: The answer, as far as it came.
@@ -63,6 +63,6 @@ def figures_line(answer: Answer, *, seconds: float, first: float | None, drops: 
 
 
 def one_line(text: str) -> str:
-    """Return a text as one line that is not too long."""
+    """Return a text as one line of limited length."""
     line = visible(" ".join(text.split()))
     return line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 1]}…"

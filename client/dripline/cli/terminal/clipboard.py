@@ -1,4 +1,4 @@
-"""Copying to the clipboard: with a program, or else by asking the terminal."""
+"""Copy to the clipboard with a program, or else by an escape sequence to the terminal."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MAX_OSC_52 = 74_994
 
 
 class CannotCopy(Exception):
-    """Nothing takes the text; says why."""
+    """The text cannot be copied; the message says why."""
 
 
 async def copy(text: str) -> str:
-    """Copy a text; returns how, in words.
+    """Copy a text, and say in words how it was copied.
 
     Raises:
         CannotCopy: No program does it, and the terminal cannot be asked.
@@ -44,7 +44,7 @@ async def copy(text: str) -> str:
 
 
 async def _copy_with(tool: tuple[str, ...], content: bytes) -> bool:
-    """Give the content to a program; False where it fails, as xclip does without a display."""
+    """Pass the content to a program; False if it fails, as xclip does without a display."""
     try:
         process = await asyncio.create_subprocess_exec(
             *tool, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL

@@ -1,4 +1,4 @@
-"""What begins with a slash: one table, which `/help` and completion read too."""
+"""The slash commands, in one table that `/help` and completion read too."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SlashCommand:
 
 
 async def run_command(chat: Chat, line: str) -> None:
-    """Do what a line that begins with a slash says.
+    """Run the command in a line that begins with a slash.
 
     Raises:
         CommandError: There is no such command, or it cannot do that.
@@ -58,7 +58,7 @@ async def run_command(chat: Chat, line: str) -> None:
 
 
 def complete(chat: Chat, document: Document, event: CompleteEvent) -> Iterator[Completion]:
-    """Give what can stand at the cursor."""
+    """Yield the possible completions at the cursor."""
     line = document.text_before_cursor
     if not line.startswith("/") or "\n" in line:
         return

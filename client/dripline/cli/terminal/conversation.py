@@ -1,4 +1,4 @@
-"""A conversation: what was said, what goes with each request, and the file it is saved in.
+"""A conversation: its messages, the options of its requests, and the file that it is saved in.
 
 A saved conversation is one JSON object::
 
@@ -28,12 +28,12 @@ _ROLES = ("system", "user", "assistant", "tool")
 
 
 class BadConversation(ValueError):
-    """A file is no saved conversation; says why."""
+    """A file is not a saved conversation; the message says why."""
 
 
 @dataclass(slots=True)
 class Conversation:
-    """What has been said, and how the next request is made.
+    """The messages so far, and the options of the next request.
 
     Attributes:
         model: The model that answers; "" for the server's default.
@@ -49,34 +49,34 @@ class Conversation:
 
     @property
     def request_messages(self) -> list[dict[str, Any]]:
-        """What the model is told: all but its own thinking."""
+        """The messages that the model gets, without its own thinking."""
         said = [{k: v for k, v in one.items() if k != "thinking"} for one in self.messages]
         return [{"role": "system", "content": self.system}, *said] if self.system else said
 
     @property
     def last_answer(self) -> dict[str, Any] | None:
-        """The last message of the model's."""
+        """The last message from the model."""
         return next((m for m in reversed(self.messages) if m["role"] == "assistant"), None)
 
     @property
     def last_question(self) -> dict[str, Any] | None:
-        """The last message of the user's."""
+        """The last message from the user."""
         return next((m for m in reversed(self.messages) if m["role"] == "user"), None)
 
     def ask(self, text: str, images: list[str]) -> None:
-        """Add a message of the user's; the images are base64."""
+        """Add a message from the user; its images are in base64."""
         self.messages.append(
             {"role": "user", "content": text, **({"images": images} if images else {})}
         )
 
     def add_answer(self, answer: Answer) -> None:
-        """Add what came of an answer; one of which nothing came leaves no message."""
+        """Add the received part of an answer; an empty one adds no message."""
         if answer.text or answer.thinking:
             thinking = {"thinking": answer.thinking} if answer.thinking else {}
             self.messages.append({"role": "assistant", "content": answer.text, **thinking})
 
     def drop_answer(self) -> bool:
-        """Take back what follows the last question; False where nothing was asked."""
+        """Remove the messages after the last question; False if there is no question."""
         question = self.last_question
         if question is None:
             return False
@@ -85,12 +85,12 @@ class Conversation:
         return True
 
     def undo(self) -> dict[str, Any] | None:
-        """Take back the last question and what follows it; returns the question."""
+        """Remove the last question and the messages after it; return the question."""
         return self.messages.pop() if self.drop_answer() else None
 
 
 def to_json(conversation: Conversation) -> bytes:
-    """Return the content of the file that a conversation is saved in.
+    """Return a conversation as the content of a file.
 
     Raises:
         ValueError: Something in it is no Unicode.
@@ -111,7 +111,7 @@ def to_json(conversation: Conversation) -> bytes:
 
 
 def from_json(content: bytes) -> Conversation:
-    """Return the conversation that a file holds.
+    """Return the conversation in the content of a file.
 
     Raises:
         BadConversation: It holds none; names the field that is wrong.

@@ -12,9 +12,9 @@ from dripline.cli.terminal.conversation import BadConversation, Conversation, fr
 from dripline.cli.terminal.images import read_image
 from dripline.cli.terminal.terminal_chat import Chat, CommandError
 
-# Of a saved conversation, pictures and all.
+# The size limit of a saved conversation, including its images.
 MAX_FILE = 256 * MIB
-# How much of a loaded conversation is shown again.
+# How much of a loaded conversation is shown.
 _SHOWN_MESSAGES = 6
 
 
@@ -30,7 +30,7 @@ async def image(chat: Chat, argument: str) -> None:
 
 
 async def save(chat: Chat, argument: str) -> None:
-    """`/save [FILE]`: to the same file as before where none is named."""
+    """`/save [FILE]`: save the conversation; without a name, to the same file as before."""
     path = _path(argument or chat.file, "/save")
     try:
         content = to_json(chat.conversation)
@@ -42,7 +42,7 @@ async def save(chat: Chat, argument: str) -> None:
 
 
 async def load(chat: Chat, argument: str) -> None:
-    """`/load FILE`: go on with what was saved."""
+    """`/load FILE`: continue a saved conversation."""
     path = _path(argument, "/load")
     try:
         conversation = from_json(await asyncio.to_thread(read_file, path, MAX_FILE))
@@ -68,18 +68,21 @@ def _show(chat: Chat, conversation: Conversation) -> None:
 
 
 def _path(argument: str, command: str) -> Path:
-    """Return the file that was named; a terminal puts quotes around one that is dropped on it."""
+    """Return the path in a command; a terminal puts quotes around a file that is dropped on it."""
     if not argument:
         raise CommandError(f"{command}: name a file")
     quoted = len(argument) > 1 and argument[0] == argument[-1] and argument[0] in "'\""
     try:
         return Path(argument[1:-1] if quoted else argument).expanduser()
-    except RuntimeError as error:  # ~ and a name that no user has
+    except RuntimeError as error:  # ~name, but there is no such user
         raise CommandError(f"{command}: {error}") from error
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write all of it or nothing, for the user's eyes alone, and over nothing but its like."""
+    """Write a file that only the user can read, completely or not at all.
+
+    It replaces only files of the same kind.
+    """
     if path.exists():
         try:
             from_json(read_file(path, MAX_FILE))

@@ -1,4 +1,4 @@
-"""What was typed before: a file in the user's state folder, for the user's eyes alone."""
+"""The history of typed messages: a file in the user's state folder that only the user can read."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _ENTRY = b"\n# "
 
 
 def history_path() -> Path:
-    """Return where the history is kept: below XDG_STATE_HOME, or where the system keeps such."""
+    """Return the path of the history: below XDG_STATE_HOME, or in the system's usual place."""
     return user_state_path("dripline", appauthor=False) / "history"
 
 
 def open_history(path: Path) -> tuple[History, str]:
-    """Return the history, and why it is not kept; "" where it is."""
+    """Return the history, and the reason if it cannot be saved; "" if it can."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
@@ -31,7 +31,7 @@ def open_history(path: Path) -> tuple[History, str]:
 
 
 def _forget_oldest(path: Path) -> None:
-    """Keep the newer half of a file that has become too long."""
+    """Drop the older half of a file that has become too long."""
     if path.stat().st_size <= _MAX_BYTES:
         return
     content = path.read_bytes()[-_MAX_BYTES // 2 :]

@@ -1,4 +1,4 @@
-"""Pictures for models that can see."""
+"""Images for models with vision."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from dripline.bounded_read import MIB, read_file
 
 MAX_BYTES = 20 * MIB
-# What Ollama takes, by the first bytes.
+# The formats that Ollama accepts, by their first bytes.
 _KINDS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff", "WebP": b"RIFF"}
 
 
 def read_image(path: Path) -> str:
-    """Return a picture as base64.
+    """Return an image as base64.
 
     Raises:
         ValueError: It is no picture that Ollama takes.

@@ -1,4 +1,4 @@
-"""The keyboard while an answer comes: some keys act at once, the others wait for the prompt."""
+"""The keyboard during an answer: some keys act at once, the others are kept for the prompt."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from prompt_toolkit.input.typeahead import store_typeahead
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 
-# What is typed ahead is kept up to here; nobody types more than that blindly.
+# How much typed-ahead text is kept; nobody types more than that without seeing it.
 _MAX_TYPED_AHEAD = 10_000
 
 
 @contextmanager
 def raw(keyboard: Input) -> Iterator[None]:
-    """Have the terminal hand over every key as it is, for the whole chat."""
+    """Switch the terminal to raw input for the whole chat, so that each key arrives unchanged."""
     with keyboard.raw_mode():
-        # What was typed while the program started was cooked: its Enter has become Ctrl-J.
+        # Keys typed while the program started were not raw: the terminal turned Enter into Ctrl-J.
         presses = keyboard.read_keys()
         enters: dict[Keys | str, KeyPress] = {Keys.ControlJ: KeyPress(Keys.ControlM, "\r")}
         store_typeahead(keyboard, [enters.get(p.key, p) for p in presses])
@@ -27,7 +27,7 @@ def raw(keyboard: Input) -> Iterator[None]:
 
 @contextmanager
 def watching(keyboard: Input, actions: Mapping[Keys, Callable[[], None]]) -> Iterator[None]:
-    """Call the action of each key that has one, in the running loop; keep the others.
+    """Call the actions of keys that have one, in the running loop; keep the other keys.
 
     The terminal must be raw: it echoes nothing then, and typing ahead does not break what is drawn.
     """

@@ -1,4 +1,4 @@
-"""The end of the terminal: lines that stay, and below them a few that change.
+"""Draw at the bottom of the terminal: lines that stay, and below them a few that change.
 
 What stays is written once and belongs to the terminal's scrollback. The live lines are the last
 ones on the screen and are written over in place. rich.Live does nearly that, but it shows the first
@@ -14,7 +14,7 @@ from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
-# Terminals that know synchronised updates show a frame when it is whole; others ignore these.
+# Terminals with synchronised updates show a frame only when it is complete; others ignore these.
 _BEGIN_FRAME, _END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
@@ -30,7 +30,7 @@ class LiveScreen:
         self._width = console.width
 
     def draw(self, staying: Sequence[str], live: Sequence[str]) -> None:
-        """Write lines that stay, and the live lines anew below them; those beyond are left out."""
+        """Write lines that stay, and redraw the live lines below; omit those that do not fit."""
         live = self._fitting(live)
         width = self._console.width
         if not staying and live == self._live and width == self._width:
@@ -39,7 +39,7 @@ class LiveScreen:
         rows = self._rows(width) - same
         parts = [_BEGIN_FRAME, _HIDE_CURSOR, f"\x1b[{rows}A" if rows > 0 else "", "\r"]
         parts += [f"{line}{_ERASE_LINE_END}\n" for line in staying]
-        # A character that is wider than rich believes must not break a live line in two.
+        # Rich may underestimate a character's width, which must not wrap a live line.
         parts.append(_NO_WRAP)
         parts += [f"{line}{_ERASE_LINE_END}\n" for line in live[same:]]
         parts += [_WRAP, _ERASE_BELOW, "" if live else _SHOW_CURSOR, _END_FRAME]
@@ -59,7 +59,7 @@ class LiveScreen:
         return list(live)[-count:]
 
     def _unchanged(self, live: list[str]) -> int:
-        """Return how many lines at the top are drawn already."""
+        """Return how many lines at the top are already drawn."""
         pairs = zip(self._live, live, strict=False)
         return next(
             (i for i, (old, new) in enumerate(pairs) if old != new),
@@ -67,12 +67,12 @@ class LiveScreen:
         )
 
     def _rows(self, width: int) -> int:
-        """Return how many rows the live lines take, now that the terminal has broken them anew."""
+        """Return how many rows the live lines occupy after the terminal has wrapped them again."""
         if width >= self._width:
             return len(self._live)
         return sum(_rows(line, width) for line in self._live)
 
 
 def _rows(line: str, width: int) -> int:
-    """Return how many rows a terminal breaks a line into."""
+    """Return how many rows a line occupies when the terminal wraps it."""
     return max(1, len(chop_cells(Text.from_ansi(line).plain, max(1, width))))

@@ -1,4 +1,4 @@
-"""Markdown that grows: which blocks of it are finished, and what may still change.
+"""Split growing Markdown into finished blocks and the rest, which may still change.
 
 CommonMark decides a block's end line by line, so a block is finished for good once a whole line has
 begun the next one. An item of a list is a block here, and so is each line of fenced code: long
@@ -25,7 +25,7 @@ _PARSER = (
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A part of the document that can be drawn by itself.
+    """A part of the document that can be drawn on its own.
 
     Attributes:
         tokens: markdown-it's tokens of it.
@@ -41,7 +41,7 @@ class Block:
 
 
 class BlockSplitter:
-    """Takes text as it comes, and gives each finished block once.
+    """Accepts text in pieces, and returns each finished block once.
 
     Args:
         text: What the document begins with.
@@ -49,14 +49,14 @@ class BlockSplitter:
 
     def __init__(self, text: str = "") -> None:
         self._pending = text
-        # What of the first pending block was given already: lines of a fence, items of a list.
+        # How much of the first pending block was returned: lines of a fence, or items of a list.
         self._code_lines = 0
         self._list: Token | None = None
 
     def feed(self, text: str) -> list[Block]:
-        """Take more text; returns the blocks that are finished now."""
+        """Add text, and return the blocks that it finishes."""
         self._pending += text
-        # A line that is not whole can still become anything.
+        # An incomplete line can still become any kind of block.
         whole = self._pending[: self._pending.rfind("\n") + 1]
         blocks = self._parse(whole)
         if not blocks:
@@ -72,11 +72,11 @@ class BlockSplitter:
         return finished
 
     def rest(self) -> list[Block]:
-        """Return what is not finished, as it looks now."""
+        """Return the unfinished rest in its current form."""
         return self._parse(self._pending)
 
     def close(self) -> list[Block]:
-        """Take the end of the document; returns what was not finished before."""
+        """End the document, and return the blocks that were not finished."""
         rest = self.rest()
         self._pending, self._code_lines, self._list = "", 0, None
         return rest
@@ -97,11 +97,11 @@ class BlockSplitter:
 
 
 def _top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
-    """Give the tokens of one block after another, with no control character in them."""
+    """Yield the tokens of each block, without control characters."""
     group: list[Token] = []
     for token in tokens:
         for child in token.children or ():
-            # An entity such as &#13; is one only now.
+            # Parsing has turned entities such as &#13; into control characters.
             child.content = visible(child.content)
             child.attrs = {name: visible(str(value)) for name, value in child.attrs.items()}
         group.append(token)
@@ -111,7 +111,7 @@ def _top_level(tokens: Sequence[Token]) -> Iterator[list[Token]]:
 
 
 def _items(group: list[Token], continued: Token | None) -> Iterator[Block]:
-    """Give each item of a list as a list of its own, that goes on with the numbers."""
+    """Yield each item of a list as a separate list, with continuous numbers."""
     opening, closing = group[0], group[-1]
     if continued is not None and continued.type == opening.type:
         opening = continued

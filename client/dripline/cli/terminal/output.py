@@ -1,4 +1,4 @@
-"""Where the chat writes: a protocol with two makers, `RichOutput` and `PlainOutput`."""
+"""The interface for the chat's output, implemented by `RichOutput` and `PlainOutput`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dripline.events import AddButton, Event
 
 
 class AnswerView(Protocol):
-    """Shows one answer as it comes."""
+    """Shows an answer while it arrives."""
 
     @property
     def drops(self) -> int:
@@ -17,60 +17,60 @@ class AnswerView(Protocol):
         ...
 
     def show(self, event: Event) -> None:
-        """Take the run's next event, other than a button."""
+        """Show the run's next event, except buttons."""
         ...
 
     def button(self, number: int, button: AddButton) -> None:
-        """Take a button, and the number that presses it."""
+        """Show a button and the number to type for it."""
         ...
 
     def dropped(self) -> None:
-        """Hear that the connection is lost, and that the stream will be resumed."""
+        """Show that the connection was lost and that the stream will be resumed."""
         ...
 
     def toggle_thinking(self) -> None:
-        """Fold the thinking, or unfold it."""
+        """Collapse or expand the thinking."""
         ...
 
     def paint(self) -> None:
-        """Bring the screen up to date; to be called many times a second."""
+        """Update the screen; call it many times per second."""
         ...
 
     def close(self) -> None:
-        """Show what is left, and the figures."""
+        """Show the rest of the answer and its statistics."""
         ...
 
 
 class ChatOutput(Protocol):
-    """What the chat says."""
+    """Shows everything that the chat prints."""
 
     unfold: bool
     """Whether thinking is shown in full."""
 
     def note(self, text: str) -> None:
-        """Say something about the chat, quietly."""
+        """Show a remark about the chat, less prominent than the conversation."""
         ...
 
     def error(self, text: str) -> None:
-        """Say what went wrong."""
+        """Show an error."""
         ...
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """Show rows of cells."""
+        """Show a table."""
         ...
 
     def question(self, text: str) -> None:
-        """Show a message of the user's that was not typed just now."""
+        """Show an earlier message from the user."""
         ...
 
     def markdown(self, text: str) -> None:
-        """Show an answer that was given before."""
+        """Show an earlier answer."""
         ...
 
     def thinking(self, text: str) -> None:
-        """Show a whole thinking."""
+        """Show the complete thinking of an answer."""
         ...
 
     def answer(self, model: str) -> AnswerView:
-        """Begin to show an answer; to be closed."""
+        """Begin to show an answer; the caller must close the view."""
         ...

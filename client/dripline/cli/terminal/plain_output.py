@@ -1,4 +1,4 @@
-"""The chat where nobody looks: in pipes and files, and on terminals that can do nothing."""
+"""Plain output of the chat for pipes, files, and terminals without escape sequences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dripline.visible import PieceWriter, visible, visible_on
 
 
 class PlainOutput:
-    """The conversation goes to standard output, as it is; what is said about it to the other."""
+    """Writes the conversation unchanged to standard output, and remarks to standard error."""
 
     def __init__(self) -> None:
         self.unfold = False
@@ -57,7 +57,7 @@ class PlainOutput:
 
 
 class PlainAnswer:
-    """Writes the text as it comes, and a line for each other thing."""
+    """Writes the text while it arrives, and a line for each other event."""
 
     def __init__(self, output: PlainOutput) -> None:
         self.drops: int = 0
@@ -103,6 +103,6 @@ class PlainAnswer:
 
 
 def write(text: str) -> None:
-    """Write to standard output, at once."""
+    """Write to standard output without delay."""
     sys.stdout.write(visible_on(sys.stdout, text))
     sys.stdout.flush()

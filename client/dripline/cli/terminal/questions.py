@@ -1,4 +1,4 @@
-"""Where the user's messages come from: a prompt, or lines that are piped in."""
+"""Read the user's messages, from a prompt or from piped lines."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class PromptQuestions:
             enable_open_in_editor=True,
             tempfile_suffix=".md",
         )
-        # The toolbar follows the text, as the rest of the chat does.
+        # The toolbar is right below the text, like the rest of the chat.
         self._session.layout.current_window.dont_extend_height = to_filter(True)
 
     async def read(self, default: str = "") -> str:
@@ -101,7 +101,7 @@ class PromptQuestions:
 
 
 class _CommandCompleter(Completer):
-    """What the commands know, in the form that the prompt takes."""
+    """Adapts the commands' completions for the prompt."""
 
     def __init__(self, complete: Complete) -> None:
         self._complete = complete
@@ -109,7 +109,7 @@ class _CommandCompleter(Completer):
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
     ) -> Iterator[Completion]:
-        """Give what can stand at the cursor."""
+        """Yield the possible completions at the cursor."""
         return self._complete(document, complete_event)
 
 
@@ -118,7 +118,7 @@ def _types_a_command() -> bool:
 
 
 def _complete_next(typed: Buffer) -> None:
-    """Put in the first completion, or the next one.
+    """Insert the first completion, or the next one.
 
     prompt_toolkit's Tab only starts a task, and does nothing where one goes on already. It would be
     lost whenever it comes right after a letter, or right before one.
@@ -136,7 +136,7 @@ def _bindings(show_thinking: Callable[[], None]) -> KeyBindings:
     @bindings.add("enter")
     def _(event: KeyPressEvent) -> None:
         typed = event.current_buffer
-        # A byte that is no UTF-8 could not be sent, nor be kept in the history.
+        # Bytes that are not UTF-8 can neither be sent nor be stored in the history.
         typed.text = typed.text.encode("utf-8", "replace").decode()
         typed.validate_and_handle()
 

@@ -1,4 +1,4 @@
-"""What `/set` sets: names, and the values that they take."""
+"""The options of `/set`, and their possible values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Value = str | float | bool
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing that can be set.
+    """An option that can be set.
 
     Attributes:
         meaning: What it does, in a few words.
@@ -84,7 +84,7 @@ _BESIDE = ("think", "keep_alive")
 
 
 def read_option(name: str, text: str) -> Value:
-    """Return the value that was typed for an option.
+    """Parse the value that was typed for an option.
 
     Raises:
         ValueError: There is no such option, or it takes no such value; says which there are.
@@ -101,7 +101,7 @@ def read_option(name: str, text: str) -> Value:
 
 
 def check_option(name: str, value: object) -> None:
-    """Make sure that an option has a value that `read_option` could have given.
+    """Check that `read_option` could have returned this value for the option.
 
     Raises:
         ValueError: It has not; says what it should be.
@@ -113,7 +113,7 @@ def check_option(name: str, value: object) -> None:
 
 
 def request_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that a chat request gets from what was set."""
+    """Return the fields of a chat request for the options that are set."""
     inner = {name: value for name, value in options.items() if name not in _BESIDE}
     # Ollama takes a list of texts to stop at, and keep_alive as a number where it is one.
     if isinstance(inner.get("stop"), str):

@@ -1,4 +1,4 @@
-"""The chat on a terminal: Markdown, colours, and an end of the screen that lives."""
+"""Output of the chat on a terminal, with Markdown, colours and lines that update."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def terminal_console() -> Console:
 
 
 class RichOutput:
-    """Everything goes to one console; what is not the conversation is dimmed."""
+    """Writes everything to one console; text outside the conversation is dimmed."""
 
     def __init__(self, console: Console) -> None:
         self.unfold = False

@@ -1,4 +1,4 @@
-"""What the server says of itself."""
+"""Ask the server for its models and settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dripline.chat.client import ChatClient, ModelInfo
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a chat needs to know of its server.
+    """The properties of the server that a chat needs.
 
     Attributes:
         models: What answers can come from.

@@ -1,4 +1,4 @@
-"""The chat itself: the user's messages go to the server, and what comes back is shown."""
+"""The chat itself: send the user's messages to the server, and show the answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_BUTTONS: Final = 20
 
 
 class CommandError(RequestError):
-    """The user asked for something that the chat does not do; says what to do."""
+    """The user asked for something that is not possible; the message says what to do."""
 
 
 class Chat:
@@ -84,7 +84,7 @@ class Chat:
 
     @property
     def model(self) -> str:
-        """The model that answers, as far as that is known."""
+        """The name of the model that answers, if it is known."""
         return self.conversation.model or self.server.default
 
     async def run(self, questions: Questions) -> None:
@@ -115,14 +115,14 @@ class Chat:
             with self._watching():
                 await asyncio.wait({self._taking})
         finally:
-            # Where this is cancelled itself, the run is stopped first; else the task has ended.
+            # If this task was cancelled, it must stop the run first; otherwise the run has ended.
             self._taking.cancel()
             await asyncio.wait({self._taking})
         if not self._taking.cancelled():
             self._taking.result()
 
     def interrupt(self) -> None:
-        """Hear Ctrl-C, or a SIGINT: stop the answer, or else give up what is being done."""
+        """Handle Ctrl-C or SIGINT: stop the answer, or else cancel the current action."""
         self._interrupts += 1
         if self._interrupts > 1:
             self.leaving = True
@@ -133,7 +133,7 @@ class Chat:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Tell a person what failed, and go on."""
+        """Show an error and continue if a person types; otherwise raise it."""
         try:
             yield
         except DriplineError as error:
@@ -142,9 +142,9 @@ class Chat:
             self.output.error(sentence_of(error))
 
     async def _take(self, text: str, *, edited: bool) -> None:
-        """Do what a message asks for: a command, a button's number, or else an answer."""
+        """Handle a message: run a command, press a button, or ask the model."""
         said = text.strip()
-        # A blank before it says: no command, no button, send it as it is.
+        # A leading space means that the text is neither a command nor a button's number.
         as_it_is = text.startswith((" ", "\t")) or edited
         if not said:
             return
@@ -163,7 +163,7 @@ class Chat:
             await self.send(said)
 
     async def send(self, text: str) -> None:
-        """Say something, and show the answer.
+        """Send a message, and show the answer.
 
         Raises:
             DriplineError: There is none, or not all of it.
@@ -219,7 +219,7 @@ class Chat:
                     self.color = event.color
 
     def _add_button(self, button: AddButton) -> int:
-        """Return the number of a button; the oldest one goes when there are too many."""
+        """Add a button and return its number; remove the oldest one if there are too many."""
         self._buttons_made += 1
         self.buttons[self._buttons_made] = button
         if len(self.buttons) > MAX_BUTTONS:
@@ -240,7 +240,7 @@ class Chat:
             self._view.toggle_thinking()
 
     def dropped(self) -> None:
-        """Hear that the answer's stream has lost its connection."""
+        """Show that the answer's stream has lost its connection."""
         if self._view:
             self._view.dropped()
 
@@ -249,7 +249,7 @@ class Chat:
             self.conversation.model = answer.model
 
     def check_vision(self) -> None:
-        """Make sure that the model can see pictures, where the server says what it can.
+        """Check that the model can see images, if the server lists its capabilities.
 
         Raises:
             CommandError: It cannot.
@@ -261,7 +261,7 @@ class Chat:
             raise CommandError(f"{model.name} cannot see pictures; {way_out}")
 
     async def look_around(self) -> None:
-        """Ask the server what it has; choose a model where neither side has one.
+        """Ask the server for its models; choose one if neither side has a default.
 
         Raises:
             DriplineError: It cannot say.
@@ -279,7 +279,7 @@ async def _paint(view: AnswerView) -> None:
 
 
 async def _stop(stream: ChatStream, following: asyncio.Task[None]) -> None:
-    """Stop the run; where the server does not hear that, leave it."""
+    """Stop the run; if the server cannot be reached, leave it running."""
     try:
         if stream.run_id:
             await stream.stop()
@@ -288,7 +288,7 @@ async def _stop(stream: ChatStream, following: asyncio.Task[None]) -> None:
 
 
 def sentence_of(error: DriplineError) -> str:
-    """Return what happened, and the way out of it."""
+    """Return an error's text, with advice on what to do."""
     match error:
         case CommandError():
             return str(error)
