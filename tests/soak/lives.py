@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import aiohttp
 
@@ -25,7 +23,6 @@ from dripline.testing import (
     Script,
     in_rounds,
 )
-from tests.support.stack import Stack
 
 STORY = ["word ", "Grüße ", "👩‍👩‍👧‍👦 ", "\x85"] * 10
 TOOLS = ["completion", "tools"]
@@ -44,6 +41,8 @@ CODES = {
     FaultKind.STALL: "upstream_stalled",
     FaultKind.GARBAGE: "upstream_garbage",
 }
+# The model that has a server count what its process holds.
+COUNTING = "counting"
 MODELS = {
     "told": Script(STORY, pace=FAST, split=seeded(1)),
     "told-at-once": Script(STORY),
@@ -56,10 +55,15 @@ MODELS = {
     "stall": Script(STORY, pace=FAST, fault=Fault.stall(at_token=9)),
     "garbage": Script(STORY, pace=FAST, fault=Fault.garbage(at_token=9)),
     "tools": Script(in_rounds(*CALLS), pace=FAST, capabilities=TOOLS),
+    COUNTING: Script(
+        in_rounds(Reply("", tool_calls=[Call("count")]), Reply(["."])), capabilities=TOOLS
+    ),
     "tools-cut": Script(
         in_rounds(*CALLS), pace=FAST, capabilities=TOOLS, fault=Fault.cut(at_token=30)
     ),
 }
+# Without the one that is asked for.
+DRAWN = [model for model in MODELS if model != COUNTING]
 DIALECTS = {
     # Where each is asked, and what ends its streams.
     "agui": ("/agui", ("RUN_FINISHED", "RUN_ERROR")),
@@ -68,25 +72,13 @@ DIALECTS = {
 FATES = ["read", "read", "two readers", "stop", "leave", "leave at once", *DIALECTS]
 
 
-def look_up(word: str) -> str:
-    """Look a word up, in a thread."""
-    time.sleep(0.001)
-    return word.upper()
-
-
-async def wait(seconds: float) -> None:
-    """Wait."""
-    await asyncio.sleep(seconds)
-
-
-FUNCTIONS: list[Callable[..., Any]] = [look_up, wait]
-
-
 class Follower:
     """Reads a run over as many connections as its luck needs; sees each event once."""
 
-    def __init__(self, s: Stack, urls: Sequence[str], draw: random.Random) -> None:
-        self.s = s
+    def __init__(
+        self, http: aiohttp.ClientSession, urls: Sequence[str], draw: random.Random
+    ) -> None:
+        self.http = http
         self.urls = urls
         self.draw = draw
         self.ids: list[int] = []
@@ -100,7 +92,7 @@ class Follower:
             if response is None:
                 position = {"Last-Event-ID": str(self.ids[-1] if self.ids else 0)}
                 url = f"{self.draw.choice(self.urls)}/runs/{run_id}/events"
-                response = await self.s.http.get(url, headers=position)
+                response = await self.http.get(url, headers=position)
                 assert response.status == 200, await response.text()
             await self.read(response, drop_after=self.draw.choice([0, 1, 5, 20, None, None]))
             response.close()
@@ -123,36 +115,40 @@ class Follower:
 
 
 async def live(
-    s: Stack, urls: Sequence[str], nth: int, draw: random.Random
+    http: aiohttp.ClientSession, urls: Sequence[str], nth: int, draw: random.Random
 ) -> tuple[str, list[Follower]]:
     """One run with a drawn fate; returns its id and its followers that read it whole."""
-    model = draw.choice(list(MODELS))
-    fate = draw.choice(FATES)
+    model = draw.choice(DRAWN)
+    # By the usual time-outs, an Ollama that falls silent is waited for ten minutes: it is stopped,
+    # once there is an event (tokens that come together are one).
+    fate, most = ("stop", 0) if model == "stall" else (draw.choice(FATES), 9)
     if fate in DIALECTS:
-        return await read_dialect(s, draw.choice(urls), fate, model, str(nth)), []
+        return await read_dialect(http, draw.choice(urls), fate, model, str(nth)), []
     body = {
         "messages": [{"role": "user", "content": str(nth)}],
         "model": model,
         "on_disconnect": "stop" if fate == "leave at once" else "continue",
     }
-    response = await s.http.post(f"{draw.choice(urls)}/chat", json=body)
+    response = await http.post(f"{draw.choice(urls)}/chat", json=body)
     assert response.status == 200
     run_id = response.headers["X-Run-Id"]
-    followers = [Follower(s, urls, draw) for _ in range(2 if fate == "two readers" else 1)]
+    followers = [Follower(http, urls, draw) for _ in range(2 if fate == "two readers" else 1)]
     if fate in ("leave", "leave at once"):
-        await followers[0].read(response, drop_after=draw.randint(0, 9))
+        await followers[0].read(response, drop_after=draw.randint(0, most))
         response.close()
         return run_id, []
     if fate == "stop":
-        await followers[0].read(response, drop_after=draw.randint(0, 9))
-        answer = await s.http.delete(f"{draw.choice(urls)}/runs/{run_id}")
+        await followers[0].read(response, drop_after=draw.randint(0, most))
+        answer = await http.delete(f"{draw.choice(urls)}/runs/{run_id}")
         assert answer.status in (202, 204)
     first, *others = followers
     await asyncio.gather(first.follow(run_id, response), *(f.follow(run_id) for f in others))
     return run_id, followers
 
 
-async def read_dialect(s: Stack, url: str, name: str, model: str, text: str) -> str:
+async def read_dialect(
+    http: aiohttp.ClientSession, url: str, name: str, model: str, text: str
+) -> str:
     """One run that is read whole in another dialect; returns its id."""
     path, last = DIALECTS[name]
     if name == "agui":
@@ -169,7 +165,7 @@ async def read_dialect(s: Stack, url: str, name: str, model: str, text: str) -> 
         parts = [{"type": "text", "text": text}]
         body = {"id": text, "messages": [{"id": "1", "role": "user", "parts": parts}]}
         body |= {"trigger": "submit-message", "model": model}
-    response = await s.http.post(url + path, json=body)
+    response = await http.post(url + path, json=body)
     assert response.status == 200, await response.text()
     datas = [message.data for message in EventDecoder().feed(await response.read())]
     kinds = [data if data == "[DONE]" else json.loads(data)["type"] for data in datas]
@@ -178,9 +174,9 @@ async def read_dialect(s: Stack, url: str, name: str, model: str, text: str) -> 
     return response.headers["X-Run-Id"]
 
 
-async def ending_of(s: Stack, url: str, run_id: str) -> tuple[str, str]:
+async def ending_of(http: aiohttp.ClientSession, url: str, run_id: str) -> tuple[str, str]:
     """How the run ended by its log: the status of `end`, and the error's code."""
-    response = await s.http.get(f"{url}/runs/{run_id}/events")
+    response = await http.get(f"{url}/runs/{run_id}/events")
     messages = EventDecoder().feed(await response.read())
     assert [int(message.id) for message in messages] == list(range(1, len(messages) + 1))
     events = [from_json(message.data) for message in messages]

@@ -96,25 +96,32 @@ async def several(
     """
     if isinstance(models, Script):
         models, options = {"story": models}, {"model": "story", **options}
-    options = {"loading_after": 3600, **options}
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    options = {"loading_after": 3600, "run_log": url or redis.url, **options}
     async with AsyncExitStack() as stack:
         ollama = await stack.enter_async_context(FakeOllama(models, clock=clock))
-        common = ["--port", "0", "--ollama", ollama.url, "--run-log", url or redis.url, *flags]
-        # All are started before the first is waited for.
-        processes = [
-            await stack.enter_async_context(command("dripline-server", *common, stderr=None))
-            for _ in range(count)
-        ]
-        servers = [
-            One(process, (await line(process)).removeprefix("dripline is at "))
-            for process in processes
-        ]
+        servers = await stack.enter_async_context(servers_of(ollama, count, **options))
         connector = aiohttp.TCPConnector(limit=0)
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         running = Several(servers, ollama, redis, http)
         await stack.enter_async_context(running.closing)
         yield running
+
+
+@asynccontextmanager
+async def servers_of(ollama: FakeOllama, count: int, **options: object) -> AsyncIterator[list[One]]:
+    """Run servers of an Ollama, with settings such as `run_log`."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    common = ["--port", "0", "--ollama", ollama.url, *flags]
+    async with AsyncExitStack() as stack:
+        # All are started before the first is waited for.
+        processes = [
+            await stack.enter_async_context(command("dripline-server", *common, stderr=None))
+            for _ in range(count)
+        ]
+        yield [
+            One(process, (await line(process)).removeprefix("dripline is at "))
+            for process in processes
+        ]
 
 
 class Reader:

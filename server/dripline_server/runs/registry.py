@@ -179,11 +179,6 @@ class RunRegistry:
         for _, timer in self._ended.values():
             timer.cancel()
 
-    def forget_ended(self) -> None:
-        """Discard every finished run now instead of after its time."""
-        while self._ended:
-            self._forget(next(iter(self._ended)))
-
     @property
     def draining(self) -> bool:
         """Whether no new run is accepted because the server shuts down."""

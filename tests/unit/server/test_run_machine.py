@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -163,6 +163,7 @@ class RunMachine(RuleBasedStateMachine):
         self.upstream = ScriptedUpstream()
         self.metrics = Metrics()
         self.budget = Budget(1_000_000)
+        self.logs = MemoryRunLogs(LOG_BYTES, self.budget)
         self.all: list[ModelRun] = []
         self.attached: set[ModelReader] = set()
         self.registry = self.do(self._registry())
@@ -179,7 +180,7 @@ class RunMachine(RuleBasedStateMachine):
             settings,
             Upstreams(cast("Ollama", self.upstream)),
             ToolRunner(timeout=1, max_result=100),
-            MemoryRunLogs(LOG_BYTES, self.budget),
+            self.logs,
             self.budget,
             self.metrics,
             RunRecords(""),
@@ -319,10 +320,10 @@ class RunMachine(RuleBasedStateMachine):
     @rule()
     def evict(self) -> None:
         """Ended runs are let go of; who reads them reads on."""
-        self.registry.forget_ended()
-        for run in self.all:
-            if run.over:
-                assert self.do(self.registry.find(run.run.id)) is None
+        over = [run for run in self.all if run.over]
+        self.wait(KEEP_TIME)
+        for run in over:
+            assert self.do(self.registry.find(run.run.id)) is None
 
     def _unread(self, run: ModelRun) -> None:
         """Expect it to be stopped, if nobody has read it for its grace time."""
@@ -378,7 +379,10 @@ class RunMachine(RuleBasedStateMachine):
                     pass
                 self._check(reader)
                 await reader.stack.aclose()
-            self.registry.forget_ended()
+            # Those that it kept are there for other processes; this one's memory is to be empty.
+            for run in self.all:
+                with suppress(KeyError):
+                    self.logs.forget(run.run.id)
 
         with self.runner:
             self.do(finish())
