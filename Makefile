@@ -37,8 +37,8 @@ coverage: $(VENV)/dev.installed try-page try-tests
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# How long the soak's mixed load lasts on each run log, how many runs are counted out before it, and what the faults
-# of both are drawn from.
+# How long the soak's mixed load lasts on each run log, how many runs are counted out before it, and
+# what the faults of both are drawn from.
 MINUTES ?= 10
 RUNS ?= 2000
 SEED ?= 1

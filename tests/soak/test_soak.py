@@ -1,9 +1,10 @@
 """Many runs at once with faults on both sides: everybody gets an end, and nothing is kept.
 
 The servers are processes of their own with the usual time-outs, one on the memory log and two on a
-Redis. `DRIPLINE_SOAK_RUNS` says how many runs warm up and how many are counted out then (200 where it
-is not set; `make soak` does 2,000), `DRIPLINE_SOAK_MINUTES` how long as many as can be follow on each
-of the logs (`make soak` does 10; skipped where it is not set), and `DRIPLINE_SOAK_SEED` draws others.
+Redis. `DRIPLINE_SOAK_RUNS` says how many runs warm up, and how many are counted out then (200 where
+it is not set; `make soak` does 2,000); `DRIPLINE_SOAK_MINUTES`, for how long as many as can be come
+on each of the logs (`make soak` does 10; skipped where it is not set); and `DRIPLINE_SOAK_SEED`
+draws other faults.
 """
 
 from __future__ import annotations
