@@ -64,6 +64,7 @@ async def test_options_are_sent_only_where_set(opener: Opener) -> None:
         assert body["keep_alive"] == "1h30m"
 
         await chat.page.reload()
+        await expect(chat.model).to_have_value("story:latest")  # before, it hears no clicks
         dialog = await open_settings(chat)
         for label, text in ENTERED.items():
             await expect(dialog.get_by_label(label, exact=True)).to_have_value(text)

@@ -94,7 +94,7 @@ async def test_a_failure_is_a_failure_for_whoever_attaches_late() -> None:
 
 REFUSED: dict[str, tuple[str, object, type[Exception], str]] = {
     "no such run": ("none", 0, RunGone, "no such run"),
-    "a position to come": ("", 99, RequestRefused, "not come to 99"),
+    "a position to come": ("", 99, RequestRefused, "not reached 99"),
     "no id": ("", -1, ValueError, "after must be"),
     "no number": ("", "five", ValueError, "after must be"),
     "an unusual digit": ("", "\u0665", ValueError, "after must be"),

@@ -211,10 +211,10 @@ def test_a_header_that_cannot_be_sent_is_refused_without_its_value(text: str, wo
 
 
 def test_a_key_or_an_address_that_cannot_be_is_refused_without_its_secret() -> None:
-    with pytest.raises(BadSetting, match="OLLAMA_API_KEY: an API key") as raised:
+    with pytest.raises(BadSetting, match="OLLAMA_API_KEY: must be ASCII characters") as raised:
         load({}, {"OLLAMA_API_KEY": "hunter2\nHost: x"})
     assert "hunter2" not in str(raised.value)
-    with pytest.raises(BadSetting, match="not an http") as raised:
+    with pytest.raises(BadSetting, match="must be an http") as raised:
         load({"ollama": "ftp://user:hunter2@box"}, {})
     assert "hunter2" not in str(raised.value)
     with pytest.raises(BadSetting, match="without"):
