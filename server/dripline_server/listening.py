@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -75,7 +76,7 @@ def _check_free(path: str) -> None:
             probe.connect(path)
         except OSError:
             return  # no socket, or one that a dead server left
-    raise OSError(98, os.strerror(98), path)
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
 
 
 class _Runner(web.AppRunner):
