@@ -97,7 +97,7 @@ LOWEST_TESTS := tests/unit/server tests/unit/client/test_response_body.py tests/
 	tests/http/client/test_aiohttp_changed.py tests/http/kit/test_recorder.py
 
 test-lowest: .venv-lowest/lowest.installed
-	.venv-lowest/bin/python -m pytest -q -p no:cacheprovider $(LOWEST_TESTS) $(ARGS)
+	.venv-lowest/bin/python -m pytest -q -p no:cacheprovider -n $(WORKERS) $(LOWEST_TESTS) $(ARGS)
 
 .venv-lowest/lowest.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv-lowest
