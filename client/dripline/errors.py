@@ -59,10 +59,10 @@ class ErrorCode(StrEnum):
     BODY_TOO_SLOW = "body_too_slow", "The body did not come in time."
     NOT_FOUND = "not_found", "There is nothing at this address."
     METHOD_NOT_ALLOWED = "method_not_allowed", "The address does not take this method."
-    BODY_TOO_LARGE = "body_too_large", "The body is beyond the server's limit."
+    BODY_TOO_LARGE = "body_too_large", "The body is larger than the server allows."
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", "The body is not `application/json`."
     EXTRA_MISSING = "extra_missing", "The server was installed without an extra that this needs."
-    POSITION_GONE = "position_gone", "The events asked for have been dropped."
+    POSITION_GONE = "position_gone", "The requested events have been discarded."
     RUN_ID_IN_USE = "run_id_in_use", "The `run_id` names a run that another request started."
     SERVER_FULL = "server_full", "The server has reached its limit of concurrent runs.", True
     TOO_MANY_READERS = "too_many_readers", "The run has reached its limit of readers.", True
@@ -79,9 +79,9 @@ class ErrorCode(StrEnum):
     UPSTREAM_RESET = "upstream_reset", "The connection to Ollama was reset.", True
     UPSTREAM_TRUNCATED = "upstream_truncated", "Ollama's answer stopped without `done`.", True
     MODEL_REPEATS = "model_repeats", "Ollama ended the answer because the model repeated itself."
-    UPSTREAM_GARBAGE = "upstream_garbage", "Ollama sent something that is not its protocol."
+    UPSTREAM_GARBAGE = "upstream_garbage", "Ollama sent something that is not in its protocol."
     UPSTREAM_STALLED = "upstream_stalled", "Ollama sent nothing for longer than the limit.", True
-    UPSTREAM_LINE_TOO_LONG = "upstream_line_too_long", "Ollama sent a line beyond the limit."
+    UPSTREAM_LINE_TOO_LONG = "upstream_line_too_long", "Ollama sent a line longer than the limit."
     SERVER_SHUTDOWN = "server_shutdown", "The server shut down before the answer ended.", True
     RUN_CANCELLED = "run_cancelled", "The run was stopped before its answer was complete."
     OWNER_LOST = "owner_lost", "The process that ran this chat has died.", True

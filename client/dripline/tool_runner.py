@@ -77,7 +77,7 @@ class ToolRunner:
         if self._tasks:
             _, stuck = await asyncio.wait(self._tasks, timeout=CLOSE_TIME)
             for task in stuck:
-                logger.error("%s does not end when it is cancelled", task.get_name())
+                logger.error("%s does not stop when it is cancelled", task.get_name())
 
     async def _outcome(self, tool: Tool, call: ToolCall) -> Any:
         if wrong := why_unreadable(call):
@@ -114,7 +114,7 @@ class ToolRunner:
     def _start_thread(self, tool: Tool, arguments: dict[str, Any]) -> asyncio.Future[Any]:
         """Call the function in a daemon thread: a stuck one must not prevent the exit."""
         if self._threads >= MAX_THREADS:
-            raise ToolError("too many tools are at work; try again later")
+            raise ToolError("too many tools are running; try again later")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()

@@ -173,7 +173,7 @@ async def _serve(settings: Settings) -> None:
 
     stop, hurry = _stop_signals()
     manager = ServiceManager(options.service_manager())
-    async with serve(settings) as server, manager.told():
+    async with serve(settings) as server, manager.notified():
         _say(f"dripline is at {server.url}")
         if server.state.demo:
             _say(server.state.demo)
@@ -181,7 +181,10 @@ async def _serve(settings: Settings) -> None:
         manager.stopping()
         runs, limit = server.state.runs, settings.drain_time
         if runs.active:
-            _say(f"letting {runs.active} chats end, for {limit:g} s at most; again to stop at once")
+            _say(
+                f"waiting for {runs.active} chat{'s' * (runs.active != 1)} to end,"
+                f" at most {limit:g} s; a second signal stops at once"
+            )
         await runs.drain(limit, hurry)
 
 

@@ -27,7 +27,7 @@ class ServiceManager:
         self._watchdog = settings.watchdog
 
     @asynccontextmanager
-    async def told(self) -> AsyncIterator[None]:
+    async def notified(self) -> AsyncIterator[None]:
         """Report that the server is ready, then that it is alive until the context is left."""
         self._say("READY=1")
         alive = asyncio.create_task(self._say_alive(), name="watchdog")

@@ -165,14 +165,14 @@ def _origin(text: str) -> str:
     """
     found = _ORIGIN.fullmatch(text.lower())
     if not found or found[1] == "file":
-        raise ValueError(f"{text!r} is no origin such as https://chat.example.com:8443")
+        raise ValueError(f"{text!r} is not an origin such as https://chat.example.com:8443")
     scheme, authority, rest = found.groups()
     if rest == "/":
         raise ValueError(f"{text!r} ends with a slash, which an origin does not have")
     if rest:
         raise ValueError(f"{text!r} has a path, which an origin does not have")
     if (port := _USUAL_PORTS.get(scheme)) and authority.endswith(port):
-        raise ValueError(f"{text!r} names the usual port; browsers leave {port} out")
+        raise ValueError(f"{text!r} names the default port; browsers leave {port} out")
     if scheme in _USUAL_PORTS:
         try:
             return str(URL(text).origin())

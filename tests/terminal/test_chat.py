@@ -201,7 +201,7 @@ async def test_commands() -> None:
         await t.type(" be", "Tab")
         await t.wait("> /model beta:latest")
         await t.press("Enter")
-        await t.wait("beta:latest answers from now on")
+        await t.wait("beta:latest answers the next messages")
         for line, said in {
             "/temprature 1": "there is no /temprature",
             "/retyr": "did you mean /retry?",
@@ -246,7 +246,7 @@ async def test_tab_completes_however_fast_one_types() -> None:
         await t.wait("Only this")
         await t.type("/mod\t be\t")
         await t.press("C-c")
-        await t.wait("beta:latest answers from now on")
+        await t.wait("beta:latest answers the next messages")
 
 
 async def test_a_drop_is_one_quiet_line() -> None:

@@ -113,7 +113,7 @@ class RunStream(ChatStream):
     async def __aenter__(self) -> Self:
         """See `ChatStream`."""
         if self._state != "new":
-            raise RuntimeError("a stream is entered once; ask the client for another one")
+            raise RuntimeError("a stream can be entered only once; ask the client for another one")
         self._state = "entered"
         if self._run_id:
             self._over = not await self._attach()
@@ -157,7 +157,7 @@ class RunStream(ChatStream):
             message = next(self._received, None)
             if message is None:
                 await self._step()
-            elif event := self._take(message):
+            elif event := self._parse(message):
                 return event
         raise ending_of(self.answer)
 
@@ -179,7 +179,7 @@ class RunStream(ChatStream):
             self._received = iter(received)
             self._attempts.succeeded()
 
-    def _take(self, message: ServerSentEvent) -> Event | None:
+    def _parse(self, message: ServerSentEvent) -> Event | None:
         """Add the event to the answer and return it; None if its type is unknown here."""
         if message.id != str(self._seq + 1):
             raise MalformedEvent("id", f"should be {self._seq + 1}, is {message.id!r}")

@@ -140,15 +140,15 @@ class ToolChatStream(ChatStream):
             if self._failure:
                 raise self._failure
             if self._ended:
-                event = await self._go_on(self._ended)
+                event = await self._answer_calls(self._ended)
             else:
-                event = self._heard(await anext(self._run))
+                event = self._observe(await anext(self._run))
             if event:
                 self.answer.add(event)
                 return event
         raise ending_of(self.answer)
 
-    def _heard(self, event: Event) -> Event | None:
+    def _observe(self, event: Event) -> Event | None:
         """Note an event of the run and return it; None if the caller must not see it."""
         self._transcript.add(event)
         match event:
@@ -160,10 +160,10 @@ class ToolChatStream(ChatStream):
             case ToolResult(call_id):
                 self._open_calls.pop(call_id, None)
             case End():
-                return self._heard_end(event)
+                return self._observe_end(event)
         return event
 
-    def _heard_end(self, end: End) -> Event | None:
+    def _observe_end(self, end: End) -> Event | None:
         """Return the end, or None if functions must be called first."""
         self._usage += end.usage
         calls = [one for one in self._open_calls.values() if one.name in self._functions]
@@ -173,7 +173,7 @@ class ToolChatStream(ChatStream):
         self._ended = end
         return None
 
-    async def _go_on(self, ended: End) -> Event | None:
+    async def _answer_calls(self, ended: End) -> Event | None:
         """Call the next function, or start the next run."""
         if self._stopped:
             return self._last(End("cancelled"))

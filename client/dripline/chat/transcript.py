@@ -53,7 +53,7 @@ class Transcript:
 
     def _close(self) -> None:
         """Add a message with everything that the assistant sent since the last one."""
-        text, thinking, calls = self._text.take(), self._thinking.take(), self._calls
+        text, thinking, calls = self._text.drain(), self._thinking.drain(), self._calls
         if not (text or thinking or calls):
             return
         message: dict[str, Any] = {"role": "assistant", "content": text}
@@ -79,7 +79,7 @@ class _Pieces:
             self._pieces.append(piece)
             self._size += len(piece)
 
-    def take(self) -> str:
+    def drain(self) -> str:
         text = "".join(self._pieces)
         self._pieces, self._size = [], 0
         return text

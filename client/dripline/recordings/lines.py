@@ -112,7 +112,7 @@ class LineReader:
         self.parts: dict[str, Part] = {}
         self._last_time = 0.0
 
-    def take(self, line: bytes) -> None:
+    def feed(self, line: bytes) -> None:
         """Parse the next line.
 
         Raises:
@@ -130,7 +130,7 @@ class LineReader:
         match [kind for kind in ("request", "response", "text", "base64", "end") if kind in record]:
             case ["request"]:
                 if part:
-                    raise ValueError(f"request: part {name!r} has one already")
+                    raise ValueError(f"request: part {name!r} already has one")
                 self.parts[name] = Part(at, _request(json_field(record, "request", dict)))
             case [kind]:
                 if not part:
@@ -150,7 +150,7 @@ class LineReader:
 def _add(part: Part, at: float, kind: str, record: dict[str, Any]) -> None:
     if kind == "response":
         if part.response:
-            raise ValueError("response: there is one already")
+            raise ValueError("response: the part already has one")
         part.response = _response(at, json_field(record, "response", dict))
     elif kind == "end":
         ending = json_field(record, "end", str)
@@ -171,7 +171,7 @@ def _head(record: dict[str, Any]) -> Head:
         raise ValueError(f'not a recording: "format" is not "{FORMAT}"')
     version = json_field(record, "version", int)
     if version != VERSION:
-        raise ValueError(f"version {version} is not known here, only {VERSION}; update dripline")
+        raise ValueError(f"version {version} is not supported, only {VERSION}; upgrade dripline")
     _only(record, "format", "version", "by_hand", "date", "about")
     return Head(
         about=json_field(record, "about", str, ""),

@@ -96,7 +96,7 @@ class Playlist:
         """Return all exchanges that match a request, used or not."""
         return [exchange for exchange in self._exchanges if self._matches(exchange, came)]
 
-    def take(
+    def use(
         self, came: Request, may_answer: Callable[[Exchange], bool] = lambda _: True
     ) -> Exchange:
         """Return the exchange for a request and mark it as used.
@@ -158,14 +158,14 @@ class Playlist:
         alike = self.all_like(came)
         if self._match == "order" and self._left:
             nearest = self._left[0]
-            reason = "another request is the next one in the recording"
+            reason = "the recording expects another request next"
         else:
             nearest = max(
                 alike or self._exchanges, key=lambda exchange: self._likeness(exchange, came)
             )
             reason = "it is not in the recording"
             if self._match == "order":
-                reason = f"all {len(self._exchanges)} recorded requests have come already"
+                reason = f"all {len(self._exchanges)} recorded requests have been used"
             elif alike:
                 reason = f"the recording has it {_times(len(alike))}, and it has come more often"
         differences = [

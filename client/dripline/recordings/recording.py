@@ -254,7 +254,7 @@ def parse(data: bytes, *, name: str = "the recording") -> Recording:
     lines = data.split(b"\n")  # not `splitlines`: a line may contain other line ends
     for number, line in enumerate(lines, start=1):
         try:
-            reader.take(line)
+            reader.feed(line)
         except ValueError as error:
             if number == len(lines) and isinstance(error, NotAnObject):
                 break  # an empty line, or half a line from a recorder that died

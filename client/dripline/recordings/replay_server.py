@@ -208,7 +208,7 @@ class ReplayServer:
                     self._playlist.remove(recorded)
                     is_over = not rest.pieces and ending_to_replay(recorded) == "eof"
                     return recorded, None if is_over else rest
-        taken = self._playlist.take(came)
+        taken = self._playlist.use(came)
         return taken, taken
 
     def _streams(self, came: Request) -> list[Exchange]:

@@ -42,7 +42,7 @@ _KEEP: dict[str, Keep] = {"once": "first", "all": "last", "new": "both"}
 _START_SECONDS = 30.0
 _SETTLE_SECONDS = 1.0  # for the server to notice that a client has left
 _RECORD = "--dripline-record"
-_HINT = f"To record it, run with {_RECORD}=new; to make the recording anew, with {_RECORD}=all."
+_HINT = f"To record it, run with {_RECORD}=new; to record it again, with {_RECORD}=all."
 
 # The servers of each test, to be checked for unexpected requests.
 _SERVERS: pytest.StashKey[list[_Unexpected]] = pytest.StashKey()
@@ -143,12 +143,12 @@ class _Unexpected:
 
     def __init__(self, requests: Sequence[UnexpectedRequest]) -> None:
         self._requests = requests
-        self._told = 0
+        self._reported = 0
 
     def next(self) -> UnexpectedRequest | None:
         """Return the first unreported one, and count all as reported."""
-        new = list(self._requests)[self._told :]
-        self._told += len(new)
+        new = list(self._requests)[self._reported :]
+        self._reported += len(new)
         return new[0] if new else None
 
 

@@ -79,7 +79,7 @@ def assert_retried(
     attempts = _attempts(seen, path)
     retries = len(attempts) - 1
     if all(attempt.got_whole_answer for attempt in attempts):
-        raise _failure("nothing broke, so that there was nothing to retry", attempts)
+        raise _failure("nothing broke, so there was nothing to retry", attempts)
     if retries == 0:
         raise _failure("the client did not retry", attempts)
     if times is not None and retries != times:

@@ -131,7 +131,8 @@ def _check(chat: ChatRequest) -> None:
             raise bad_field(name, "is for the server to choose (--ollama)")
     if not chat.messages and chat.keep_alive is None:
         raise bad_field(
-            "messages", "there is none to answer; with keep_alive, [] loads or unloads the model"
+            "messages",
+            "there is no message to answer; with keep_alive, [] loads or unloads the model",
         )
 
 

@@ -168,7 +168,7 @@ def _last_words(error: RunLogUnavailable | EndedBefore | ReaderOvertaken) -> Seq
             return error.payloads
         case ReaderOvertaken():
             code = ErrorCode.POSITION_GONE
-            message = "This reader was too slow: the next events have been dropped."
+            message = "This reader was too slow: its next events have been discarded."
         case RunLogUnavailable():
             code = ErrorCode.OUTCOME_UNKNOWN
             message = f"{error.message} This process cannot know how the run goes on."
@@ -200,9 +200,11 @@ async def _attached(
 
 
 def _position_gone(first: int, dialect: Dialect) -> Problem:
-    message = f"The events up to {first - 1} have been dropped; the first one there is {first}."
+    message = (
+        f"The events up to {first - 1} have been discarded; the first available one is {first}."
+    )
     if not isinstance(dialect, NativeDialect):
-        message += " This dialect cannot go on without them; the native one can, from there."
+        message += " This dialect cannot continue without them; the native dialect can start there."
     return Problem(410, ErrorCode.POSITION_GONE, message, {"X-First-Event-Id": str(first)})
 
 

@@ -68,7 +68,7 @@ async def _find(request: web.Request) -> FoundRun:
     run = await request.app[STATE].runs.find(request.match_info["run_id"])
     if run is None:
         raise Problem(
-            404, ErrorCode.NOT_FOUND, "No such run: it never was, or it ended a while ago."
+            404, ErrorCode.NOT_FOUND, "No such run: it never existed, or it ended a while ago."
         )
     return run
 

@@ -234,7 +234,7 @@ class Generation:
         return not turn.calls_client
 
     def _give_up(self) -> None:
-        logger.warning("a model went on calling tools, without an answer")
+        logger.warning("a model kept calling tools without answering")
         if self.answer.reason in ("", "stop"):
             self.answer.reason = TOOL_ROUNDS
 
@@ -348,9 +348,9 @@ class _Turn:
 
     def _unknown(self, call: ToolCall) -> ToolResult:
         if not self._tools:
-            return _failed(call, "No more tools can be called; answer without.")
+            return _failed(call, "No more tools can be called. Answer without them.")
         names = ", ".join(tool.name for tool in self._tools)
-        return _failed(call, f"There is no such tool; there are: {names}.")
+        return _failed(call, f"There is no such tool. Available tools: {names}.")
 
 
 def _failed(call: ToolCall, why: str) -> ToolResult:

@@ -109,7 +109,7 @@ class RunRegistry:
             # Another process got the same request at the same time and was faster.
             if run_id and (found := await self.find(run_id)):
                 return _same(found, request)
-            raise RunLogUnavailable("the run was there, and has gone") from exists
+            raise RunLogUnavailable("the run existed, but has gone") from exists
 
     async def _start(self, request: RunRequest, run_id: str) -> Run:
         self._check_room()
@@ -137,7 +137,7 @@ class RunRegistry:
             raise
         finally:
             self._starting.pop(run_id).set_result(None)
-            self._look_whether_idle()
+            self._note_if_idle()
         controls.run = run
         if controls.stopped:
             run.stop()
@@ -205,7 +205,7 @@ class RunRegistry:
         if self._budget.exceeded:
             raise RegistryFull("The run logs are full (--total-log-bytes). Try again later.")
 
-    def _look_whether_idle(self) -> None:
+    def _note_if_idle(self) -> None:
         if not self.active:
             self._idle.set()
 
@@ -216,7 +216,7 @@ class RunRegistry:
         timer = loop.call_later(self._settings.keep_time, self._forget, run.id)
         self._ended[run.id] = (run, timer)
         del self._active[run.id]
-        self._look_whether_idle()
+        self._note_if_idle()
         if len(self._ended) > self._settings.keep_runs:
             self._forget(next(iter(self._ended)))
 

@@ -41,7 +41,7 @@ def change_theme(color: str) -> ChangeTheme:
     """
     if value := parse_color(color):
         return ChangeTheme(value)
-    raise ToolError(f"color: {color[:80]!r} is no colour; give a CSS colour name or #RRGGBB")
+    raise ToolError(f"color: {color[:80]!r} is not a colour; use a CSS colour name or #RRGGBB")
 
 
 def add_button(label: str, message: str = "") -> AddButton:

@@ -46,7 +46,7 @@ def parse_header(text: str) -> tuple[str, str]:
     if not colon:
         raise ValueError("a header is written `Name: value`")
     if not _NAME.fullmatch(name):
-        raise ValueError("what stands before the colon is not the name of a header")
+        raise ValueError("the text before the colon is not a header name")
     if name.lower() in _OURS:
         raise ValueError(f"{name}: dripline sets this header itself")
     if not value.isprintable() or any("\ud800" <= char <= "\udfff" for char in value):

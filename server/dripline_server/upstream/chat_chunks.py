@@ -123,8 +123,8 @@ class ChunkReader:
         if self._repeats >= REPEATS:
             return UpstreamError(
                 ErrorCode.MODEL_REPEATS,
-                "The model went on repeating itself, so Ollama ended its answer. Asking again ends"
-                " the same. Raise the options temperature or repeat_penalty, or, with `format`, ask"
+                "The model repeated itself, so Ollama ended its answer. Asking again will end the"
+                " same way. Raise the options temperature or repeat_penalty, or, with `format`, ask"
                 " for a looser one and describe it in the prompt too.",
             )
         return UpstreamError(

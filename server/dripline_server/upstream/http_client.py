@@ -413,7 +413,7 @@ class HttpAnswer(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         if status == HTTPStatus.SWITCHING_PROTOCOLS:
-            self._end(NotHttp("it switches to another protocol (101), though nobody asked for it"))
+            self._end(NotHttp("it switches to another protocol (101) without being asked"))
         elif status >= 600 or status < 100:
             self._end(NotHttp(f"its status is {status}"))
         elif status >= HTTPStatus.OK:  # below, another answer follows
@@ -499,7 +499,7 @@ class HttpAnswer(asyncio.Protocol):
         """
         if self.compressed:
             raise BadAnswer(
-                f"it is compressed ({self.compressed}), though dripline asks for none;"
+                f"it is compressed ({self.compressed}), although dripline did not ask for it;"
                 " turn off compression in the proxy between dripline and Ollama"
             )
 

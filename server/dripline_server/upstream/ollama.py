@@ -163,13 +163,13 @@ class Ollama:
             raise lines.failure
 
     async def _post_chat(self, body: bytes, record: Record | None) -> HttpAnswer:
-        with self._told():
+        with self._upstream_errors():
             return await self._http.send(
                 "POST", "/api/chat", body, stall_timeout=self._stall_timeout, record=record
             )
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _upstream_errors(self) -> Iterator[None]:
         """Turn the errors of a request, up to the head of its answer, into `UpstreamError`."""
         try:
             yield
@@ -192,7 +192,9 @@ class Ollama:
         )
 
     def _stranger(self, error: BadAnswer) -> UpstreamError:
-        what = "does not speak HTTP as Ollama does" if isinstance(error, NotHttp) else "is no use"
+        what = (
+            "does not speak HTTP as Ollama does" if isinstance(error, NotHttp) else "is not usable"
+        )
         return UpstreamError(
             ErrorCode.UPSTREAM_GARBAGE, f"What answers at {self.url} {what}: {error}. Is it Ollama?"
         )
@@ -304,7 +306,7 @@ class Ollama:
         Raises:
             UpstreamError: Ollama does not answer, or its answer is unusable.
         """
-        with self._told():
+        with self._upstream_errors():
             try:
                 status, content, compressed = await self._http.fetch(
                     method, path, body, seconds=INFO_TIMEOUT, limit=MAX_INFO
@@ -315,7 +317,7 @@ class Ollama:
         if status != 200:
             raise refusal(status, content[:MAX_REASON], model, compressed)
         if has_too_many_values(content):
-            raise self._unlisted(f"{path} answers more than a list of models can be")
+            raise self._unlisted(f"{path} answers with more bytes than a list of models can have")
         try:
             return read(load_json(content))
         except orjson.JSONDecodeError as error:

@@ -131,7 +131,7 @@ class OllamaAnswer:
         if self.tags is None:
             events.append(text)
             return
-        events += self.tags.take(text)
+        events += self.tags.feed(text)
         if self.tags.over:
             self.tags = None
 

@@ -117,8 +117,8 @@ def stranger(data: bytes) -> str:
 
 def _compressed(how: str) -> str:
     return (
-        f"a compressed answer ({how}), though dripline asks for none. Turn off compression in the"
-        " proxy between dripline and Ollama"
+        f"a compressed answer ({how}), although dripline did not ask for it. Turn off compression"
+        " in the proxy between dripline and Ollama"
     )
 
 

@@ -49,7 +49,7 @@ class ThinkTags:
         # The log probabilities of pieces of which nothing is shown, such as the tags.
         self._logprobs: Logprobs = []
 
-    def take(self, piece: TextMessage) -> list[TextMessage | Thinking]:
+    def feed(self, piece: TextMessage) -> list[TextMessage | Thinking]:
         """Sort the next piece. Text that may be a part of a tag is held back."""
         if self.over:
             return [piece]

@@ -183,7 +183,7 @@ async def test_a_status_that_can_pass(busy: Say, wait: float) -> None:
 
 
 async def test_a_server_that_asks_for_too_much_time() -> None:
-    """Where it would take longer than the limit, there is no use in waiting."""
+    """Where it would take longer than the limit, waiting is no use."""
     clock = WaitLog()
     says = [stream(frames(*texts("a")), X_Run_Id="r"), answer(503, Retry_After="3600")]
     async with ScriptedServer(*says) as server:

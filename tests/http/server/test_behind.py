@@ -109,7 +109,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         ("DRIPLINE_CORS_ORIGINS", "https://x.example/", "ends with a slash"),
         ("DRIPLINE_CORS_ORIGINS", "https://x.example/app", "has a path"),
         ("DRIPLINE_CORS_ORIGINS", "https://x.example:443", "browsers leave :443 out"),
-        ("DRIPLINE_CORS_ORIGINS", "x.example", "is no origin such as"),
+        ("DRIPLINE_CORS_ORIGINS", "x.example", "is not an origin such as"),
     ],
 )
 def test_what_cannot_be(variable: str, text: str, why: str) -> None:

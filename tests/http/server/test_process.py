@@ -137,7 +137,7 @@ async def test_hanging_up_is_a_shutdown() -> None:
         asking = asyncio.create_task(chat(http, url))
         await (await ollama.wait_for_request()).wait_tokens(1)
         process.send_signal(signal.SIGHUP)
-        assert "letting 1 chats end" in await line(process)
+        assert "waiting for 1 chat to end" in await line(process)
         *_, end = await asking
         assert isinstance(end, End)
         assert end.status == "completed"

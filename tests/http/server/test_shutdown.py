@@ -50,7 +50,7 @@ async def test_runs_may_finish() -> None:
         clock.let_go(1)
         await request.wait_tokens(1)
         process.send_signal(signal.SIGTERM)
-        assert "letting 1 chats end" in await line(process)
+        assert "waiting for 1 chat to end" in await line(process)
         refused = await http.post(f"{url}/chat", json={"messages": user("Hi")})
         assert refused.status == 503
         assert refused.headers["Retry-After"]

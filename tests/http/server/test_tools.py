@@ -131,10 +131,10 @@ async def test_usage_is_that_of_all_rounds() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (Call("change_theme", {"color": "the sea"}), "no colour"),
+        (Call("change_theme", {"color": "the sea"}), "not a colour"),
         (Call("change_theme", {"color": 7}), "color: Input should be a valid string"),
         (Call("change_theme", {}), "color: Field required"),
-        (Call("change_theme", {"color": "url(javascript:1)"}), "no colour"),
+        (Call("change_theme", {"color": "url(javascript:1)"}), "not a colour"),
         (Call("add_button", {"label": "x" * 81}), "at most 80"),
         (Call("add_button", {"label": "Go", "message": "\u202e"}), "at most 500"),
         (Call("add_button", {"label": "Go", "onclick": "x"}), "onclick: Extra inputs"),

@@ -108,7 +108,7 @@ ANSWERS: dict[str, tuple[list[bytes], str]] = {
     "a half line, then cut": ([CHUNKED, b"5\r\n%b\r\n" % DONE[:5]], "upstream_cut"),
     "compressed": (
         [OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"],
-        "it is compressed (gzip), though dripline asks for none",
+        "it is compressed (gzip), although dripline did not ask for it",
     ),
     "compressed as it is": (
         [OK + b"Content-Encoding: identity\r\nContent-Length: %d\r\n\r\n%b" % (len(LINE), LINE)],

@@ -105,7 +105,7 @@ def test_pictures_are_checked(tmp_path: Path) -> None:
     picture.write_bytes(PNG)
     text.write_text("no picture")
     assert read_image(picture).startswith("iVBOR")
-    with pytest.raises(ValueError, match="no picture of a kind"):
+    with pytest.raises(ValueError, match="not an image of a supported kind"):
         read_image(text)
 
 
@@ -121,7 +121,7 @@ def test_the_history_is_private_and_bounded(tmp_path: Path) -> None:
     assert path.stat().st_size < 600_000
     assert path.read_bytes().startswith(b"\n# then\n+old\n")
     _, trouble = open_history(path / "below a file")
-    assert "not kept" in trouble
+    assert "cannot be saved" in trouble
 
 
 async def test_copying_takes_the_first_program_that_works(

@@ -35,7 +35,7 @@ def parts(playlist: Playlist, *came: Request) -> list[str]:
     found = []
     for request in came:
         try:
-            found.append(playlist.take(request).part)
+            found.append(playlist.use(request).part)
         except UnexpectedRequest:
             found.append("-")
     return found
@@ -125,7 +125,7 @@ def test_a_redacted_secret_is_like_any() -> None:
     assert same_body(recorded, came)
     other = post("/api/chat?token=hunter2", {"api_key": "hunter2", "n": 2})
     with pytest.raises(UnexpectedRequest) as raised:
-        Playlist(exchanges(recorded), "body").take(other)
+        Playlist(exchanges(recorded), "body").use(other)
     assert "hunter2" not in str(raised.value)
     assert raised.value.request.url.endswith("token=REDACTED")
 
@@ -195,7 +195,7 @@ WRONG: dict[str, tuple[Match, list[Request], Request, str]] = {
         ONE,
         (
             "unexpected request: POST /api/chat\n"
-            "  another request is the next one in the recording\n"
+            "  the recording expects another request next\n"
             "  the nearest recorded request is POST /api/show (part 1)\n"
             "    path: recorded /api/show, came /api/chat"
         ),
@@ -231,9 +231,9 @@ def test_what_is_said(match: Match, recorded: list[Request], came: Request, mess
     """Which request, why nothing answers it, the nearest one, and what is different."""
     playlist = Playlist(exchanges(*recorded), match)
     if "more often" in message:
-        playlist.take(came)
+        playlist.use(came)
     with pytest.raises(UnexpectedRequest) as raised:
-        playlist.take(came)
+        playlist.use(came)
     assert str(raised.value).endswith(message)
 
 
@@ -241,7 +241,7 @@ def test_the_nearest_is_the_one_with_the_fewest_differences() -> None:
     """Among those with the same address."""
     recorded = exchanges(post("/x", [1, 2, 3]), post("/x", [1, 5, 3]), post("/x", [7, 8, 9]))
     with pytest.raises(UnexpectedRequest) as raised:
-        Playlist(recorded, "body").take(post("/x", [0, 5, 3]))
+        Playlist(recorded, "body").use(post("/x", [0, 5, 3]))
     assert raised.value.nearest is recorded[1]
     assert raised.value.differences == ["body[0]: recorded 1, came 0"]
 
@@ -260,4 +260,4 @@ def test_a_function_that_fails_is_heard() -> None:
         raise KeyError("no such field")
 
     with pytest.raises(UnexpectedRequest, match=r"`match` failed: KeyError\('no such field'\)"):
-        Playlist(exchanges(ONE), broken).take(ONE)
+        Playlist(exchanges(ONE), broken).use(ONE)

@@ -31,7 +31,7 @@ def sort(pieces: list[str], *, logprobs: bool = False) -> list[TextMessage | Thi
     tags = ThinkTags()
     found: list[TextMessage | Thinking] = []
     for number, piece in enumerate(pieces):
-        found += tags.take(TextMessage(piece, [{"n": number}] if logprobs else None))
+        found += tags.feed(TextMessage(piece, [{"n": number}] if logprobs else None))
     return [*found, *tags.rest()]
 
 
@@ -60,4 +60,4 @@ def test_text_without_tags_stays_in_its_pieces() -> None:
 
 def test_blanks_are_not_held_for_ever() -> None:
     """A model that sends nothing else is seen."""
-    assert ThinkTags().take(TextMessage(" " * 100)) == [TextMessage(" " * 100)]
+    assert ThinkTags().feed(TextMessage(" " * 100)) == [TextMessage(" " * 100)]

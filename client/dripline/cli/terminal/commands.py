@@ -49,11 +49,11 @@ async def run_command(chat: Chat, line: str) -> None:
     command = COMMANDS.get(_ALIASES.get(name, name))
     if command is None:
         near = get_close_matches(name, [*COMMANDS, *_ALIASES], 1, 0.5)
-        hint = f"did you mean /{near[0]}?" if near else "/help lists what there is"
+        hint = f"did you mean /{near[0]}?" if near else "/help lists the commands"
         raise CommandError(f"there is no /{name}; {hint} (a blank before it sends it as it is)")
     argument = argument.strip()
     if argument and command.takes == "nothing":
-        raise CommandError(f"/{name} takes nothing after it")
+        raise CommandError(f"/{name} takes no argument")
     await command.run(chat, argument)
 
 
@@ -101,7 +101,7 @@ async def _help(chat: Chat, _: str) -> None:
 
 
 async def _model(chat: Chat, name: str) -> None:
-    await chat.look_around()
+    await chat.refresh_server()
     if not name:
         rows = [_model_row(m, chosen=m.name == _current(chat)) for m in chat.server.models]
         if not rows:
@@ -115,7 +115,7 @@ async def _model(chat: Chat, name: str) -> None:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names) or 'none'}"
         raise CommandError(f"there is no model {name}; {hint}")
     chat.conversation.model = model.name
-    chat.output.note(f"{model.name} answers from now on")
+    chat.output.note(f"{model.name} answers the next messages")
 
 
 def _model_row(model: ModelInfo, *, chosen: bool) -> tuple[str, ...]:
@@ -192,7 +192,7 @@ async def _copy(chat: Chat, what: str) -> None:
             raise CommandError("there is no code in the last answer")
         text = blocks[-1]
     elif what:
-        raise CommandError("/copy takes nothing, or code: the last block of it")
+        raise CommandError("use /copy, or /copy code for the last code block")
     try:
         chat.output.note(f"copied {len(text):,} characters {await copy(text)}")
     except CannotCopy as error:
@@ -204,7 +204,7 @@ async def _thinking(chat: Chat, state: str) -> None:
         chat.output.unfold = state == "on"
         chat.output.note("thinking is shown" if state == "on" else "thinking is folded")
     elif state:
-        raise CommandError("/thinking takes on, off, or nothing: the last one")
+        raise CommandError("use /thinking on or /thinking off; /thinking alone shows the last one")
     else:
         show_thinking(chat)
 
@@ -239,14 +239,14 @@ COMMANDS: dict[str, SlashCommand] = {
     "image": SlashCommand(
         file_commands.image, "send a picture with the next message", "FILE", "path"
     ),
-    "retry": SlashCommand(_retry, "answer the last question anew"),
-    "edit": SlashCommand(_edit, "change the last question, and ask it anew"),
-    "undo": SlashCommand(_undo, "take back the last question and its answer"),
-    "copy": SlashCommand(_copy, "copy the last answer, or its last code", "[code]", "text"),
+    "retry": SlashCommand(_retry, "regenerate the last answer"),
+    "edit": SlashCommand(_edit, "edit the last question and ask again"),
+    "undo": SlashCommand(_undo, "remove the last question and its answer"),
+    "copy": SlashCommand(_copy, "copy the last answer, or its last code block", "[code]", "text"),
     "thinking": SlashCommand(_thinking, "show the last thinking, or always", "[on|off]", "text"),
     "save": SlashCommand(file_commands.save, "save the conversation as JSON", "[FILE]", "path"),
-    "load": SlashCommand(file_commands.load, "go on with a saved conversation", "FILE", "path"),
-    "new": SlashCommand(_new, "begin a new conversation"),
+    "load": SlashCommand(file_commands.load, "continue a saved conversation", "FILE", "path"),
+    "new": SlashCommand(_new, "start a new conversation"),
     "quit": SlashCommand(_quit, "leave; Ctrl-D does too"),
 }
 _ALIASES = {"exit": "quit", "bye": "quit", "?": "help", "clear": "new"}

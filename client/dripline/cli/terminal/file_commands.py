@@ -87,7 +87,7 @@ def _write(path: Path, content: bytes) -> None:
         try:
             from_json(read_file(path, MAX_FILE))
         except BadConversation as error:
-            raise ValueError(f"{path} is there, and no saved conversation; {error}") from error
+            raise ValueError(f"{path} exists, but is not a saved conversation; {error}") from error
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -26,7 +26,7 @@ def open_history(path: Path) -> tuple[History, str]:
         path.chmod(0o600)
         _forget_oldest(path)
     except OSError as error:
-        return InMemoryHistory(), f"what you type is not kept: {error}"
+        return InMemoryHistory(), f"your input history cannot be saved: {error}"
     return FileHistory(path), ""
 
 

@@ -22,5 +22,5 @@ def read_image(path: Path) -> str:
     content = read_file(path, MAX_BYTES)
     kind = next((kind for kind, magic in _KINDS.items() if content.startswith(magic)), "")
     if not kind or (kind == "WebP" and content[8:12] != b"WEBP"):
-        raise ValueError(f"{path} is no picture of a kind that models take: {', '.join(_KINDS)}")
+        raise ValueError(f"{path} is not an image of a supported kind: {', '.join(_KINDS)}")
     return base64.b64encode(content).decode()

@@ -33,7 +33,7 @@ def watching(keyboard: Input, actions: Mapping[Keys, Callable[[], None]]) -> Ite
     """
     typed_ahead: list[KeyPress] = []
 
-    def take_keys() -> None:
+    def handle_keys() -> None:
         for press in keyboard.read_keys():
             action = actions.get(press.key) if isinstance(press.key, Keys) else None
             if action:
@@ -42,7 +42,7 @@ def watching(keyboard: Input, actions: Mapping[Keys, Callable[[], None]]) -> Ite
                 typed_ahead.append(press)
 
     try:
-        with keyboard.attach(take_keys):
+        with keyboard.attach(handle_keys):
             yield
     finally:
         store_typeahead(keyboard, typed_ahead)

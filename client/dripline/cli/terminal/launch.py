@@ -78,7 +78,7 @@ async def _run(
 
 async def _greet(chat: Chat) -> None:
     try:
-        await chat.look_around()
+        await chat.refresh_server()
     except DriplineError as error:
         if not chat.interactive:
             raise

@@ -106,14 +106,14 @@ class LiveAnswer:
         now = self._clock()
         if now < self._paint_after:
             return
-        self._take_new()
+        self._add_new_text()
         self._draw([*self._live_lines(), *lines_of(self._console, self._state_line(now))])
         self._paint_after = now + (self._clock() - now) / _PAINT_SHARE
 
     def close(self) -> None:
         """See `AnswerView`."""
         self._end_thinking()
-        self._take_new(last=True)
+        self._add_new_text(last=True)
         self._add_blocks(self._splitter.close())
         now = self._clock()
         if self._began or self._answer.end:
@@ -136,11 +136,11 @@ class LiveAnswer:
     def _aside(self, line: RenderableType) -> None:
         """Add a line between the blocks; the text that comes later is a block of its own."""
         self._end_thinking()
-        self._take_new(last=True)
+        self._add_new_text(last=True)
         self._add_blocks(self._splitter.close())
         self._add(line, joined=True)
 
-    def _take_new(self, *, last: bool = False) -> None:
+    def _add_new_text(self, *, last: bool = False) -> None:
         text = self._pieces.feed("".join(self._new_text))
         self._new_text.clear()
         if last:

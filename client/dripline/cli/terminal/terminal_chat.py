@@ -73,7 +73,7 @@ class Chat:
         self._run_command = run_command
         self._view: AnswerView | None = None
         self._buttons_made = 0
-        self._taking: asyncio.Task[None] | None = None
+        self._handling: asyncio.Task[None] | None = None
         self._stop_answer: Callable[[], None] | None = None
         self._interrupts = 0
 
@@ -106,20 +106,20 @@ class Chat:
                 self.output.note("Ctrl-C again leaves")
                 continue
             self._interrupts = 0
-            with self._told():
-                await self._take_interruptibly(text, edited=bool(draft))
+            with self._errors_shown():
+                await self._handle_interruptibly(text, edited=bool(draft))
 
-    async def _take_interruptibly(self, text: str, *, edited: bool) -> None:
-        self._taking = asyncio.create_task(self._take(text, edited=edited))
+    async def _handle_interruptibly(self, text: str, *, edited: bool) -> None:
+        self._handling = asyncio.create_task(self._handle(text, edited=edited))
         try:
             with self._watching():
-                await asyncio.wait({self._taking})
+                await asyncio.wait({self._handling})
         finally:
             # If this task was cancelled, it must stop the run first; otherwise the run has ended.
-            self._taking.cancel()
-            await asyncio.wait({self._taking})
-        if not self._taking.cancelled():
-            self._taking.result()
+            self._handling.cancel()
+            await asyncio.wait({self._handling})
+        if not self._handling.cancelled():
+            self._handling.result()
 
     def interrupt(self) -> None:
         """Handle Ctrl-C or SIGINT: stop the answer, or else cancel the current action."""
@@ -128,11 +128,11 @@ class Chat:
             self.leaving = True
         if self._stop_answer and not self.leaving:
             self._stop_answer()
-        elif self._taking:
-            self._taking.cancel()
+        elif self._handling:
+            self._handling.cancel()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors_shown(self) -> Iterator[None]:
         """Show an error and continue if a person types; otherwise raise it."""
         try:
             yield
@@ -141,7 +141,7 @@ class Chat:
                 raise
             self.output.error(sentence_of(error))
 
-    async def _take(self, text: str, *, edited: bool) -> None:
+    async def _handle(self, text: str, *, edited: bool) -> None:
         """Handle a message: run a command, press a button, or ask the model."""
         said = text.strip()
         # A leading space means that the text is neither a command nor a button's number.
@@ -258,9 +258,9 @@ class Chat:
         if model and "vision" not in model.capabilities:
             seeing = [m.name for m in self.server.models if "vision" in m.capabilities]
             way_out = f"/model {seeing[0]} can" if seeing else "no model of this server can"
-            raise CommandError(f"{model.name} cannot see pictures; {way_out}")
+            raise CommandError(f"{model.name} cannot read images; {way_out}")
 
-    async def look_around(self) -> None:
+    async def refresh_server(self) -> None:
         """Ask the server for its models; choose one if neither side has a default.
 
         Raises:

@@ -44,14 +44,14 @@ def find_exchange(
     path = playlist.first.request.path if elsewhere else f"{_root(playlist)}{received.path}"
     came = Request(received.method, f"http://fake{path}", body=orjson.dumps(received.body))
     if elsewhere:
-        return playlist.take(came)
+        return playlist.use(came)
     alike = [exchange for exchange in playlist.all_like(came) if _may_answer(exchange, stream)]
     if not alike and playlist.all_like(came):
         recorded, asked = ("whole answer", "false") if stream else ("stream", "true")
         raise ApiError(
             400, f"this model is the recording of a {recorded}: ask with stream: {asked}"
         )
-    return playlist.take(came, lambda exchange: _may_answer(exchange, stream))
+    return playlist.use(came, lambda exchange: _may_answer(exchange, stream))
 
 
 def _root(playlist: Playlist) -> str:

@@ -255,7 +255,9 @@ class RedisRunLog:
         self._lost = lost
         if isinstance(lost, RunTakenOver):
             run = self._run_id[:ID_SHOWN]
-            logger.error("run lost: its process was taken for dead", extra={"run": run})
+            logger.error(
+                "run lost: another process considered its process dead", extra={"run": run}
+            )
 
     def _add_to_memory(self, payloads: Sequence[bytes], *, last: bool) -> None:
         if last and isinstance(self._lost, RunTakenOver):
@@ -371,7 +373,7 @@ class RedisRunLog:
                     return
                 except _Changed:
                     pass
-        raise RunLogUnavailable("Redis has something else at each look")
+        raise RunLogUnavailable("the stream in Redis changes at each check")
 
     @contextmanager
     def _attached(self) -> Iterator[LogReader]:
@@ -415,7 +417,7 @@ class RedisRunLog:
         else:
             if not restored:
                 logger.warning(
-                    "Redis had lost some of a run, which is written again",
+                    "Redis had lost events of a run; they are written again",
                     extra={"run": run_id[:ID_SHOWN], "upto": entry.next_seq - 1},
                 )
             await self._write(reader, entry.next_seq, payloads, generation, last=last, anew=anew)

@@ -181,7 +181,7 @@ class Pipe:
         while len(batch) < MAX_COMMANDS and (queue := self._urgent or self._queue):
             waiting = queue.popleft()
             if waiting.until and waiting.until < now:
-                waiting.settle(RunLogUnavailable("Redis is too slow for what it is asked"))
+                waiting.settle(RunLogUnavailable("Redis is too slow for the number of commands"))
             elif not waiting.reply.done():  # otherwise its request was cancelled
                 batch.append(waiting)
         return batch
@@ -285,7 +285,7 @@ class Pipe:
         if self._refused and kind in self._refused:
             del self._refused[kind]
             if not self._refused:
-                logger.warning("Redis takes again what it refused")
+                logger.warning("Redis accepts again what it refused")
         return reply
 
     def _wait_for(self, limit: asyncio.Timeout, parts: int) -> None:

@@ -83,7 +83,7 @@ class _Reader:
         """Whether the first entry contains the reader's next event."""
         return bool(entries) and entries[0].first <= self.next_seq < entries[0].next_seq
 
-    def take(self, entries: list[Entry]) -> list[bytes]:
+    def advance(self, entries: list[Entry]) -> list[bytes]:
         """Return the events that are new to the reader, up to a gap, and advance it."""
         new: list[bytes] = []
         for entry in entries:
@@ -111,7 +111,7 @@ class RemoteRun:
         self._link = link
         self._readers: set[_Reader] = set()
         # The position last reported to the owner; and whether the owner waits for a newer one.
-        self._told: int | None = None
+        self._reported: int | None = None
         self._asked = False
         self._gone = False
         # When the owner was last asked to check that Redis has all events.
@@ -167,11 +167,11 @@ class RemoteRun:
 
     def report(self) -> None:
         """Report the position of our slowest reader to the owner, or that there are no readers."""
-        self._asked, self._told = False, self._place
-        if self._told is None:
+        self._asked, self._reported = False, self._place
+        if self._reported is None:
             message = stream.tell(self.owner, "left", self.id, self._link.process)
         else:
-            message = stream.tell(self.owner, "read", self.id, self._link.process, self._told)
+            message = stream.tell(self.owner, "read", self.id, self._link.process, self._reported)
         self._link.pipe.send(*message)
 
     def hear(self, word: str) -> None:
@@ -186,7 +186,7 @@ class RemoteRun:
                 self.wake(gone=True)
 
     def _report_if_asked(self) -> None:
-        if self._asked and self._place != self._told:
+        if self._asked and self._place != self._reported:
             self.report()
 
     @property
@@ -246,7 +246,7 @@ class RemoteRun:
             stream.oldest(self.id), stream.newest(self.id), *more
         )
         if not newest:
-            raise RunLogUnavailable("the run's log has gone", LOST)
+            raise RunLogUnavailable("the run's log no longer exists", LOST)
         last = stream.parse(newest[0])
         state = LogState(stream.parse(oldest[0]).first, last.next_seq - 1, last.last)
         return state, replies
@@ -272,7 +272,7 @@ class RemoteRun:
     async def _newest(self) -> stream.RawEntry:
         (found,) = await self._link.pipe.call(stream.newest(self.id))
         if not found:
-            raise RunLogUnavailable("the run's log has gone", LOST)
+            raise RunLogUnavailable("the run's log no longer exists", LOST)
         newest: stream.RawEntry = found[0]
         return newest
 
@@ -280,7 +280,7 @@ class RemoteRun:
         while True:
             reader.news.clear()
             first, entries = reader.next_seq, await self._read(reader)
-            if payloads := reader.take(entries):
+            if payloads := reader.advance(entries):
                 self._report_if_asked()
                 yield Batch(first, payloads)
             if entries and entries[-1].last and reader.next_seq == entries[-1].next_seq:
@@ -321,7 +321,7 @@ class RemoteRun:
         upto, oldest = await call(stream.newest(self.id, place), stream.oldest(self.id))
         if not oldest:
             self._doubt()
-            raise RunLogUnavailable("the run's log has gone", LOST)
+            raise RunLogUnavailable("the run's log no longer exists", LOST)
         if not upto:
             raise ReaderOvertaken
         holder = stream.parse(upto[0])
@@ -338,5 +338,5 @@ class RemoteRun:
             self._doubt()
             raise RunLogUnavailable("the run's log has a gap", LOST)
         if self._gone:
-            raise RunLogUnavailable("the run's process knows it no longer", LOST)
+            raise RunLogUnavailable("the run's process no longer knows it", LOST)
         return []

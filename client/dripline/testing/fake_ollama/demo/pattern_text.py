@@ -107,7 +107,7 @@ class _Parser:
     def _peek(self) -> str:
         return self._pattern[self._at : self._at + 1]
 
-    def _take(self) -> str:
+    def _next(self) -> str:
         character = self._peek()
         self._at += 1
         return character
@@ -133,7 +133,7 @@ class _Parser:
         return tuple(found)
 
     def _atom(self) -> str | frozenset[str] | tuple[tuple[_Repeat, ...], ...]:
-        match self._take():
+        match self._next():
             case "^" | "$":
                 return ""
             case ".":
@@ -162,7 +162,7 @@ class _Parser:
         return "" if looks else inner
 
     def _escape(self) -> str | frozenset[str]:
-        character = self._take()
+        character = self._next()
         if character in _CLASSES:
             return frozenset(_CLASSES[character])
         if character in "bBAZz":
@@ -194,7 +194,7 @@ class _Parser:
         return frozenset(set(_ANY) - characters) if inverted else frozenset(characters)
 
     def _member(self) -> frozenset[str]:
-        character = self._take()
+        character = self._next()
         if character != "\\":
             return frozenset(character)
         if self._here("b"):
