@@ -159,9 +159,5 @@ class _Sentinel(Sentinel):
             state = masters.get(service_name)
             if state and self.check_master_state(state, service_name):
                 return state["ip"], state["port"]
-            why.append(
-                f"Sentinel finds no running master of {service_name!r} is up"
-                if state
-                else "no such service"
-            )
+            why.append(f"no running master of {service_name!r}" if state else "no such service")
         raise MasterNotFoundError(f"Sentinel knows no {service_name!r}: {'; '.join(why)}")
