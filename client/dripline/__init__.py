@@ -16,6 +16,7 @@ __all__ = [
     "ChangeTheme",
     "ChatClient",
     "ChatStream",
+    "Custom",
     "DriplineError",
     "End",
     "Error",
@@ -40,6 +41,7 @@ __all__ = [
     "ServerTimeout",
     "ServerUnreachable",
     "Start",
+    "State",
     "Status",
     "StreamTruncated",
     "TextMessage",
@@ -77,10 +79,12 @@ if TYPE_CHECKING:
     from dripline.events import (
         AddButton,
         ChangeTheme,
+        Custom,
         End,
         Error,
         Event,
         Start,
+        State,
         Status,
         TextMessage,
         Thinking,
@@ -110,8 +114,8 @@ else:  # Seen by type checkers, it would let every name pass.
                 "ServerUnreachable StreamTruncated TransportError"
             ),
             "dripline.events": (
-                "AddButton ChangeTheme End Error Event Start Status TextMessage Thinking ToolCall "
-                "ToolResult UiControl Usage"
+                "AddButton ChangeTheme Custom End Error Event Start State Status TextMessage "
+                "Thinking ToolCall ToolResult UiControl Usage"
             ),
             "dripline.http.backoff": "Backoff",
             "dripline.http.event_source": "EventSource",

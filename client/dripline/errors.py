@@ -82,6 +82,8 @@ class ErrorCode(StrEnum):
     UPSTREAM_GARBAGE = "upstream_garbage", "Ollama sent something that is not in its protocol."
     UPSTREAM_STALLED = "upstream_stalled", "Ollama sent nothing for longer than the limit.", True
     UPSTREAM_LINE_TOO_LONG = "upstream_line_too_long", "Ollama sent a line longer than the limit."
+    AGENT_FAILED = "agent_failed", "The agent that answers has failed; the message says why."
+    AGENT_STALLED = "agent_stalled", "The agent sent nothing for longer than the limit.", True
     SERVER_SHUTDOWN = "server_shutdown", "The server shut down before the answer ended.", True
     RUN_CANCELLED = "run_cancelled", "The run was stopped before its answer was complete."
     OWNER_LOST = "owner_lost", "The process that ran this chat has died.", True

@@ -55,16 +55,17 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The run is waiting for its model, and why.
+    """What the run does before it has more to say.
 
     Attributes:
         phase: "loading": Ollama is loading the model into memory, which can take a minute.
-            "waiting": Ollama is reading the prompt, or answering another request first.
-        model: The model's name.
+            "waiting": Ollama is reading the prompt, or answering another request first. An agent
+            has its own phases, such as "searching".
+        model: The model's name; "" if the phase is not about a model.
     """
 
     phase: str
-    model: str
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,30 @@ class ToolResult:
     name: str
     content: str
     failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state of an agent's application, as a whole. It replaces the run's earlier ones.
+
+    Attributes:
+        value: Any JSON value.
+    """
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """An event of an agent's own, for the application that knows its name.
+
+    Attributes:
+        name: The event's name, such as "seats".
+        value: Any JSON value.
+    """
+
+    name: str
+    value: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +243,19 @@ class End:
 
 
 UiControl = ChangeTheme | AddButton
-Event = UiControl | Start | Status | Thinking | TextMessage | ToolCall | ToolResult | Error | End
+Event = (
+    UiControl
+    | Start
+    | Status
+    | Thinking
+    | TextMessage
+    | ToolCall
+    | ToolResult
+    | State
+    | Custom
+    | Error
+    | End
+)
 
 
 # A template: the result of `to_json` for a text without log probabilities. Fill in the text's JSON
@@ -235,6 +272,11 @@ def to_json(event: Event) -> bytes:
     if type(event) is TextMessage and event.logprobs is None:
         return b'{"type":"text_message","data":{"content":%b}}' % orjson.dumps(event.content)
     return b'{"type":"%b","data":%b}' % (_TYPES[type(event)], orjson.dumps(data_of(event)))
+
+
+def type_of(event: Event) -> str:
+    """Return the "type" value of the event's JSON form."""
+    return _TYPES[type(event)].decode()
 
 
 def data_of(event: Event) -> object:
@@ -334,6 +376,14 @@ def _parse_tool_result(data: dict[str, Any]) -> ToolResult:
     )
 
 
+def _parse_state(data: dict[str, Any]) -> State:
+    return State(data.get("value"))
+
+
+def _parse_custom(data: dict[str, Any]) -> Custom:
+    return Custom(json_field(data, "name", str), data.get("value"))
+
+
 def _parse_error(data: dict[str, Any]) -> Error:
     return Error(
         json_field(data, "code", str),
@@ -373,6 +423,8 @@ _TYPES: dict[type, bytes] = {
     TextMessage: b"text_message",
     ToolCall: b"tool_call",
     ToolResult: b"tool_result",
+    State: b"state",
+    Custom: b"custom",
     Error: b"error",
     End: b"end",
 }
@@ -385,6 +437,8 @@ _PARSERS: dict[str, Callable[[dict[str, Any]], Event | None]] = {
     "text_message": _parse_text,
     "tool_call": _parse_tool_call,
     "tool_result": _parse_tool_result,
+    "state": _parse_state,
+    "custom": _parse_custom,
     "error": _parse_error,
     "end": _parse_end,
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dripline.lazy import lazy_names
 
 __all__ = [
+    "BadAgent",
     "BadSetting",
     "BadTool",
     "Server",
@@ -20,12 +21,14 @@ __all__ = [
 
 if TYPE_CHECKING:
     from dripline.tool import BadTool, Tool, ToolError
+    from dripline_server.agents.agent import BadAgent
     from dripline_server.app import Server, create_app, serve
     from dripline_server.settings import BadSetting, Settings
 else:  # Hidden from type checkers, which would accept every name through it.
     __getattr__ = lazy_names(
         __name__,
         {
+            "dripline_server.agents.agent": "BadAgent",
             "dripline_server.app": "Server create_app serve",
             "dripline_server.settings": "BadSetting Settings",
             "dripline.tool": "BadTool Tool ToolError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,8 @@ from aiohttp import web
 from dripline.tool import BadTool, Tool, ToolFunction, as_tools
 from dripline.tool_runner import ToolRunner
 from dripline_server.access import add_access
+from dripline_server.agents.agent import Agent, AgentFunction, BadAgent, as_agents, load_agents
+from dripline_server.agents.hosting import AgentHost
 from dripline_server.event_stream import Pulse
 from dripline_server.listening import listening
 from dripline_server.metrics import Metrics
@@ -23,34 +25,47 @@ from dripline_server.run_log.memory import Budget, MemoryRunLogs
 from dripline_server.runs.records import RunRecords
 from dripline_server.runs.registry import RunRegistry
 from dripline_server.settings import BadSetting, Settings
-from dripline_server.state import STATE, State
+from dripline_server.state import STATE, AppState
 from dripline_server.tools.server_tools import load_tools
 from dripline_server.tools.ui_control import phrases
 from dripline_server.tools.ui_tools import page_tools
 from dripline_server.upstream.address import OllamaAddress
+from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Ollama
-from dripline_server.upstream.upstreams import Upstreams, answers
+from dripline_server.upstream.upstreams import ANSWER_TIMEOUT, Upstreams, answers
 
 # Seconds that readers have for the last events once every run has ended.
 CLOSE_TIME = 5.0
+NO_AGENTS: Mapping[str, AgentFunction] = {}
 
 
-def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) -> web.Application:
+def create_app(
+    settings: Settings,
+    tools: Iterable[ToolFunction | Tool] = (),
+    agents: Mapping[str, AgentFunction] = NO_AGENTS,
+) -> web.Application:
     """Return the application. It creates its parts at start-up and closes them at clean-up.
 
-    If the settings name no address of Ollama and none answers at the usual one, the built-in fake
-    answers until Ollama does.
+    If the settings name no address of Ollama, there are two cases. With agents, chats are answered
+    by these alone, and the server neither looks for Ollama nor needs it. Without agents, the
+    built-in fake answers as long as no Ollama answers at the usual address.
 
     Args:
         settings: The options.
         tools: Functions that models may call, besides those of `settings.tools`; see
             `dripline.tool`.
+        agents: Functions that answer chats, by the name that chats give as their model, besides
+            those of `settings.agents`; see `dripline_server.agents`.
 
     Raises:
         BadTool: A function cannot be a tool.
-        BadSetting: A module of `settings.tools` cannot be imported, or has no usable tools.
+        BadAgent: A function cannot be an agent, or its name cannot be one. At start-up also: the
+            name is that of a model.
+        BadSetting: A module of `settings.tools` or `settings.agents` cannot be imported, or has
+            nothing that is usable.
     """
     callable_tools = as_tools([*_tools_of(settings), *tools])
+    callable_agents = _agents_of(settings, agents)
     # Both are slow to build: not on import, and not while the first chat waits.
     phrases()
     page_tools()
@@ -65,7 +80,7 @@ def create_app(settings: Settings, tools: Iterable[ToolFunction | Tool] = ()) ->
     add_access(app, settings)
 
     async def live(app: web.Application) -> AsyncIterator[None]:
-        async with _state(settings, callable_tools) as state:
+        async with _state(settings, callable_tools, callable_agents) as state:
             app[STATE] = state
             yield
 
@@ -85,9 +100,24 @@ def _tools_of(settings: Settings) -> list[Tool]:
         raise BadSetting(f"--tools: {error}") from error
 
 
+def _agents_of(settings: Settings, functions: Mapping[str, AgentFunction]) -> Mapping[str, Agent]:
+    try:
+        loaded = as_agents(load_agents(settings.agents))
+    except BadAgent as error:
+        raise BadSetting(f"--agents: {error}") from error
+    given = as_agents(functions)
+    for name in loaded.keys() & given.keys():
+        raise BadAgent(f"{name}: --agents has an agent of this name too")
+    return loaded | given
+
+
 @asynccontextmanager
-async def _state(settings: Settings, tools: Sequence[Tool]) -> AsyncIterator[State]:
-    async with _upstreams(settings) as upstreams:
+async def _state(
+    settings: Settings, tools: Sequence[Tool], agents: Mapping[str, Agent]
+) -> AsyncIterator[AppState]:
+    async with _upstreams(settings, agents) as upstreams:
+        await _check_names(agents, settings, upstreams)
+        hosted = AgentHost(agents, settings, upstreams)
         budget = Budget(settings.total_log_bytes)
         figures = Metrics()
         records = RunRecords(settings.record)
@@ -100,9 +130,10 @@ async def _state(settings: Settings, tools: Sequence[Tool]) -> AsyncIterator[Sta
         registry = RunRegistry(settings, upstreams, runner, logs, budget, figures, records)
         pulse = Pulse(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         try:
-            yield State(
+            yield AppState(
                 settings=settings,
                 upstreams=upstreams,
+                agents=hosted,
                 tools=tools,
                 runs=registry,
                 logs=logs,
@@ -112,6 +143,7 @@ async def _state(settings: Settings, tools: Sequence[Tool]) -> AsyncIterator[Sta
             )
         finally:
             await pulse.close()
+            await hosted.close()
             await runner.close()
             await logs.close()
             records.close()
@@ -136,12 +168,36 @@ def _run_logs(settings: Settings, budget: Budget) -> RunLogs:
         raise BadSetting(f"--run-log: {error}") from error
 
 
+async def _check_names(
+    agents: Mapping[str, Agent], settings: Settings, upstreams: Upstreams
+) -> None:
+    """Check that no agent has the name of a model, as far as the models can be known now.
+
+    Raises:
+        BadAgent: An agent has the name of a model.
+    """
+    if not (agents and settings.names_ollama):
+        return
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            models = await upstreams.current.models()
+    except (UpstreamError, TimeoutError):
+        return  # the agent is asked then, whatever models there are
+    for model in models:
+        if (name := model.name.removesuffix(":latest")) in agents:
+            raise BadAgent(f"agents: {name}: Ollama has a model of this name; rename the agent")
+
+
 @asynccontextmanager
-async def _upstreams(settings: Settings) -> AsyncIterator[Upstreams]:
-    """Yield the named Ollama; if none is named and none answers, the fake until one does."""
+async def _upstreams(settings: Settings, agents: Mapping[str, Agent]) -> AsyncIterator[Upstreams]:
+    """Yield the named Ollama; if none is named and none answers, the fake until one does.
+
+    With agents, nothing is looked for: an Ollama at the usual address is used only if one of them
+    asks a model.
+    """
     address = OllamaAddress(settings.ollama_url, settings.ollama_headers, settings.ollama_api_key)
     async with _connected(address, settings) as ollama:
-        if settings.names_ollama or await answers(ollama):
+        if settings.names_ollama or agents or await answers(ollama):
             yield Upstreams(ollama)
             return
         from dripline.testing import FakeOllama  # only here: most servers need none
@@ -180,19 +236,21 @@ class Server:
     """
 
     url: str
-    state: State
+    state: AppState
 
 
 @asynccontextmanager
 async def serve(
-    settings: Settings, tools: Iterable[ToolFunction | Tool] = ()
+    settings: Settings,
+    tools: Iterable[ToolFunction | Tool] = (),
+    agents: Mapping[str, AgentFunction] = NO_AGENTS,
 ) -> AsyncIterator[Server]:
     """Listen as `settings` say until the context is left; then end every run.
 
     Raises:
         OSError: The server cannot listen on the address.
-        BadTool, BadSetting: See `create_app`.
+        BadTool, BadAgent, BadSetting: See `create_app`.
     """
-    app = create_app(settings, tools)
+    app = create_app(settings, tools, agents)
     async with listening(app, settings, close_time=CLOSE_TIME) as url:
         yield Server(url, app[STATE])

@@ -12,6 +12,8 @@ from dripline.events import End, Error
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+# The name in `start` of the runs that Ollama's models answer.
+OLLAMA = "ollama"
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -27,6 +29,9 @@ class Metrics:
         self.tokens = 0
         self._registry.register(_Tokens(self))
         self._runs = self._counter("dripline_runs", "Runs that have ended.", "status")
+        self._agent_runs = self._counter(
+            "dripline_agent_runs", "Runs of agents that have ended.", "agent", "status"
+        )
         self._errors = self._counter("dripline_run_errors", "Runs that failed.", "code")
         self._tool_calls = self._counter(
             "dripline_tool_calls", "Calls of the server's tools.", "tool", "outcome"
@@ -56,9 +61,11 @@ class Metrics:
         ):
             Gauge(name, meaning, registry=self._registry).set_function(value)
 
-    def run_ended(self, end: End, error: Error | None) -> None:
-        """Count a finished run."""
+    def run_ended(self, end: End, error: Error | None, agent: str = OLLAMA) -> None:
+        """Count a finished run, which this agent answered."""
         self._runs.labels(end.status).inc()
+        if agent != OLLAMA:
+            self._agent_runs.labels(agent, end.status).inc()
         if error:
             self._errors.labels(error.code).inc()
         if end.usage.first_token_time is not None:

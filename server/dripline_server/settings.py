@@ -26,7 +26,7 @@ DEFAULT_OLLAMA_URL = "http://127.0.0.1:11434"
 GROUPS = {
     "host": "address and access",
     "ollama": "Ollama",
-    "tools": "tools that models may call",
+    "agents": "agents, and tools that models may call",
     "grace": "chats",
     "heartbeat": "connections to readers",
     "max_runs": "limits",
@@ -342,7 +342,8 @@ class Settings:
     model: str = option("", "Default model, for requests that name none.", metavar="NAME")
     stall_timeout: float = option(
         600.0,
-        "Give up when Ollama sends nothing for this many seconds, loading included. 0: never.",
+        "Give up when Ollama, or an agent, sends nothing for this many seconds, loading included."
+        " 0: never.",
         parse=_number,
         metavar="SECONDS",
     )
@@ -352,6 +353,18 @@ class Settings:
         " unless Ollama already does that for the model; off leaves them in the text.",
         parse=_think_tags,
         metavar="WHEN",
+    )
+    agents: str = option(
+        "",
+        "Python modules whose public async generator functions are agents, which chats can name as"
+        " their model, separated by commas: package.module,other.",
+        metavar="MODULES",
+    )
+    agent_stop_time: float = option(
+        5.0,
+        "Seconds that an agent may need to end when its chat is stopped.",
+        parse=_number,
+        metavar="SECONDS",
     )
     tools: str = option(
         "",

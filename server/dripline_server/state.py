@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from dripline.tool import Tool
+from dripline_server.agents.hosting import AgentHost
 from dripline_server.event_stream import Pulse
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import RunLogs
@@ -19,12 +20,13 @@ from dripline_server.upstream.upstreams import Upstreams
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class AppState:
     """The parts of a running server.
 
     Attributes:
         settings: The options.
         upstreams: Ollama, or the fake that stands in for it.
+        agents: The agents.
         tools: The server's tools that every chat may use.
         runs: All runs.
         logs: The runs' logs.
@@ -35,6 +37,7 @@ class State:
 
     settings: Settings
     upstreams: Upstreams
+    agents: AgentHost
     tools: Sequence[Tool]
     runs: RunRegistry
     logs: RunLogs
@@ -54,8 +57,15 @@ class State:
 
     @property
     def default_model(self) -> str:
-        """The model for requests that name none; "" if there is no default."""
+        """The model or agent for requests that name none; "" if there is no default."""
+        if not self.offers_models and not self.settings.model and len(self.agents) == 1:
+            return next(iter(self.agents))
         return self.upstreams.default_model(self.settings.model)
 
+    @property
+    def offers_models(self) -> bool:
+        """Whether chats can be answered by Ollama's models, and not by agents alone."""
+        return self.settings.names_ollama or not self.agents or bool(self.demo)
 
-STATE = web.AppKey("STATE", State)
+
+STATE = web.AppKey("STATE", AppState)

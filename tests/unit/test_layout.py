@@ -43,7 +43,7 @@ ONLY = {
 }
 
 # The documented imports; all else may move between versions.
-PUBLIC = ("dripline", "dripline.testing", "dripline_server")
+PUBLIC = ("dripline", "dripline.testing", "dripline_server", "dripline_server.agents")
 # Its fixture `chat_server` is the one thing in the library that needs the server.
 PLUGIN = "dripline.testing.pytest_plugin"
 MOST_FILES = 24
@@ -183,6 +183,7 @@ PARTS = {
     "dripline.recordings.plot": "plot",
     "dripline_server": "server",
     "dripline_server.run_log.redis": "redis",
+    "dripline_server.agents.agui_events": "agui",
     "dripline_server.routes.agui": "agui",
     "dripline_server.routes.agui_input": "agui",
 }

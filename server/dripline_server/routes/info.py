@@ -12,14 +12,15 @@ from dripline_server.metrics import CONTENT_TYPE
 from dripline_server.problems import Problem, json_response
 from dripline_server.routes.run_answer import STATUS_OF
 from dripline_server.run_log import RunLogUnavailable
-from dripline_server.state import STATE, State
+from dripline_server.state import STATE, AppState
 from dripline_server.upstream.failures import UpstreamError
+from dripline_server.upstream.ollama import Model
 from dripline_server.upstream.upstreams import ANSWER_TIMEOUT
 
 routes = web.RouteTableDef()
 
 
-def describe_service(state: State) -> web.Response:
+def describe_service(state: AppState) -> web.Response:
     """Describe the server. `demo` says why the fake stands in for Ollama, if it does."""
     return json_response(
         {
@@ -68,7 +69,9 @@ async def _health(request: web.Request, good: str, bad: str) -> web.Response:
     return json_response(body, status=503 if trouble else 200)
 
 
-async def _ollama_health(state: State) -> dict[str, str]:
+async def _ollama_health(state: AppState) -> dict[str, str]:
+    if not state.offers_models:
+        return {"ollama": "not used"}
     if state.demo:
         return {"ollama": "disconnected"}
     try:
@@ -79,7 +82,7 @@ async def _ollama_health(state: State) -> dict[str, str]:
         return {"ollama": "disconnected", "message": message}
 
 
-async def _run_log_health(state: State) -> dict[str, str]:
+async def _run_log_health(state: AppState) -> dict[str, str]:
     if state.settings.run_log == "memory":
         return {"run_log": "memory"}
     try:
@@ -97,15 +100,28 @@ async def _run_log_health(state: State) -> dict[str, str]:
 
 @routes.get("/models")
 async def models(request: web.Request) -> web.Response:
-    """List Ollama's models."""
+    """List the agents and Ollama's models."""
     state = request.app[STATE]
+    found = await list_models(state)
+    return json_response({"models": found, "default": state.default_model})
+
+
+async def list_models(state: AppState) -> list[Model]:
+    """Return the agents, and Ollama's models except those whose name an agent has.
+
+    Raises:
+        Problem: Ollama does not answer (502 to 504).
+    """
+    agents = state.agents.models()
+    if not state.offers_models:
+        return agents
     try:
         found = await state.upstream.models()
     except UpstreamError as error:
         # Whatever Ollama refuses here, such as a missing key, the client cannot fix.
         status = max(502, STATUS_OF.get(error.code, 502))
         raise Problem(status, error.code, error.message) from error
-    return json_response({"models": found, "default": state.default_model})
+    return [*agents, *(model for model in found if model.name not in state.agents)]
 
 
 @routes.get("/metrics")

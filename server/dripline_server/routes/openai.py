@@ -12,7 +12,8 @@ from typing import Any
 from aiohttp import web
 
 from dripline.errors import ErrorCode
-from dripline.events import End, Error, Start, Status, from_json
+from dripline.events import Custom, End, Error, Start, State, Status, from_json
+from dripline_server.agents.hosting import FAMILY
 from dripline_server.dialects import Position
 from dripline_server.dialects.openai import (
     STOPPED,
@@ -23,12 +24,12 @@ from dripline_server.dialects.openai import (
 from dripline_server.dialects.translated import TranslatedDialect
 from dripline_server.problems import Problem, json_response
 from dripline_server.routes.dialect_query import openai_address
+from dripline_server.routes.info import list_models
 from dripline_server.routes.openai_input import CompletionRequest, chat_request
 from dripline_server.routes.request_body import read_json
 from dripline_server.routes.run_answer import STATUS_OF, read_whole, start_run, stream_run
 from dripline_server.run_log import Batch
 from dripline_server.state import STATE
-from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.ollama import Model
 
 # nginx's and Ollama's status for a cancelled request. OpenAI's clients do not retry it.
@@ -62,8 +63,8 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/v1/models")
 async def models(request: web.Request) -> web.Response:
-    """List the models."""
-    found = await _models(request)
+    """List the agents and the models."""
+    found = await list_models(request.app[STATE])
     return json_response({"object": "list", "data": [_model_object(model) for model in found]})
 
 
@@ -72,22 +73,22 @@ async def model(request: web.Request) -> web.Response:
     """Describe one model."""
     name = request.match_info["model"]
     wanted = {name, f"{name}:latest"}
-    for found in await _models(request):
+    for found in await list_models(request.app[STATE]):
         if found.name in wanted:
             return json_response({**_model_object(found), "id": name})
     raise Problem(404, ErrorCode.MODEL_NOT_FOUND, f"model {name[:100]!r} not found")
 
 
-async def _models(request: web.Request) -> list[Model]:
-    try:
-        return await request.app[STATE].upstream.models()
-    except UpstreamError as error:
-        status = max(502, STATUS_OF.get(error.code, 502))
-        raise Problem(status, error.code, error.message) from error
-
-
 def _model_object(model: Model) -> dict[str, Any]:
-    return {"id": model.name, "object": "model", "created": model.created, "owned_by": "library"}
+    owner = "library" if model.family != FAMILY else "dripline"
+    about = {"description": model.description} if model.description else {}
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": owner,
+        **about,
+    }
 
 
 def _has_begun(batch: Batch) -> bool:
@@ -102,7 +103,7 @@ def _has_begun(batch: Batch) -> bool:
                 raise _problem(error)
             case End(status="cancelled"):
                 raise _problem(STOPPED)
-            case None | Start() | Status():
+            case None | Start() | Status() | State() | Custom():
                 continue
             case _:
                 return True

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from dripline.errors import ErrorCode
 from dripline.events import End, Error, Event, data_of, from_json, to_json
 from dripline.tool import Tool
 from dripline_server.access_log import access_logger
+from dripline_server.agents.hosting import Asker
 from dripline_server.dialects import Dialect, Position
 from dripline_server.dialects.native import NativeDialect
 from dripline_server.event_stream import EventStream
@@ -49,12 +51,17 @@ STATUS_OF: dict[str, int] = {
     ErrorCode.OLLAMA_BUSY: 503,
     ErrorCode.SERVER_SHUTDOWN: 503,
     ErrorCode.UPSTREAM_STALLED: 504,
+    ErrorCode.AGENT_FAILED: 500,
+    ErrorCode.AGENT_STALLED: 504,
     ErrorCode.INTERNAL_ERROR: 500,
 }
 
 
 async def start_run(
-    request: web.Request, asked: ChatRequest, tools: Sequence[Tool] | None = None
+    request: web.Request,
+    asked: ChatRequest,
+    tools: Sequence[Tool] | None = None,
+    asker: Asker | None = None,
 ) -> FoundRun:
     """Start a run, or return the existing run if the request names one by `run_id`.
 
@@ -62,14 +69,23 @@ async def start_run(
         request: The HTTP request.
         asked: Its parsed body.
         tools: The server's tools that the model may call; None for all of them.
+        asker: What an agent gets to know besides the chat request.
 
     Raises:
-        Problem: The request names no model, and there is no default (400); another request uses
-            the `run_id` (409); or the server accepts no new run at the moment (503).
+        Problem: The request names no model, and there is no default (400); there are only agents,
+            and none has the name (404); another request uses the `run_id` (409); or the server
+            accepts no new run at the moment (503).
     """
     state = request.app[STATE]
     offered = state.tools if tools is None else tools
     wanted = run_request(asked, state.default_model, state.settings.grace, offered)
+    if wanted.model in state.agents:
+        answering = state.agents.answering(wanted.model, asker or Asker(request))
+        wanted = replace(wanted, tools=(), answering=answering)
+    elif not state.offers_models:
+        there = ", ".join(state.agents)
+        message = f"There is no agent {wanted.model!r}; there are: {there}."
+        raise Problem(404, ErrorCode.MODEL_NOT_FOUND, message)
     try:
         return await state.runs.start(wanted, asked.run_id)
     except RunIdInUse as in_use:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ import orjson
 
 from dripline.chat.transcript import Transcript
 from dripline.errors import ErrorCode
-from dripline.events import TEXT_JSON, Event, TextMessage, ToolCall, ToolResult, to_json
+from dripline.events import TEXT_JSON, Event, TextMessage, ToolCall, ToolResult, Usage, to_json
 from dripline.tool import Tool, ToolError, why_unreadable
 from dripline.tool_runner import ToolRunner, call_key
 from dripline_server.metrics import Metrics
@@ -57,10 +57,14 @@ class Generation:
             Ollama does not say that they think.
         prompt: The known length of the prompt.
         record: Starts the recording of each HTTP request to Ollama.
+        loading_after: Seconds of silence before readers get a status.
     """
+
+    agent = "ollama"
 
     __slots__ = (
         "_answered",
+        "_loading_after",
         "_log",
         "_max_rounds",
         "_metrics",
@@ -87,6 +91,7 @@ class Generation:
         think_tags: bool = False,
         prompt: Prompt = NO_PROMPT,
         record: Record | None = None,
+        loading_after: float = 0,
     ) -> None:
         # Kept, because looking the method up for every token is slower.
         self._now = asyncio.get_running_loop().time
@@ -109,6 +114,20 @@ class Generation:
         self._plain = False
         self._texts: list[bytes] | None = None
         self._record = record
+        self._loading_after = loading_after
+
+    @property
+    def reason(self) -> str:
+        """See `Answerer.reason`."""
+        return self.answer.reason
+
+    def usage(self, now: float) -> Usage:
+        """See `Answerer.usage`."""
+        return self.answer.usage(now)
+
+    def phases(self, request: RunRequest) -> AsyncGenerator[str]:
+        """See `Answerer.phases`."""
+        return self._upstream.phases(request.model, request.prompt.context, self._loading_after)
 
     async def run(self, request: RunRequest) -> None:
         """Answer the request. Cancelling closes Ollama's socket at once, in every round.

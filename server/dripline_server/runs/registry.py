@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dripline.errors import ErrorCode
 from dripline.events import Error
 from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
-from dripline_server.run_log import FoundRun, RunExists, RunLogs, RunLogUnavailable
+from dripline_server.run_log import FoundRun, RunExists, RunLog, RunLogs, RunLogUnavailable
 from dripline_server.run_log.memory import Budget
+from dripline_server.runs.generation import Generation
 from dripline_server.runs.records import RunRecords
 from dripline_server.runs.run import Run, RunControls
-from dripline_server.runs.run_request import RunRequest
+from dripline_server.runs.run_request import MakeAnswerer, Prompt, RunRequest
 from dripline_server.settings import Settings
+from dripline_server.upstream.http_client import Record
 from dripline_server.upstream.upstreams import Upstreams
 
 
@@ -123,13 +125,9 @@ class RunRegistry:
                 run_id,
                 request,
                 log,
-                self._upstreams.current,
-                self._runner,
+                request.answering or self._by_ollama(request.model, request.prompt),
                 self._metrics,
                 on_end=lambda: self._keep(run),
-                max_tool_rounds=self._settings.max_tool_rounds,
-                loading_after=self._settings.loading_after,
-                think_tags=self._settings.think_tags == "auto",
                 record=record.upstream if record else None,
             )
         except BaseException:
@@ -144,6 +142,32 @@ class RunRegistry:
         elif self._draining:
             run.stop(_shutdown_error())
         return run
+
+    def _by_ollama(self, model: str, prompt: Prompt) -> MakeAnswerer:
+        """Return what makes an answer by Ollama. It does not hold the request."""
+        upstream, settings = self._upstreams.current, self._settings
+
+        def make(
+            _: str, log: RunLog, on_answer: Callable[[], object], record: Record | None
+        ) -> Generation:
+            def answered() -> None:
+                upstream.note_answer(model)
+                on_answer()
+
+            return Generation(
+                upstream,
+                self._runner,
+                max_rounds=settings.max_tool_rounds,
+                metrics=self._metrics,
+                log=log,
+                on_answer=answered,
+                think_tags=settings.think_tags == "auto",
+                prompt=prompt,
+                record=record,
+                loading_after=settings.loading_after,
+            )
+
+        return make
 
     async def find(self, run_id: str) -> FoundRun | None:
         """Return a run of this process or of another one; None if no process knows it.

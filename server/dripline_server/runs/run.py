@@ -1,16 +1,15 @@
-"""A run: one generation, its readers, and its one ending."""
+"""A run: one answer in the making, its readers, and its one ending."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 
 from dripline.errors import ErrorCode
 from dripline.events import End, Error, Event, Start, Status, to_json
-from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import (
     ID_SHOWN,
@@ -22,41 +21,34 @@ from dripline_server.run_log import (
     RunLogUnavailable,
     not_now,
 )
-from dripline_server.runs.generation import Generation
-from dripline_server.runs.run_request import RunRequest
+from dripline_server.runs.run_request import AnswerFailed, MakeAnswerer, RunRequest
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.http_client import Record
-from dripline_server.upstream.ollama import Ollama
 
 logger = logging.getLogger(__name__)
 
 
 class Run(FoundRun):
-    """One generation, which only writes to its log. Readers follow the log.
+    """One answer in the making, which only writes to its log. Readers follow the log.
 
     It starts as soon as it is constructed. It ends exactly once, and the last event in its log is
-    always `end`. By then its connection to Ollama is closed.
+    always `end`. By then all connections that the answer needed are closed.
 
     Args:
         run_id: The run's id. Whoever knows it may read and stop the run.
         request: The request to answer.
         log: Receives the run's events.
-        upstream: The Ollama that answers.
-        runner: Calls the server's tools.
+        make: Makes the answer.
         metrics: Counts the run.
         on_end: Called when the last event is in the log.
-        max_tool_rounds: How many requests to the model may offer the server's tools.
-        loading_after: Seconds of silence before readers get a status.
-        think_tags: See `Generation`.
         record: Starts the recording of each request to Ollama.
     """
 
     __slots__ = (
+        "_answering",
         "_ending",
         "_generating",
-        "_generation",
         "_grace",
-        "_loading_after",
         "_log",
         "_metrics",
         "_opening",
@@ -66,7 +58,6 @@ class Run(FoundRun):
         "_stopped_by",
         "_telling",
         "_unread",
-        "_upstream",
         "end",
         "id",
         "model",
@@ -78,14 +69,10 @@ class Run(FoundRun):
         run_id: str,
         request: RunRequest,
         log: RunLog,
-        upstream: Ollama,
-        runner: ToolRunner,
+        make: MakeAnswerer,
         metrics: Metrics,
         *,
         on_end: Callable[[], None],
-        max_tool_rounds: int,
-        loading_after: float,
-        think_tags: bool = False,
         record: Record | None = None,
     ) -> None:
         self.id = run_id
@@ -94,34 +81,23 @@ class Run(FoundRun):
         self._grace = request.grace
         self.end: End | None = None
         self._log = log
-        self._upstream = upstream
         self._metrics = metrics
-        self._loading_after = loading_after
         self._readers = 0
         self._readers_elsewhere = 0
         self._unread: asyncio.TimerHandle | None = None
+        self._answering = make(run_id, log, self._stop_phases, record)
         # The first events of the stream, until they are in the log.
-        self._opening: Sequence[Event] = (*request.ui_controls, Start("ollama", run_id, self.model))
+        start = Start(self._answering.agent, run_id, self.model)
+        self._opening: Sequence[Event] = (*request.ui_controls, start)
         self._stopped = False
         self._stopped_by: Error | None = None
-        self._generation = Generation(
-            upstream,
-            runner,
-            max_rounds=max_tool_rounds,
-            metrics=metrics,
-            log=log,
-            on_answer=self._stop_phases,
-            think_tags=think_tags,
-            prompt=request.prompt,
-            record=record,
-        )
+        self._telling: asyncio.Task[None] | None = None
         name = run_id[:ID_SHOWN]
         # Only the task holds the request, which may contain megabytes of images, so that both are
         # freed together. Stopping cancels this task alone: another one writes the end of the log.
         self._generating = asyncio.create_task(self._generate(request), name=f"generate {name}")
-        self._telling = asyncio.create_task(
-            self._tell_phases(request.prompt.context), name=f"phases {name}"
-        )
+        if phases := self._answering.phases(request):
+            self._telling = asyncio.create_task(self._tell_phases(phases), name=f"phases {name}")
         self._generating.add_done_callback(lambda done: self._begin_end(done, on_end))
         self._watch_readers()
 
@@ -137,8 +113,8 @@ class Run(FoundRun):
     def stop(self, because: Error | None = None) -> None:
         """End the run now: as failed if an error is given, otherwise as cancelled.
 
-        Ollama's socket is closed in the event loop's next turn. Only the first call has an effect,
-        and only before the run has ended.
+        The answer is cancelled, and Ollama's socket closed, in the event loop's next turn. Only the
+        first call has an effect, and only before the run has ended.
         """
         if not self._stopped and not self._generating.done():
             self._stopped, self._stopped_by = True, because
@@ -187,15 +163,14 @@ class Run(FoundRun):
     async def _generate(self, request: RunRequest) -> None:
         opening, self._opening = self._opening, ()
         await self._log.append([*map(to_json, opening)])
-        await self._generation.run(request)
+        await self._answering.run(request)
 
     def _stop_phases(self) -> None:
-        self._upstream.note_answer(self.model)
-        self._telling.cancel()
+        if self._telling:
+            self._telling.cancel()
 
-    async def _tell_phases(self, context: int) -> None:
+    async def _tell_phases(self, phases: AsyncGenerator[str]) -> None:
         """Send readers a status while the model sends nothing."""
-        phases = self._upstream.phases(self.model, context, self._loading_after)
         with suppress(RunLogUnavailable):
             async with aclosing(phases):
                 async for phase in phases:
@@ -207,8 +182,9 @@ class Run(FoundRun):
         self._ending.add_done_callback(lambda _: on_end())
 
     async def _end(self, generating: asyncio.Task[None]) -> None:
-        self._telling.cancel()
-        await asyncio.wait({self._telling})
+        if self._telling:
+            self._telling.cancel()
+            await asyncio.wait({self._telling})
         # The last event has to be written even if this fails; without it readers wait for ever.
         try:
             error, self.end = self._outcome(generating)
@@ -229,7 +205,7 @@ class Run(FoundRun):
         return [to_json(event) for event in (*self._opening, error, end) if event]
 
     def _report(self, error: Error | None, end: End) -> None:
-        self._metrics.run_ended(end, error)
+        self._metrics.run_ended(end, error, self._answering.agent)
         logger.info(
             "run ended",
             extra={
@@ -244,15 +220,15 @@ class Run(FoundRun):
 
     def _outcome(self, generating: asyncio.Task[None]) -> tuple[Error | None, End]:
         """Return the error, if the run failed, and the end event."""
-        usage = self._generation.answer.usage(asyncio.get_running_loop().time())
+        usage = self._answering.usage(asyncio.get_running_loop().time())
         if error := self._failure(generating):
             return error, End("failed", usage=usage)
         if generating.cancelled():
             return None, End("cancelled", usage=usage)
-        return None, End("completed", self._generation.answer.reason, usage)
+        return None, End("completed", self._answering.reason, usage)
 
     def _failure(self, generating: asyncio.Task[None]) -> Error | None:
-        """Return why the generation failed; None if it completed or was stopped."""
+        """Return why the answer failed; None if it completed or was stopped."""
         if generating.cancelled():
             return self._stopped_by
         match generating.exception():
@@ -260,6 +236,8 @@ class Run(FoundRun):
                 return None
             case UpstreamError(code=code, message=message):
                 return Error(code, message, code.retryable)
+            case AnswerFailed(error=error):
+                return error
             case RunLogUnavailable() as lost:
                 return _log_lost(lost)
             case fault:

@@ -1,14 +1,16 @@
-"""The request that a run answers."""
+"""The request that a run answers, and what makes the answer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from dripline.events import UiControl
+from dripline.events import Error, UiControl, Usage
 from dripline.tool import Tool
+from dripline_server.run_log import RunLog
+from dripline_server.upstream.http_client import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class RunRequest:
         grace: Seconds that the run continues without a reader.
         prompt: The known length of the prompt.
         digest: Equal for equal requests, and different for different ones.
+        answering: Makes the answer; None: Ollama does.
     """
 
     model: str
@@ -51,3 +54,52 @@ class RunRequest:
     grace: float = math.inf
     prompt: Prompt = NO_PROMPT
     digest: str = ""
+    answering: MakeAnswerer | None = None
+
+
+class AnswerFailed(Exception):
+    """The answer cannot be completed.
+
+    Attributes:
+        error: The event that tells readers why.
+    """
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Answerer(Protocol):
+    """Makes the answer of one run, and writes it to the run's log."""
+
+    @property
+    def agent(self) -> str:
+        """The name in the `start` event: "ollama", or the agent's name."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """The reason in the `end` event of a completed answer."""
+        ...
+
+    def usage(self, now: float) -> Usage:
+        """Return the usage up to `now`, the event loop's time."""
+        ...
+
+    def phases(self, request: RunRequest) -> AsyncGenerator[str] | None:
+        """Yield the phases to tell readers about before the first piece; None if there are none."""
+        ...
+
+    async def run(self, request: RunRequest) -> None:
+        """Answer the request. Cancelling ends everything that it has started.
+
+        Raises:
+            AnswerFailed, UpstreamError: The answer cannot be completed.
+            RunLogUnavailable: The log cannot be written.
+        """
+        ...
+
+
+# Gets the run's id, its log, a function to call when the first piece arrives, and what starts the
+# recording of each request to Ollama, if the run is recorded.
+MakeAnswerer = Callable[[str, RunLog, Callable[[], object], Record | None], Answerer]

@@ -60,6 +60,7 @@ class Model:
             not say.
         loaded: Whether it is in memory now; None if Ollama does not say.
         created: When it was last changed, in seconds since 1970.
+        description: What it is for; "" for a model of Ollama.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Model:
     capabilities: list[str]
     loaded: bool | None
     created: int = 0
+    description: str = ""
 
 
 class Ollama:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import cast
 
 from dripline import AddButton, End, Error, ErrorCode, Start
@@ -12,6 +13,7 @@ from dripline.tool_runner import ToolRunner
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import RunLog
 from dripline_server.run_log.memory import Budget, MemoryRunLog
+from dripline_server.runs.generation import Generation
 from dripline_server.runs.run import Run
 from dripline_server.runs.run_request import RunRequest
 from dripline_server.upstream.chat_chunks import Chunk
@@ -46,18 +48,27 @@ class Bench:
     def __init__(self, log: RunLog) -> None:
         metrics = Metrics()
         request = RunRequest("m", b"{}", ui_controls=[AddButton("Go", "go")])
-        runner = ToolRunner(timeout=1, max_result=100)
-        upstream = cast("Ollama", SilentUpstream())
         self.ended = asyncio.Event()
         self.run = Run(
             "r",
             request,
             log,
-            upstream,
-            runner,
+            partial(self._generation, metrics),
             metrics,
             on_end=self.ended.set,
-            max_tool_rounds=1,
+        )
+
+    @staticmethod
+    def _generation(
+        metrics: Metrics, _: str, log: RunLog, on_answer: Callable[[], object], _record: object
+    ) -> Generation:
+        return Generation(
+            cast("Ollama", SilentUpstream()),
+            ToolRunner(timeout=1, max_result=100),
+            max_rounds=1,
+            metrics=metrics,
+            log=log,
+            on_answer=on_answer,
             loading_after=99,
         )
 

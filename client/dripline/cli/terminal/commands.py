@@ -16,7 +16,7 @@ from dripline.cli.terminal.clipboard import CannotCopy, copy
 from dripline.cli.terminal.conversation import Conversation
 from dripline.cli.terminal.markdown_blocks import code_of
 from dripline.cli.terminal.request_options import OPTIONS, Value, read_option
-from dripline.cli.terminal.terminal_chat import Chat, CommandError
+from dripline.cli.terminal.terminal_chat import CommandError, TerminalChat
 
 Takes = Literal["nothing", "text", "model", "option", "path"]
 
@@ -32,13 +32,13 @@ class SlashCommand:
         takes: What that is, for completion.
     """
 
-    run: Callable[[Chat, str], Awaitable[None]]
+    run: Callable[[TerminalChat, str], Awaitable[None]]
     meaning: str
     argument: str = ""
     takes: Takes = "nothing"
 
 
-async def run_command(chat: Chat, line: str) -> None:
+async def run_command(chat: TerminalChat, line: str) -> None:
     """Run the command in a line that begins with a slash.
 
     Raises:
@@ -57,7 +57,7 @@ async def run_command(chat: Chat, line: str) -> None:
     await command.run(chat, argument)
 
 
-def complete(chat: Chat, document: Document, event: CompleteEvent) -> Iterator[Completion]:
+def complete(chat: TerminalChat, document: Document, event: CompleteEvent) -> Iterator[Completion]:
     """Yield the possible completions at the cursor."""
     line = document.text_before_cursor
     if not line.startswith("/") or "\n" in line:
@@ -78,7 +78,7 @@ def complete(chat: Chat, document: Document, event: CompleteEvent) -> Iterator[C
                 yield Completion(choice, -len(argument), display_meta=meaning)
 
 
-def _choices(chat: Chat, takes: Takes) -> Iterable[tuple[str, str]]:
+def _choices(chat: TerminalChat, takes: Takes) -> Iterable[tuple[str, str]]:
     match takes:
         case "model":
             return [(model.name, ", ".join(model.capabilities)) for model in chat.server.models]
@@ -88,7 +88,7 @@ def _choices(chat: Chat, takes: Takes) -> Iterable[tuple[str, str]]:
             return []
 
 
-async def _help(chat: Chat, _: str) -> None:
+async def _help(chat: TerminalChat, _: str) -> None:
     rows = [(f"/{name} {c.argument}".rstrip(), c.meaning) for name, c in COMMANDS.items()]
     keys = [
         ("Enter", "send; Alt-Enter or Ctrl-J: a new line"),
@@ -100,7 +100,7 @@ async def _help(chat: Chat, _: str) -> None:
     chat.output.table([*rows, *keys])
 
 
-async def _model(chat: Chat, name: str) -> None:
+async def _model(chat: TerminalChat, name: str) -> None:
     await chat.refresh_server()
     if not name:
         rows = [_model_row(m, chosen=m.name == _current(chat)) for m in chat.server.models]
@@ -123,12 +123,12 @@ def _model_row(model: ModelInfo, *, chosen: bool) -> tuple[str, ...]:
     return f"{'*' if chosen else ' '} {model.name}", size, state, ", ".join(model.capabilities)
 
 
-def _current(chat: Chat) -> str:
+def _current(chat: TerminalChat) -> str:
     model = chat.server.find(chat.model)
     return model.name if model else chat.model
 
 
-async def _system(chat: Chat, text: str) -> None:
+async def _system(chat: TerminalChat, text: str) -> None:
     if not text:
         chat.output.note(chat.conversation.system or "there is no system prompt")
         return
@@ -136,7 +136,7 @@ async def _system(chat: Chat, text: str) -> None:
     chat.output.note("the system prompt is set" if text != "off" else "no system prompt any more")
 
 
-async def _set(chat: Chat, argument: str) -> None:
+async def _set(chat: TerminalChat, argument: str) -> None:
     name, _, value = argument.partition(" ")
     options = chat.conversation.options
     if not name:
@@ -159,13 +159,13 @@ def _read(name: str, text: str) -> Value:
         raise CommandError(f"/set {error}") from error
 
 
-async def _retry(chat: Chat, _: str) -> None:
+async def _retry(chat: TerminalChat, _: str) -> None:
     if not chat.conversation.drop_answer():
         raise CommandError("nothing has been asked yet")
     await chat.answer()
 
 
-async def _edit(chat: Chat, _: str) -> None:
+async def _edit(chat: TerminalChat, _: str) -> None:
     question = chat.conversation.last_question
     if question is None:
         raise CommandError("nothing has been asked yet")
@@ -174,14 +174,14 @@ async def _edit(chat: Chat, _: str) -> None:
     chat.draft = question["content"]
 
 
-async def _undo(chat: Chat, _: str) -> None:
+async def _undo(chat: TerminalChat, _: str) -> None:
     question = chat.conversation.undo()
     if question is None:
         raise CommandError("nothing has been asked yet")
     chat.output.note(f"taken back: {question['content']}")
 
 
-async def _copy(chat: Chat, what: str) -> None:
+async def _copy(chat: TerminalChat, what: str) -> None:
     answer = chat.conversation.last_answer
     if answer is None:
         raise CommandError("there is no answer yet")
@@ -199,7 +199,7 @@ async def _copy(chat: Chat, what: str) -> None:
         raise CommandError(f"cannot copy: {error}") from error
 
 
-async def _thinking(chat: Chat, state: str) -> None:
+async def _thinking(chat: TerminalChat, state: str) -> None:
     if state in ("on", "off"):
         chat.output.unfold = state == "on"
         chat.output.note("thinking is shown" if state == "on" else "thinking is folded")
@@ -209,7 +209,7 @@ async def _thinking(chat: Chat, state: str) -> None:
         show_thinking(chat)
 
 
-def show_thinking(chat: Chat) -> None:
+def show_thinking(chat: TerminalChat) -> None:
     """Show what the model thought before its last answer."""
     thought = (chat.conversation.last_answer or {}).get("thinking", "")
     if thought:
@@ -218,7 +218,7 @@ def show_thinking(chat: Chat) -> None:
         chat.output.note("the last answer has no thinking")
 
 
-async def _new(chat: Chat, _: str) -> None:
+async def _new(chat: TerminalChat, _: str) -> None:
     old = chat.conversation
     chat.conversation = Conversation(old.model, old.system, old.options)
     chat.buttons.clear()
@@ -227,7 +227,7 @@ async def _new(chat: Chat, _: str) -> None:
     chat.output.note("a new conversation")
 
 
-async def _quit(chat: Chat, _: str) -> None:
+async def _quit(chat: TerminalChat, _: str) -> None:
     chat.leaving = True
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from dripline.bounded_read import MIB, read_file
 from dripline.cli.terminal.conversation import BadConversation, Conversation, from_json, to_json
 from dripline.cli.terminal.images import read_image
-from dripline.cli.terminal.terminal_chat import Chat, CommandError
+from dripline.cli.terminal.terminal_chat import CommandError, TerminalChat
 
 # The size limit of a saved conversation, including its images.
 MAX_FILE = 256 * MIB
@@ -18,7 +18,7 @@ MAX_FILE = 256 * MIB
 _SHOWN_MESSAGES = 6
 
 
-async def image(chat: Chat, argument: str) -> None:
+async def image(chat: TerminalChat, argument: str) -> None:
     """`/image FILE`: send a picture with the next message."""
     path = _path(argument, "/image")
     chat.check_vision()
@@ -29,7 +29,7 @@ async def image(chat: Chat, argument: str) -> None:
     chat.output.note(f"{path.name} goes with the next message")
 
 
-async def save(chat: Chat, argument: str) -> None:
+async def save(chat: TerminalChat, argument: str) -> None:
     """`/save [FILE]`: save the conversation; without a name, to the same file as before."""
     path = _path(argument or chat.file, "/save")
     try:
@@ -41,7 +41,7 @@ async def save(chat: Chat, argument: str) -> None:
     chat.output.note(f"saved to {path}")
 
 
-async def load(chat: Chat, argument: str) -> None:
+async def load(chat: TerminalChat, argument: str) -> None:
     """`/load FILE`: continue a saved conversation."""
     path = _path(argument, "/load")
     try:
@@ -55,7 +55,7 @@ async def load(chat: Chat, argument: str) -> None:
     _show(chat, conversation)
 
 
-def _show(chat: Chat, conversation: Conversation) -> None:
+def _show(chat: TerminalChat, conversation: Conversation) -> None:
     earlier = len(conversation.messages) - _SHOWN_MESSAGES
     if earlier > 0:
         chat.output.note(f"... {earlier} earlier messages")

@@ -25,7 +25,7 @@ from dripline.cli.terminal.output import ChatOutput
 from dripline.cli.terminal.plain_output import PlainOutput
 from dripline.cli.terminal.questions import PipedQuestions, PromptQuestions, Questions
 from dripline.cli.terminal.rich_output import RichOutput, terminal_console
-from dripline.cli.terminal.terminal_chat import Chat, sentence_of
+from dripline.cli.terminal.terminal_chat import TerminalChat, sentence_of
 from dripline.errors import DriplineError, TransportError
 from dripline.visible import visible
 
@@ -66,7 +66,7 @@ async def _run(
         client = await closing.enter_async_context(
             ChatClient(url, token, on_drop=dropped, middlewares=middlewares)
         )
-        chat = Chat(client, output, conversation, run_command, keyboard=keyboard)
+        chat = TerminalChat(client, output, conversation, run_command, keyboard=keyboard)
         if keyboard:
             loop = asyncio.get_running_loop()
             signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(chat.interrupt))
@@ -76,7 +76,7 @@ async def _run(
     return 0
 
 
-async def _greet(chat: Chat) -> None:
+async def _greet(chat: TerminalChat) -> None:
     try:
         await chat.refresh_server()
     except DriplineError as error:
@@ -90,7 +90,7 @@ async def _greet(chat: Chat) -> None:
             chat.output.note(chat.server.demo)
 
 
-def _prompt(chat: Chat, keyboard: Input) -> Questions:
+def _prompt(chat: TerminalChat, keyboard: Input) -> Questions:
     history, trouble = open_history(history_path())
     if trouble:
         chat.output.note(trouble)
@@ -105,11 +105,11 @@ def _prompt(chat: Chat, keyboard: Input) -> Questions:
     )
 
 
-def _prompt_sign(chat: Chat) -> StyleAndTextTuples:
+def _prompt_sign(chat: TerminalChat) -> StyleAndTextTuples:
     return [(f"bold {chat.color}", "> ")]
 
 
-def _toolbar(chat: Chat) -> StyleAndTextTuples:
+def _toolbar(chat: TerminalChat) -> StyleAndTextTuples:
     """Say what the next message goes to and with, and which buttons there are."""
     parts = [chat.model, *(f"+ {name}" for name in chat.images)]
     parts += [button_line(number, button) for number, button in chat.buttons.items()]

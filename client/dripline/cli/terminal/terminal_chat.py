@@ -30,7 +30,7 @@ class CommandError(RequestError):
     """The user asked for something that is not possible; the message says what to do."""
 
 
-class Chat:
+class TerminalChat:
     """One user, one conversation, one server.
 
     Args:
@@ -55,7 +55,7 @@ class Chat:
         client: ChatClient,
         output: ChatOutput,
         conversation: Conversation,
-        run_command: Callable[[Chat, str], Awaitable[None]],
+        run_command: Callable[[TerminalChat, str], Awaitable[None]],
         *,
         keyboard: Input | None = None,
     ) -> None:

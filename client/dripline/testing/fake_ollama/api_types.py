@@ -11,7 +11,7 @@ from dripline.testing.fake_ollama.go.go_types import (
     INT,
     STRING,
     Base64,
-    Custom,
+    CustomType,
     Map,
     Slice,
     Struct,
@@ -59,8 +59,8 @@ def _message(value: JsonValue) -> JsonValue:
     return message
 
 
-DURATION = Custom("api.Duration", _duration)
-THINK = Custom("api.ThinkValue", _think)
+DURATION = CustomType("api.Duration", _duration)
+THINK = CustomType("api.ThinkValue", _think)
 OPTIONS = Map(ANY)
 IMAGES = Slice(Base64("api.ImageData"))
 
@@ -69,7 +69,7 @@ _PROPERTIES = ordered_map(TOOL_PROPERTY)
 TOOL_PROPERTY.define(
     {
         "anyOf": Slice(TOOL_PROPERTY),
-        "type": Custom("api.PropertyType", _property_type),
+        "type": CustomType("api.PropertyType", _property_type),
         "items": ANY,
         "description": STRING,
         "enum": Slice(ANY),
@@ -120,7 +120,7 @@ _MESSAGE_FIELDS = Struct(
         "tool_call_id": STRING,
     },
 )
-MESSAGE = Custom("api.Message", _message)
+MESSAGE = CustomType("api.Message", _message)
 
 _ANSWER_FIELDS = {
     "model": STRING,

@@ -17,7 +17,7 @@ from dripline.testing.fake_ollama.go.go_types import (
     INT,
     RAW,
     STRING,
-    Custom,
+    CustomType,
     Slice,
     Struct,
     anonymous_struct,
@@ -82,7 +82,7 @@ MESSAGES_REQUEST = Struct(
     {
         "model": STRING,
         "max_tokens": INT,
-        "messages": Slice(Custom("anthropic.MessageParam", _read_message)),
+        "messages": Slice(CustomType("anthropic.MessageParam", _read_message)),
         "system": ANY,
         "stream": BOOL,
         "temperature": FLOAT64,

@@ -293,7 +293,7 @@ def _go_name(name: str) -> str:
     return "".join({"id": "ID"}.get(word, word.capitalize()) for word in name.split("_"))
 
 
-class Custom(GoType):
+class CustomType(GoType):
     """A type with an `UnmarshalJSON` of its own, which stops at its first error."""
 
     def __init__(self, name: str, read: Callable[[JsonValue], JsonValue]) -> None:
@@ -308,16 +308,16 @@ class Custom(GoType):
             raise _Stopped(state.placed(error)) from error
 
 
-def itself(struct: Struct) -> Custom:
+def itself(struct: Struct) -> CustomType:
     """Return a struct that unmarshals itself by way of another one."""
-    return Custom(struct.name, lambda value: unmarshal(value, struct))
+    return CustomType(struct.name, lambda value: unmarshal(value, struct))
 
 
 # `wk8/go-ordered-map`, in which Ollama keeps arguments and properties, reads by another parser.
 NOT_AN_OBJECT = "Value looks like object, but can't find closing '}' symbol"
 
 
-def ordered_map(inner: GoType) -> Custom:
+def ordered_map(inner: GoType) -> CustomType:
     """Return a map that keeps its order."""
 
     def read(value: JsonValue) -> JsonValue:
@@ -325,7 +325,7 @@ def ordered_map(inner: GoType) -> Custom:
             raise GoError(NOT_AN_OBJECT)
         return {key: unmarshal(one, inner) for key, one in value.items()}
 
-    return Custom("orderedmap", read)
+    return CustomType("orderedmap", read)
 
 
 class Base64(GoType):

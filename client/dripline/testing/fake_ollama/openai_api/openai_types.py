@@ -14,7 +14,7 @@ from dripline.testing.fake_ollama.go.go_types import (
     INT,
     RAW,
     STRING,
-    Custom,
+    CustomType,
     GoType,
     Map,
     Slice,
@@ -228,7 +228,7 @@ RESPONSES_REQUEST = Struct(
         "background": BOOL,
         "conversation": ANY,
         "include": Slice(STRING),
-        "input": Custom("openai.ResponsesInput", _input),
+        "input": CustomType("openai.ResponsesInput", _input),
         "instructions": STRING,
         "max_output_tokens": INT,
         "reasoning": Struct(
