@@ -14,6 +14,7 @@ from dripline import (
     ChangeTheme,
     ChatClient,
     ChatStream,
+    Custom,
     End,
     Error,
     Event,
@@ -23,6 +24,7 @@ from dripline import (
     RunFailed,
     ServerSentEvent,
     Start,
+    State,
     Status,
     TextMessage,
     Thinking,
@@ -110,6 +112,10 @@ def show(event: Event) -> str:
             return color
         case AddButton(label):
             return label
+        case State(value):
+            return f"{value}"
+        case Custom(name, value):
+            return f"{name} {value}"
         case Error(code, message):
             return f"{code} {message}"
         case End(status, reason, usage):
