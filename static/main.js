@@ -4,7 +4,7 @@ import { App } from "./chat/app.js";
 import { CodedError } from "./chat/coded-error.js";
 import { DraftKeeper } from "./chat/draft-keeper.js";
 import { PageLook } from "./chat/page-look.js";
-import { RunStream } from "./net/run-stream.js";
+import { followRun } from "./net/page-run.js";
 import { readModels, readService, TransportError } from "./net/transport.js";
 import { Chats } from "./store/chats.js";
 import { address, addressed } from "./view/address.js";
@@ -62,7 +62,7 @@ const app = new App(
   },
   {
     openChats: (handlers) => new Chats(handlers),
-    followRun: (run) => new RunStream(run),
+    followRun,
   },
 );
 

@@ -7,7 +7,7 @@ import { addEvent, beginRun, end, fail, isRunning } from "./message.js";
  * @typedef {import("./message.js").Message} Message
  * @typedef {import("./events.js").NumberedEvent} NumberedEvent
  *
- * @typedef {"connecting" | "open" | "reconnecting" | "stopping"} Phase
+ * @typedef {import("./events.js").Phase} Phase
  *
  * @typedef {object} RunRequest What is needed to follow a run.
  * @property {string} runId Chosen by this page, so that it is known before the server answers.
@@ -87,7 +87,8 @@ export class Answering {
    * @param {Message} message
    */
   stop(message) {
-    void this.#followed.get(message.id)?.stream.stop();
+    // What the server refuses ends the answer too.
+    this.#followed.get(message.id)?.stream.stop().catch(() => {});
   }
 
   /**

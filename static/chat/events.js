@@ -11,14 +11,17 @@
  * @property {number | null} [load_time] To load the model.
  * @property {number | null} [first_token_time] From the start to the first of text or thinking.
  * @property {number | null} [total_time] From the start to the end.
+ * @property {boolean | null} [prompt_cut] Whether Ollama dropped a part of the prompt because it was
+ *   longer than the model's context (`num_ctx`).
  * @typedef {"completed" | "cancelled" | "failed"} EndStatus
  *
  * @typedef {{type: "ui_control", data: UiControl}
- *   | {type: "start", data: {model?: string | null}}
+ *   | {type: "start", data: {model?: string | null, run_id?: string | null, agent?: string | null}}
  *   | {type: "status", data: {phase: string, model?: string | null}}
- *   | {type: "thinking", data: {content: string}}
- *   | {type: "text_message", data: {content: string}}
- *   | {type: "tool_call", data: {id: string, name: string, arguments?: object | null}}
+ *   | {type: "thinking", data: {content: string, logprobs?: object[] | null}}
+ *   | {type: "text_message", data: {content: string, logprobs?: object[] | null}}
+ *   | {type: "tool_call", data: {id: string, name: string, arguments?: object | null,
+ *       unreadable?: string | null}}
  *   | {type: "tool_result", data: {id: string, name: string, content: string, failed?: boolean | null}}
  *   | {type: "error", data: {code: string, message?: string | null, retryable?: boolean | null}}
  *   | {type: "end", data: {status: EndStatus, reason?: string | null, usage?: Usage | null}}
@@ -26,6 +29,8 @@
  *
  * @typedef {{id: number, event: ChatEvent | null}} NumberedEvent The event is null where this page
  *   has no use for it.
+ *
+ * @typedef {"connecting" | "open" | "reconnecting" | "stopping"} Phase What goes on with a stream.
  */
 
 import { checkObject, checkWord, parseJson } from "./json-check.js";

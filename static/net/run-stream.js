@@ -2,32 +2,59 @@
 
 import { parseEvent } from "../chat/events.js";
 import { BadJson } from "../chat/json-check.js";
+import {
+  DriplineError,
+  MalformedEvent,
+  NotAnEventStream,
+  reasonOf,
+  RunGone,
+  ServerTimeout,
+  StreamTruncated,
+} from "./errors.js";
 import { EventDecoder } from "./sse.js";
-import { notDripline, request, TransportError } from "./transport.js";
-import { isTurnWanted, takeTurn } from "./turns.js";
 
 /**
  * @typedef {import("../chat/events.js").ChatEvent} ChatEvent
  * @typedef {import("../chat/events.js").NumberedEvent} NumberedEvent
- * @typedef {import("../chat/answering.js").Phase} Phase
- * @typedef {import("../chat/answering.js").RunRequest} RunRequest
+ * @typedef {import("../chat/events.js").Phase} Phase
+ *
+ * @typedef {object} RunRequest What is needed to follow a run.
+ * @property {string} runId Chosen by this side, so that it is known before the server answers.
+ * @property {number} lastEventId What comes after it is wanted.
+ * @property {Promise<object> | null} body Of `POST /chat`, which starts the run; null where that is
+ *   done.
+ * @property {boolean} [isWatched] Whether somebody looks at it; else it is read in turns.
+ * @property {(phase: Phase, error?: Error) => void} onPhase Hears what is going on, and of which error
+ *   a connection was lost.
+ *
+ * @typedef {object} Surroundings What a stream has to do with besides its run.
+ * @property {(path: string, init: RequestInit & {headers?: Record<string, string>}) => Promise<Response>} request
+ *   Resolves to an answer whose status is 2xx. An error with a true `retryable` is worth another try.
+ * @property {(signal: AbortSignal) => Promise<() => void>} [takeTurn] Waits for a turn at holding a
+ *   connection; the result ends the turn.
+ * @property {() => Promise<boolean>} [isTurnWanted]
+ * @property {boolean} [isBeginningElsewhere] Whether a run that the server does not know may be on its
+ *   way to it: another tab tells of it as it begins it.
+ *
+ * @typedef {object} Patience Times are in milliseconds.
+ * @property {number} attempts How often in a row it tries to attach again before it gives up.
+ * @property {number} firstWait Before the first of them; each further one waits up to twice as long.
+ * @property {number} longestWait
+ * @property {number} silence Without a byte for this long, a connection counts as lost. The server
+ *   sends a heartbeat every 15 s; see its `--heartbeat`.
+ * @property {number} [maxEventSize] In bytes.
  */
 
-const RUN_GONE =
-  "The server no longer has this answer: it was restarted, or the answer ended a while ago.";
-const TOO_LARGE = "The server sent an event that is too large for this page.";
-
-// Milliseconds. The server is heard every 15 s at least; see `--heartbeat`.
-const LONGEST_SILENCE = 45_000;
+// Milliseconds.
 const LOOK_EVERY = 5_000;
 const SUSPICIOUS_SILENCE = 5_000;
-const FIRST_PAUSE = 250;
-const LONGEST_PAUSE = 10_000;
-// Nobody waits long to hear that there is no server or no such run; one that goes on is worth any wait.
+// Nobody waits long to hear that there is no server or no such run; one that goes on is worth more.
 const MOST_TRIES = 4;
 
-/** The connection is over and the run is not. */
-class ConnectionLost extends Error {}
+const NOTHING = new Uint8Array();
+
+/** The run is over, and the server has nothing after the last event ID. */
+export class NothingLeft extends RunGone {}
 
 /** Follows one run to its end, and can stop it. */
 export class RunStream {
@@ -38,6 +65,8 @@ export class RunStream {
   #body = null;
   #onPhase;
   #isWatched;
+  #surroundings;
+  #patience;
   /** Whether to connect anew at once: it is to have a turn, or to need none any more. */
   #isMoved = false;
   /** Whether the server is known to have the run. */
@@ -46,21 +75,23 @@ export class RunStream {
   #isBegun;
   #ended = false;
   #stopping = false;
-  /** Whether to give up: it is stopped, and nothing more will be heard of it. */
-  #cancelled = false;
-  /** @type {PromiseWithResolvers<void>} Settled when it is given up. */
-  #givenUp = Promise.withResolvers();
+  /** Aborted when it is given up: nothing more is wanted of it. */
+  #closing = new AbortController();
   #abort = new AbortController();
   #heardAt = 0;
-  /** @type {TransportError | null} Why what came next cannot be taken. */
+  /** @type {DriplineError | null} Why what came next cannot be taken. */
   #fault = null;
   /** @type {Set<() => void>} What ends each pause before a next try. */
   #pauses = new Set();
   /** @type {Promise<unknown>} Settled while no `POST` is on its way. */
   #post = Promise.resolve();
 
-  /** @param {RunRequest} run */
-  constructor({ runId, lastEventId, body, isWatched, onPhase }) {
+  /**
+   * @param {RunRequest} run
+   * @param {Surroundings} surroundings
+   * @param {Patience} patience
+   */
+  constructor({ runId, lastEventId, body, isWatched = true, onPhase }, surroundings, patience) {
     this.#runId = runId;
     this.#last = lastEventId;
     this.#promised = body;
@@ -68,6 +99,13 @@ export class RunStream {
     this.#isBegun = body === null;
     this.#isWatched = isWatched;
     this.#onPhase = onPhase;
+    this.#surroundings = surroundings;
+    this.#patience = patience;
+  }
+
+  /** The id of the last event that was received; "" before the first. */
+  get lastEventId() {
+    return this.#last ? String(this.#last) : "";
   }
 
   /**
@@ -86,17 +124,23 @@ export class RunStream {
 
   /**
    * Give the run's events, those of each network chunk together, up to and with its `end`. Without
-   * `end` where the run was stopped and the server does not have it any more.
+   * `end` where it was given up.
    *
    * @returns {AsyncGenerator<NumberedEvent[], void>}
-   * @throws {TransportError} The server refused, or nothing more can be had.
+   * @throws {Error} The server refused, or nothing more can be had.
    */
   async *batches() {
     let failures = 0;
-    this.#body = await Promise.race([this.#promised, this.#givenUp.promise]);
+    /** @type {Promise<void>} */
+    const closed = new Promise((resolve) => {
+      this.#closing.signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    this.#body = await Promise.race([this.#promised, closed]);
     this.#isBegun = true;
     while (!this.#cancelled) {
       const before = this.#last;
+      /** @type {unknown} */
+      let loss;
       this.#isMoved = false;
       try {
         yield* this.#connection();
@@ -105,17 +149,16 @@ export class RunStream {
         if (!isPassing(error) && !isAwaited && !this.#cancelled) {
           throw error;
         }
+        loss = error;
         failures = this.#last > before || this.#isMoved ? 0 : failures + 1;
-        if ((isAwaited || !this.#accepted) && !this.#stopping && failures >= MOST_TRIES) {
-          throw error;
-        }
+        this.#checkPatience(error, failures, isAwaited);
       }
       if (this.#ended || this.#cancelled) {
         return;
       }
       if (!this.#isMoved) {
-        this.#onPhase(this.#stopping ? "stopping" : "reconnecting");
-        await this.#pause(failures);
+        this.#onPhase(this.#stopping ? "stopping" : "reconnecting", /** @type {Error} */ (loss));
+        await this.#pause(failures, loss);
       }
     }
   }
@@ -123,10 +166,12 @@ export class RunStream {
   /**
    * Stop the run: the server stops Ollama, and the events end. Tries until the server has heard; a
    * second call gives up, and the events end without it, as they do where nothing was asked yet.
+   *
+   * @throws {Error} The server cannot be asked, or refuses; then the events have ended without `end`.
    */
   async stop() {
     if (this.#stopping || !this.#isBegun) {
-      this.#cancel();
+      this.close();
       return;
     }
     this.#stopping = true;
@@ -135,18 +180,27 @@ export class RunStream {
       // What has not arrived cannot be stopped.
       await this.#post.catch(() => {});
       try {
-        await request(`/runs/${this.#runId}`, { method: "DELETE" });
+        const { signal } = this.#closing;
+        const { body } = await this.#surroundings.request(this.#path, { method: "DELETE", signal });
+        hangUp(body);
         this.#accepted = true;
         this.#endPauses();
         return;
       } catch (error) {
-        if (!isPassing(error)) {
-          this.#cancel();
-          return;
+        if (!isPassing(error) || failures > this.#patience.attempts) {
+          this.close();
+          throw error;
         }
+        await this.#pause(failures, error);
       }
-      await this.#pause(failures);
     }
+  }
+
+  /** Give up: the connection is closed, and the events end here. The run goes on, unless stopped. */
+  close() {
+    this.#closing.abort();
+    this.#endPauses();
+    this.#abort.abort();
   }
 
   /** The network may be back, or this page awake again: see at once whether the connection holds. */
@@ -157,9 +211,39 @@ export class RunStream {
     }
   }
 
-  /** Whether it may be on its way to the server: another tab tells of it as it begins it. */
+  get #cancelled() {
+    return this.#closing.signal.aborted;
+  }
+
+  get #path() {
+    return `/runs/${encodeURIComponent(this.#runId)}`;
+  }
+
+  /** Whether it may be on its way to the server. */
   get #mayCome() {
-    return this.#promised === null && this.#last === 0;
+    return !!this.#surroundings.isBeginningElsewhere && this.#promised === null && this.#last === 0;
+  }
+
+  /**
+   * Throw where it is not to be tried again.
+   *
+   * @param {unknown} error
+   * @param {number} failures In a row.
+   * @param {boolean} isAwaited
+   */
+  #checkPatience(error, failures, isAwaited) {
+    const { attempts } = this.#patience;
+    const isNew = isAwaited || !this.#accepted;
+    if (this.#cancelled || failures <= (isNew ? Math.min(attempts, MOST_TRIES - 1) : attempts)) {
+      return;
+    }
+    if (!isNew) {
+      const reason = `${reasonOf(error)}; attempts to attach again: ${attempts}`;
+      throw new StreamTruncated(this.lastEventId, reason, error);
+    }
+    if (!this.#stopping) {
+      throw error;
+    }
   }
 
   #move() {
@@ -168,22 +252,16 @@ export class RunStream {
     this.#abort.abort();
   }
 
-  #cancel() {
-    this.#cancelled = true;
-    this.#givenUp.resolve();
-    this.#endPauses();
-    this.#abort.abort();
-  }
-
   /** @returns {AsyncGenerator<NumberedEvent[], void>} */
   async *#connection() {
     this.#abort = new AbortController();
-    const isFree = this.#isWatched || !this.#accepted;
-    const endTurn = isFree ? null : await lost(takeTurn(this.#abort.signal));
-    const looks = setInterval(() => void this.#look(), LOOK_EVERY);
+    const { takeTurn, isTurnWanted } = this.#surroundings;
+    const isFree = !takeTurn || this.#isWatched || !this.#accepted;
+    const endTurn = isFree ? null : await this.#lossOf(takeTurn(this.#abort.signal));
+    const looks = isTurnWanted && setInterval(() => void this.#look(isTurnWanted), LOOK_EVERY);
     this.#heardAt = performance.now();
     try {
-      yield* this.#read(await this.#open());
+      yield* this.#read(await this.#soon(this.#open()), this.#abort.signal);
     } finally {
       clearInterval(looks);
       this.#heardAt = 0;
@@ -192,12 +270,31 @@ export class RunStream {
     }
   }
 
-  /** See whether the connection is to go on. */
-  async #look() {
-    if (performance.now() - this.#heardAt > LONGEST_SILENCE) {
-      this.#abort.abort();
-    } else if (this.#accepted && (await isTurnWanted()) && !this.#isWatched) {
+  /**
+   * See whether the connection is to go on.
+   *
+   * @param {() => Promise<boolean>} isTurnWanted
+   */
+  async #look(isTurnWanted) {
+    if (this.#accepted && (await isTurnWanted()) && !this.#isWatched) {
       this.#move(); // to the end of the line
+    }
+  }
+
+  /**
+   * Wait for what the server sends next. Only this counts as silence: while whoever reads is busy, the
+   * server may well have sent something.
+   *
+   * @template T
+   * @param {Promise<T>} coming
+   */
+  async #soon(coming) {
+    const { silence } = this.#patience;
+    const timer = setTimeout(() => this.#abort.abort(new ServerTimeout(silence)), silence);
+    try {
+      return await coming;
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -214,21 +311,22 @@ export class RunStream {
     }
     this.#accepted = true;
     if (response.status === 204) {
-      throw new TransportError("run_gone", RUN_GONE);
+      throw new NothingLeft();
     }
     const type = response.headers.get("Content-Type") ?? "";
     if (!/^text\/event-stream\b/i.test(type) || !response.body) {
-      throw notDripline();
+      hangUp(response.body);
+      throw new NotAnEventStream(response.url, type);
     }
     return response.body;
   }
 
   /** @param {AbortSignal} signal */
   #start(signal) {
-    const post = request("/chat", {
+    const post = this.#surroundings.request("/chat", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ ...this.#body, run_id: this.#runId, on_disconnect: "continue" }),
+      body: JSON.stringify({ ...this.#body, run_id: this.#runId }),
       signal,
     });
     this.#post = post;
@@ -238,29 +336,45 @@ export class RunStream {
   /** @param {AbortSignal} signal */
   async #attach(signal) {
     try {
-      return await request(`/runs/${this.#runId}/events`, {
+      return await this.#surroundings.request(`${this.#path}/events`, {
         headers: { "Last-Event-ID": String(this.#last) },
         cache: "no-store",
         signal,
       });
     } catch (error) {
-      if (error instanceof TransportError && error.status === 404) {
-        throw new TransportError("run_gone", RUN_GONE, { cause: error });
-      }
-      throw error;
+      throw statusOf(error) === 404 ? new RunGone(error) : error;
     }
   }
 
-  /** @param {ReadableStream<Uint8Array>} body */
-  async *#read(body) {
+  /**
+   * @template T
+   * @param {Promise<T>} reading
+   * @throws {StreamTruncated} It failed: the connection is over and the run is not.
+   */
+  async #lossOf(reading) {
+    try {
+      return await reading;
+    } catch (error) {
+      throw new StreamTruncated(this.lastEventId, reasonOf(error), error);
+    }
+  }
+
+  /**
+   * @param {ReadableStream<Uint8Array>} body
+   * @param {AbortSignal} signal
+   */
+  async *#read(body, signal) {
     this.#onPhase(this.#stopping ? "stopping" : "open");
-    const decoder = new EventDecoder();
+    const decoder = new EventDecoder(this.#patience.maxEventSize);
     const reader = body.getReader();
+    // Whatever makes the requests may forget the signal once it has answered.
+    signal.addEventListener("abort", () => hangUp(reader), { once: true });
     try {
       for (;;) {
-        const { done, value } = await lost(reader.read());
+        const { done, value } = await this.#lossOf(this.#soon(reader.read()));
         if (done) {
-          throw new ConnectionLost();
+          const reason = signal.aborted ? reasonOf(signal.reason) : "the connection was closed";
+          throw new StreamTruncated(this.lastEventId, reason, signal.reason);
         }
         this.#heardAt = performance.now();
         const events = this.#take(decoder, value);
@@ -275,8 +389,7 @@ export class RunStream {
         }
       }
     } finally {
-      // Rejects where the connection is what broke; that has been told.
-      reader.cancel().catch(() => {});
+      hangUp(reader);
     }
   }
 
@@ -289,13 +402,14 @@ export class RunStream {
     /** @type {NumberedEvent[]} */
     const events = [];
     try {
-      for (const { data, id } of decode(decoder, chunk)) {
-        if (!(Number(id) <= this.#last || this.#ended)) {
-          events.push(this.#next(Number(id), data));
+      for (const { data, id } of decoder.feed(chunk)) {
+        if (!this.#ended) {
+          events.push(this.#next(id, data));
         }
       }
+      decoder.feed(NOTHING); // throws where what came after these events is too large
     } catch (error) {
-      if (!(error instanceof TransportError)) {
+      if (!(error instanceof DriplineError)) {
         throw error;
       }
       this.#fault = error;
@@ -304,34 +418,43 @@ export class RunStream {
   }
 
   /**
-   * @param {number} id
+   * @param {string} id
    * @param {string} data
    * @returns {NumberedEvent}
    */
   #next(id, data) {
-    if (id !== this.#last + 1) {
-      throw malformed(`Event ${id} came after ${this.#last}.`);
+    const wanted = this.#last + 1;
+    if (id !== String(wanted)) {
+      throw new MalformedEvent(`an event's id should be ${wanted}, is ${JSON.stringify(id)}.`);
     }
     const event = parse(data);
-    this.#last = id;
+    this.#last = wanted;
     this.#ended = event?.type === "end";
-    return { id, event };
+    return { id: wanted, event };
   }
 
   /**
    * Wait before the next try, longer each time and never exactly as long as others do.
    *
    * @param {number} failures
+   * @param {unknown} error What has failed; it may say how long to wait.
    */
-  async #pause(failures) {
-    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(failures, 10));
-    /** @type {PromiseWithResolvers<void>} */
-    const { promise, resolve } = Promise.withResolvers();
-    const timer = setTimeout(resolve, longest * (0.5 + Math.random() / 2));
-    this.#pauses.add(resolve);
-    await promise;
-    clearTimeout(timer);
-    this.#pauses.delete(resolve);
+  async #pause(failures, error) {
+    if (this.#cancelled) {
+      return;
+    }
+    const { firstWait, longestWait } = this.#patience;
+    const wait = firstWait * 2 ** Math.min(failures, 1000) * (0.5 + Math.random() / 2);
+    const asked = Number(/** @type {{retryAfter?: number}?} */ (error)?.retryAfter ?? 0);
+    await new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.#pauses.delete(end);
+        resolve(undefined);
+      };
+      const timer = setTimeout(end, Math.min(Math.max(wait, asked), longestWait));
+      this.#pauses.add(end);
+    });
   }
 
   #endPauses() {
@@ -341,38 +464,25 @@ export class RunStream {
   }
 }
 
-/**
- * @template T
- * @param {Promise<T>} reading
- */
-async function lost(reading) {
-  try {
-    return await reading;
-  } catch (error) {
-    throw new ConnectionLost("", { cause: error });
-  }
+/** @param {ReadableStream | ReadableStreamDefaultReader | null} body */
+function hangUp(body) {
+  // Rejects where the connection is what broke; that has been told.
+  body?.cancel().catch(() => {});
 }
 
 /** @param {unknown} error */
 function isPassing(error) {
-  return error instanceof ConnectionLost || (error instanceof TransportError && error.passes);
+  return /** @type {{retryable?: unknown}?} */ (error)?.retryable === true;
 }
 
 /** @param {unknown} error */
 function isGone(error) {
-  return error instanceof TransportError && error.code === "run_gone";
+  return error instanceof RunGone;
 }
 
-/**
- * @param {EventDecoder} decoder
- * @param {Uint8Array} chunk
- */
-function decode(decoder, chunk) {
-  try {
-    return decoder.feed(chunk);
-  } catch (error) {
-    throw new TransportError("malformed", TOO_LARGE, { cause: error });
-  }
+/** @param {unknown} error */
+function statusOf(error) {
+  return /** @type {{status?: unknown}?} */ (error)?.status;
 }
 
 /** @param {string} data */
@@ -380,22 +490,6 @@ function parse(data) {
   try {
     return parseEvent(data);
   } catch (error) {
-    if (!(error instanceof BadJson)) {
-      throw error;
-    }
-    throw malformed(error.message, error);
+    throw error instanceof BadJson ? new MalformedEvent(error.message, error) : error;
   }
-}
-
-/**
- * @param {string} what
- * @param {unknown} [cause]
- */
-function malformed(what, cause) {
-  return new TransportError(
-    "malformed",
-    `This page does not understand what the server sent. ${what} Reload the page: it may be older` +
-      " than the server.",
-    { cause },
-  );
 }

@@ -6,6 +6,10 @@
  * a chunk that ends inside a character cannot hurt.
  */
 
+import { EventTooLarge } from "./errors.js";
+
+export { EventTooLarge };
+
 const LF = 10;
 const CR = 13;
 const COLON = 58;
@@ -20,16 +24,6 @@ const MAX_RETRY = Number.MAX_SAFE_INTEGER;
  * @property {string} data The data lines, joined by LF.
  * @property {string} id The last event ID when the event was dispatched.
  */
-
-/** An event is beyond the decoder's limit; the decoder takes no more. */
-export class EventTooLarge extends Error {
-  /** @param {number} limit The limit in bytes. */
-  constructor(limit) {
-    super(`an event is larger than ${limit} bytes`);
-    this.name = "EventTooLarge";
-    this.limit = limit;
-  }
-}
 
 /** Turns the bytes of one event stream into events, however the bytes are cut into chunks. */
 export class EventDecoder {

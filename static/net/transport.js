@@ -42,13 +42,13 @@ export class TransportError extends CodedError {
   }
 
   /** Whether the same can go well later: nobody answered, or whoever did was busy, or a proxy. */
-  get passes() {
+  get retryable() {
     return this.code === "server_away" || this.status === 429 || this.status >= 500;
   }
 }
 
 /** @param {unknown} [cause] */
-export function notDripline(cause) {
+function notDripline(cause) {
   return new TransportError("not_dripline", NOT_DRIPLINE, { cause });
 }
 

@@ -83,7 +83,9 @@ export const WAYS_OUT = {
   server_away: { actions: ["continue", "retry"], command: "dripline-server" },
   run_gone: GO_ON,
   not_dripline: { actions: ["reload"] },
-  malformed: { actions: ["reload", "continue"] },
+  not_an_event_stream: { actions: ["reload"] },
+  malformed_event: { actions: ["reload", "continue"] },
+  event_too_large: { actions: ["reload", "continue"] },
   page_fault: { actions: ["reload"] },
   no_models: { actions: ["retry"], command: "ollama pull llama3.2" },
 };

@@ -38,7 +38,10 @@ ROOMS = {
     "net": (("net", "store", "chat"), f"{DOM}|{STORAGE}"),
     "view": (("view", "store", "chat"), f"{NETWORK}|{STORAGE}"),
     "main.js": (("chat", "store", "net", "view"), f"{NETWORK}|{STORAGE}"),
+    "client.js": (("chat", "net"), f"{DOM}|{NETWORK}|{STORAGE}"),
 }
+# What other programs get: no page, so nothing of one.
+CLIENT = (("client.js", "chat", "net"), f"{DOM}|{STORAGE}|navigator|process|Buffer|require")
 
 # What the view knows is a class or an attribute that it sets. What a sheet finds out by itself from
 # what is empty or last, some browsers do not notice when it changes.
@@ -111,6 +114,21 @@ def test_rooms_keep_their_borders() -> None:
     """Each module imports and uses only what its room may."""
     found = {module: trespasses(module, source) for module, source in modules().items()}
     assert {module: what for module, what in found.items() if what} == {}
+
+
+def test_the_client_needs_no_page() -> None:
+    """What client.js imports, and what that imports, works outside of a page too."""
+    allowed, forbidden = CLIENT
+    reached, ways = set[str](), ["client.js"]
+    while ways:
+        module = ways.pop()
+        if module not in reached:
+            reached.add(module)
+            ways += imports(module, modules()[module])
+    assert {module.partition("/")[0] for module in reached} <= set(allowed)
+    used = {module: globals_of(modules()[module]) for module in reached}
+    assert [names for names in used.values() if any(re.fullmatch(forbidden, n) for n in names)] == []
+    assert {"net/sse.js", "net/run-stream.js", "net/agui-fetch.js"} <= reached
 
 
 @pytest.mark.parametrize(
