@@ -37,14 +37,16 @@ def decode_in_python(pieces: Iterable[bytes], limit: int = LIMIT) -> Decoded:
     return Decoded(events, decoder.last_event_id, decoder.retry, decoder.pending, too_large)
 
 
-def decode_in_node(streams: Sequence[tuple[Sequence[bytes], int]]) -> list[Decoded]:
-    """Feed each stream's pieces to the page's decoder, all in one process of Node.js."""
+def decode_in_node(
+    streams: Sequence[tuple[Sequence[bytes], int]], decoder: Path = PAGE_DECODER
+) -> list[Decoded]:
+    """Feed each stream's pieces to a module's decoder, all in one process of Node.js."""
     work = [
         {"limit": limit, "pieces": [base64.b64encode(piece).decode() for piece in (*pieces, b"")]}
         for pieces, limit in streams
     ]
     answer = subprocess.run(
-        [require_program("node"), "--no-warnings", HERE / "decode.mjs", PAGE_DECODER],
+        [require_program("node"), "--no-warnings", HERE / "decode.mjs", decoder],
         input=json.dumps(work).encode(),
         capture_output=True,
         check=True,

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 # The name of a program -> the names it may have, and the Debian package that has it.
 PROGRAMS = {
     "node": (("node", "nodejs"), "nodejs"),
+    "npm": (("npm",), "npm"),
     "chromium": (("chromium", "chromium-browser", "google-chrome"), "chromium"),
     "firefox": (("firefox-esr", "firefox"), "firefox-esr"),
     "WebKitWebDriver": (("WebKitWebDriver",), "webkit2gtk-driver"),
