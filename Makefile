@@ -10,7 +10,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 PAGE_LIBRARIES := static/node_modules/.package-lock.json
 TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
-.PHONY: run test test-lowest clients coverage soak faults fuzz check fix bench bench-litellm wheel screenshots clean try-page try-tests
+.PHONY: run test test-lowest clients coverage soak faults fuzz check fix bench bench-litellm wheel npm-pack screenshots clean try-page try-tests
 
 run: $(VENV)/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
@@ -77,6 +77,12 @@ fix: $(VENV)/dev.installed
 
 wheel: $(VENV)/dev.installed $(PAGE_LIBRARIES)
 	$(BIN)/python -m build --wheel
+
+# The JavaScript client as an npm package, in dist/.
+npm-pack: $(TEST_LIBRARIES)
+	node packages/client-js/build.mjs build/client-js
+	mkdir -p dist
+	cd build/client-js && npm pack --ignore-scripts --pack-destination $(CURDIR)/dist
 
 # The README's pictures of the page and of the chat in the terminal.
 screenshots: $(VENV)/dev.installed $(PAGE_LIBRARIES)

@@ -85,11 +85,10 @@ class ClientJs:
 
     def begin(self, url: str, **parameters: Any) -> None:
         """Begin to read a chat."""
-        self._write(json.dumps({"url": url, **parameters}))
-
-    def go_on(self) -> None:
-        """Have a loop go on that waits after it has told its run (`does="wait"`)."""
-        self._write("")
+        assert self._process.stdin
+        line = json.dumps({"url": url, **parameters})
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
 
     async def outcome(self) -> ReadByJs:
         """What came of the chat, once it is over."""
@@ -105,11 +104,6 @@ class ClientJs:
             raise
         said: Json = json.loads(line)
         return said
-
-    def _write(self, line: str) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(f"{line}\n".encode())
-        self._process.stdin.flush()
 
 
 @dataclass(frozen=True, slots=True)

@@ -373,25 +373,6 @@ async def test_misuse_is_told_at_once(client_js: ClientJs, asked: Json, words: s
     assert "pass" not in read.error["message"].replace("password", "")
 
 
-async def test_a_slow_loop_holds_the_model_back(client_js: ClientJs) -> None:
-    """Nothing piles up in between while a loop is busy; then everything comes, and once."""
-    words = ["word " * 2000] * 1000  # 10 MB
-    async with stack(Script(words), log_bytes=100_000) as s:
-        client_js.begin(s.url, messages="Hi", after=1, does="wait")
-        await client_js.said()
-        chat = await s.ollama.wait_for_request()
-        sent = -1
-        while sent != chat.tokens_sent:  # until it stands still
-            sent = chat.tokens_sent
-            await asyncio.sleep(0.5)
-        assert sent < len(words) * 0.9
-        client_js.go_on()
-        read = await client_js.outcome()
-    assert read.error is None
-    assert read.text == "".join(words)
-    assert read.reconnects == 0
-
-
 async def test_a_server_that_restarts(client_js: ClientJs) -> None:
     """A run in its memory is gone, and that is told: what came is not taken for the answer."""
     async with stack(STALLS) as s, CuttingProxy(s.url) as proxy:

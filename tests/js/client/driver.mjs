@@ -45,11 +45,8 @@ async function read({ url, options = {}, messages, run, fields = {}, after, does
       if (does === "break") break;
       if (does === "throw") throw new Error("the loop's own");
       if (does === "abort") abort.abort(new Error("enough"));
-      if (does === "stop") await Promise.all([stream.stop()]);
-      if (does === "tell" || does === "wait") {
-        say({ run: stream.runId });
-        if (does === "wait") await lines.next();
-      }
+      if (does === "stop") await stream.stop();
+      if (does === "tell") say({ run: stream.runId });
     }
   } catch (failure) {
     error = describe(failure);
