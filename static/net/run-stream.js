@@ -54,7 +54,9 @@ const MOST_TRIES = 4;
 const NOTHING = new Uint8Array();
 
 /** The run is over, and the server has nothing after the last event ID. */
-export class NothingLeft extends RunGone {}
+export class NothingLeft extends RunGone {
+  name = "RunGone";
+}
 
 /** Follows one run to its end, and can stop it. */
 export class RunStream {

@@ -43,7 +43,7 @@ def test_the_modules_are_the_pages_own(files: dict[str, bytes]) -> None:
 
 
 def test_what_the_package_says_of_itself(files: dict[str, bytes]) -> None:
-    """dripline's version and licence, Node.js 18, no dependency, and only files that are there."""
+    """Dripline's version and licence, Node.js 18, no dependency, and only files that are there."""
     about: dict[str, Any] = json.loads(files["package.json"])
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
@@ -55,7 +55,7 @@ def test_what_the_package_says_of_itself(files: dict[str, bytes]) -> None:
     named = set(texts({key: about[key] for key in ("types", "exports", "sideEffects")}))
     assert named
     assert {name.removeprefix("./") for name in named} <= files.keys()
-    assert b"```js\nimport { ChatClient } from \"dripline-client\";" in files["README.md"]
+    assert b'```js\nimport { ChatClient } from "dripline-client";' in files["README.md"]
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -79,9 +79,7 @@ def test_nothing_in_it_tells_where_it_was_built(files: dict[str, bytes], tarball
 def test_the_decoder_at_every_split(project: Path) -> None:
     """The package's decoder says what the table of the standard says, wherever chunks end."""
     work = [(case, pieces) for case in CASES for pieces in case.splits()]
-    found = decode_in_node(
-        [(pieces, case.limit) for case, pieces in work], project / "decoder.mjs"
-    )
+    found = decode_in_node([(pieces, case.limit) for case, pieces in work], project / "decoder.mjs")
     for (case, pieces), decoded in zip(work, found, strict=True):
         assert decoded == case.expected, (case.name, pieces)
 

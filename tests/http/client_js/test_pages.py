@@ -1,4 +1,4 @@
-"""The JavaScript client in pages of another origin: the React example, and a page without a build."""
+"""The JavaScript client in pages of another origin: in React, and without a build."""
 
 from __future__ import annotations
 

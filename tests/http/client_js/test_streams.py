@@ -58,6 +58,7 @@ async def test_every_event_comes_exactly(client_js: ClientJs, bytewise: bool) ->
         assert read.unhandled == []
         assert read.events[0]["data"]["run_id"] == read.run
         (asked,) = s.ollama.chats
+        assert isinstance(asked.body, dict)
         assert asked.body["tools"] == [TOOL]
 
 
@@ -107,9 +108,11 @@ async def test_any_series_of_cuts(client_js: ClientJs, seed: int) -> None:
         assert len(s.ollama.chats) == 5
 
 
-@pytest.mark.parametrize(("does", "said"), [("break", ""), ("throw", "the loop's own"), ("abort", "enough")])
+@pytest.mark.parametrize(
+    ("does", "said"), [("break", ""), ("throw", "the loop's own"), ("abort", "enough")]
+)
 async def test_leaving_a_chat_stops_it(client_js: ClientJs, does: str, said: str) -> None:
-    """By `break`, by an exception or by `signal`: Ollama's socket is closed, and nobody asks again."""
+    """By `break`, an exception or `signal`: Ollama's socket is closed, and nobody asks again."""
     async with stack(STALLS, grace=3600) as s, CuttingProxy(s.url) as proxy:
         read = await client_js.read(proxy.url, after=3, does=does)
         assert (read.error["message"] if read.error else "") == said
@@ -141,7 +144,9 @@ async def test_a_reader_that_leaves_by_default_leaves_the_run_alone(client_js: C
         read = await client_js.read(s.url, run=chat.run_id, after=1, does="break")
         assert read.types == ["start"]
         assert s.ollama.chats[0].ended is None
-        await client_js.read(s.url, run=chat.run_id, after=1, does="break", fields={"onLeave": "stop"})
+        await client_js.read(
+            s.url, run=chat.run_id, after=1, does="break", fields={"onLeave": "stop"}
+        )
         assert await s.ollama.chats[0].wait_ended() is Ending.CLIENT_LEFT
 
 
@@ -195,7 +200,9 @@ REFUSAL = b'{"error": {"code": "bad_field", "message": "model: name one"}}'
 GONE = b'{"error": {"code": "not_found", "message": "No such run"}}'
 DROPPED = b'{"error": {"code": "position_gone", "message": "gone"}}'
 WRONG = {
-    "a bad request": Wrong((answer(400, REFUSAL),), "RequestRefused", "bad_field", "model: name one"),
+    "a bad request": Wrong(
+        (answer(400, REFUSAL),), "RequestRefused", "bad_field", "model: name one"
+    ),
     "not JSON": Wrong((answer(404, b"<h1>Not here</h1>"),), "RequestRefused", "", "Not here"),
     "JSON of another": Wrong((answer(403, b'{"error": "no"}'),), "RequestRefused", "", '"no"'),
     "no body": Wrong((answer(418),), "RequestRefused", "", "HTTP 418"),
@@ -214,12 +221,15 @@ WRONG = {
         (stream(frames(*texts("One")) + frames(*texts("One"))),),
         *("MalformedEvent", "malformed_event", 'id should be 2, is "1"', False, "One"),
     ),
-    "no id": Wrong((stream(b'data: {"type": "start"}\n\n'),), *MALFORMED, "id should be 1, is \"\""),
-    "no number": Wrong((stream(b'id: x\ndata: {"type": "start"}\n\n'),), *MALFORMED, "id should be 1, is \"x\""),
+    "no id": Wrong((stream(b'data: {"type": "start"}\n\n'),), *MALFORMED, 'id should be 1, is ""'),
+    "no number": Wrong(
+        (stream(b'id: x\ndata: {"type": "start"}\n\n'),), *MALFORMED, 'id should be 1, is "x"'
+    ),
     "no JSON": Wrong((stream(frames("{")),), *MALFORMED, "not JSON"),
     "a wrong field": Wrong(
         (stream(frames('{"type":"text_message","data":{"content":5}}')),),
-        *MALFORMED, "data.content: should be a text",
+        *MALFORMED,
+        "data.content: should be a text",
     ),
     "a wrong end": Wrong(
         (stream(frames('{"type":"end","data":{"status":"done"}}')),), *MALFORMED, "data.status"
@@ -245,11 +255,15 @@ WRONG = {
     ),
     "cut, and forgotten": Wrong(
         (LOST, answer(410, DROPPED, X_First_Event_Id="5")),
-        *("EventsDropped", "position_gone", "after 1 have been discarded; the first available one is 5"),
+        *(
+            "EventsDropped",
+            "position_gone",
+            "after 1 have been discarded; the first available one is 5",
+        ),
         *(False, "One"),
     ),
     "cut, and nothing left": Wrong(
-        (LOST, answer(204)), "NothingLeft", "run_gone", "no longer has", False, "One"
+        (LOST, answer(204)), "RunGone", "run_gone", "no longer has", False, "One"
     ),
     "cut, and no token": Wrong(
         (LOST, answer(401, REFUSAL)), "RequestRefused", "bad_field", "401", False, "One"
