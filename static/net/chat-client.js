@@ -53,7 +53,8 @@ import {
  * @property {string[]} capabilities Such as "completion", "tools", "thinking", "vision".
  * @property {boolean | null} loaded Whether it is in memory now; null if Ollama does not say.
  *
- * @typedef {HeadersInit | (() => HeadersInit | Promise<HeadersInit>)} HeadersOption
+ * @typedef {Headers | Record<string, string>} HeaderFields
+ * @typedef {HeaderFields | (() => HeaderFields | Promise<HeaderFields>)} HeadersOption
  *
  * @typedef {object} ClientOptions Times are in milliseconds.
  * @property {string} [token] The server's bearer token (its DRIPLINE_TOKEN).
