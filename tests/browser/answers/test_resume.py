@@ -229,7 +229,7 @@ async def test_events_that_were_dropped_are_a_loss_that_is_told(opener: Opener) 
         assert await (await ollama.wait_for_request()).wait_ended() is Ending.FINISHED
         async with relay:
             await chat.page.evaluate("dispatchEvent(new Event('online'))")
-            await expect(chat.problem).to_contain_text("have been dropped")
+            await expect(chat.problem).to_contain_text("have been discarded")
             assert (await chat.stored())[1]["content"] == "x" * 5000
         chat.expect_complaints("net::ERR_")
         chat.expect_complaints("410")
