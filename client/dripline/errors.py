@@ -50,7 +50,7 @@ class ErrorCode(StrEnum):
     BAD_HTTP = "bad_http", "The request is not valid HTTP."
     BAD_JSON = "bad_json", "The body is not JSON."
     BAD_FIELD = "bad_field", "A field has a wrong value; the message names it."
-    UNAUTHORIZED = "unauthorized", "The request lacks the server's token."
+    UNAUTHORIZED = "unauthorized", "The request lacks a valid token of the server."
     HOST_NOT_ALLOWED = (
         "host_not_allowed",
         "The name in `Host` is not one of the names of the server.",
@@ -64,6 +64,12 @@ class ErrorCode(StrEnum):
     EXTRA_MISSING = "extra_missing", "The server was installed without an extra that this needs."
     POSITION_GONE = "position_gone", "The requested events have been discarded."
     RUN_ID_IN_USE = "run_id_in_use", "The `run_id` names a run that another request started."
+    MODEL_NOT_ALLOWED = "model_not_allowed", "The caller's token may not use the model."
+    TOO_MANY_RUNS = (
+        "too_many_runs",
+        "The caller's token has reached its own limit of concurrent runs.",
+        True,
+    )
     SERVER_FULL = "server_full", "The server has reached its limit of concurrent runs.", True
     TOO_MANY_READERS = "too_many_readers", "The run has reached its limit of readers.", True
     ANSWER_TOO_LARGE = "answer_too_large", "The answer is too large for one piece; stream it."

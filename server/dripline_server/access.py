@@ -7,13 +7,14 @@ its `Origin`, which is not allowed. And without CORS it cannot send JSON.
 
 from __future__ import annotations
 
-import hmac
 from ipaddress import ip_address
 
 from aiohttp import hdrs, web
 from yarl import URL
 
 from dripline.errors import ErrorCode
+from dripline_server.callers import CALLER, Caller
+from dripline_server.known_tokens import KnownTokens
 from dripline_server.problems import Handler, Problem, path_within
 from dripline_server.proxies import REMOTE, Proxies
 from dripline_server.settings import Settings, is_loopback
@@ -32,42 +33,44 @@ class Access:
     """Checks each request before the server answers it.
 
     Args:
-        settings: Gives the allowed hosts, the allowed origins and the token.
+        settings: Gives the allowed hosts and the allowed origins.
+        tokens: The valid tokens.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tokens: KnownTokens) -> None:
         self._hosts = {name.lower() for name in (*settings.allowed_hosts, settings.host)}
         self._origins = frozenset(settings.cors_origins)
-        self._token = settings.token.encode()
+        self._tokens = tokens
         self._proxies = Proxies(settings.trusted_proxies)
 
     def check(self, request: web.Request) -> None:
-        """Let the request pass, or raise.
+        """Let the request pass, and note its caller in it; or raise.
 
         Raises:
-            Problem: Its host or origin is not allowed (403), or it lacks the token (401).
+            Problem: Its host or origin is not allowed (403), or it lacks a token (401).
         """
         request[REMOTE] = self._proxies.remote_of(request)
         hosts = self._proxies.hosts_of(request)
         self._check_host(hosts)
         self._check_origin(request, hosts[0])
-        if not (_is_open(request) or is_preflight(request) or self.has_token(request)):
+        if caller := self._caller_of(request):
+            request[CALLER] = caller
+        elif not (_is_open(request) or is_preflight(request)):
             raise Problem(
                 401,
                 ErrorCode.UNAUTHORIZED,
-                "Send this server's token (DRIPLINE_TOKEN) with the header"
+                "Send a token of this server (DRIPLINE_TOKEN, or one of your own) with the header"
                 " Authorization: Bearer TOKEN.",
                 {"WWW-Authenticate": "Bearer"},
             )
 
-    def has_token(self, request: web.Request) -> bool:
-        """Whether the request has the right token, or the server needs none."""
+    def _caller_of(self, request: web.Request) -> Caller | None:
+        """Return who sends the request; None if it lacks a token that the server needs."""
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        # surrogateescape: a header may contain bytes that are not UTF-8. compare_digest: its time
-        # does not reveal how much of a wrong token is right.
-        sent = token.strip().encode("utf-8", "surrogateescape")
-        right = scheme.lower() == "bearer" and hmac.compare_digest(sent, self._token)
-        return right or not self._token
+        if scheme.lower() != "bearer":
+            token = ""  # which is nobody's
+        # surrogateescape: a header may contain bytes that are not UTF-8.
+        return self._tokens.caller_of(token.strip().encode("utf-8", "surrogateescape"))
 
     def cors_headers(self, request: web.Request) -> dict[str, str]:
         """Return the headers that let a page from an allowed origin read the answer."""
@@ -112,9 +115,9 @@ def is_preflight(request: web.Request) -> bool:
     )
 
 
-def add_access(app: web.Application, settings: Settings) -> None:
+def add_access(app: web.Application, settings: Settings, tokens: KnownTokens) -> None:
     """Make the app check each request, and answer preflight requests."""
-    access = Access(settings)
+    access = Access(settings, tokens)
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -136,10 +139,6 @@ def add_access(app: web.Application, settings: Settings) -> None:
 
     app.middlewares.append(guard)
     app.on_response_prepare.append(share)
-    app[ACCESS] = access
-
-
-ACCESS = web.AppKey("ACCESS", Access)
 
 
 def _is_open(request: web.Request) -> bool:

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 
+from dripline_server.callers import CALLER, UNNAMED
 from dripline_server.proxies import REMOTE
 from dripline_server.run_log import ID_SHOWN
 
@@ -59,6 +60,7 @@ class AccessLog(AbstractAccessLogger):
                 "status": response.status,
                 "bytes": response.body_length,
                 "seconds": round(time, 6),
+                "caller": request.get(CALLER, UNNAMED).name,
                 "remote": request.get(REMOTE, request.remote),
             },
         )

@@ -15,6 +15,7 @@ from dripline_server.access import add_access
 from dripline_server.agents.agent import Agent, AgentFunction, BadAgent, as_agents, load_agents
 from dripline_server.agents.hosting import AgentHost
 from dripline_server.event_stream import Pulse
+from dripline_server.known_tokens import KnownTokens
 from dripline_server.listening import listening
 from dripline_server.metrics import Metrics
 from dripline_server.problems import answer_problems
@@ -62,8 +63,9 @@ def create_app(
         BadAgent: A function cannot be an agent, or its name cannot be one. At start-up also: the
             name is that of a model.
         BadSetting: A module of `settings.tools` or `settings.agents` cannot be imported, or has
-            nothing that is usable.
+            nothing that is usable; or the file `settings.tokens` cannot be used.
     """
+    tokens = KnownTokens(settings)
     callable_tools = as_tools([*_tools_of(settings), *tools])
     callable_agents = _agents_of(settings, agents)
     # Both are slow to build: not on import, and not while the first chat waits.
@@ -77,10 +79,10 @@ def create_app(
     app.add_routes(ui_message.routes)
     app.add_routes(openai.routes)
     add_page(app)
-    add_access(app, settings)
+    add_access(app, settings, tokens)
 
     async def live(app: web.Application) -> AsyncIterator[None]:
-        async with _state(settings, callable_tools, callable_agents) as state:
+        async with _state(settings, callable_tools, callable_agents, tokens) as state:
             app[STATE] = state
             yield
 
@@ -113,7 +115,7 @@ def _agents_of(settings: Settings, functions: Mapping[str, AgentFunction]) -> Ma
 
 @asynccontextmanager
 async def _state(
-    settings: Settings, tools: Sequence[Tool], agents: Mapping[str, Agent]
+    settings: Settings, tools: Sequence[Tool], agents: Mapping[str, Agent], tokens: KnownTokens
 ) -> AsyncIterator[AppState]:
     async with _upstreams(settings, agents) as upstreams:
         await _check_names(agents, settings, upstreams)
@@ -127,8 +129,9 @@ async def _state(
             max_result=settings.max_tool_result,
             on_call=figures.tool_called,
         )
-        registry = RunRegistry(settings, upstreams, runner, logs, budget, figures, records)
+        registry = RunRegistry(settings, upstreams, runner, logs, budget, figures, records, tokens)
         pulse = Pulse(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
+        watching = asyncio.create_task(tokens.watch(), name="watch the tokens")
         try:
             yield AppState(
                 settings=settings,
@@ -142,6 +145,8 @@ async def _state(
                 records=records,
             )
         finally:
+            watching.cancel()
+            await asyncio.wait({watching})
             await pulse.close()
             await hosted.close()
             await runner.close()

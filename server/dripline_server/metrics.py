@@ -14,6 +14,11 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # The name in `start` of the runs that Ollama's models answer.
 OLLAMA = "ollama"
+# Names of callers that have a series of their own; the others share one. Names come and go for as
+# long as the server runs, and series stay.
+MAX_CALLERS = 1000
+OTHERS = "(others)"  # which cannot be a name
+
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -32,6 +37,10 @@ class Metrics:
         self._agent_runs = self._counter(
             "dripline_agent_runs", "Runs of agents that have ended.", "agent", "status"
         )
+        self._caller_runs = self._counter(
+            "dripline_caller_runs", "Ended runs of named tokens.", "caller", "status"
+        )
+        self._callers: set[str] = set()
         self._errors = self._counter("dripline_run_errors", "Runs that failed.", "code")
         self._tool_calls = self._counter(
             "dripline_tool_calls", "Calls of the server's tools.", "tool", "outcome"
@@ -61,15 +70,25 @@ class Metrics:
         ):
             Gauge(name, meaning, registry=self._registry).set_function(value)
 
-    def run_ended(self, end: End, error: Error | None, agent: str = OLLAMA) -> None:
-        """Count a finished run, which this agent answered."""
+    def run_ended(
+        self, end: End, error: Error | None, agent: str = OLLAMA, caller: str = ""
+    ) -> None:
+        """Count a finished run, which this agent answered for this caller."""
         self._runs.labels(end.status).inc()
         if agent != OLLAMA:
             self._agent_runs.labels(agent, end.status).inc()
+        if caller:
+            self._caller_runs.labels(self.label_of(caller), end.status).inc()
         if error:
             self._errors.labels(error.code).inc()
         if end.usage.first_token_time is not None:
             self._first_token.observe(end.usage.first_token_time)
+
+    def label_of(self, caller: str) -> str:
+        """Return the label of a caller's series."""
+        if len(self._callers) < MAX_CALLERS:
+            self._callers.add(caller)
+        return caller if caller in self._callers else OTHERS
 
     def tool_called(self, name: str, failed: bool) -> None:
         """Count a call of one of the server's tools."""

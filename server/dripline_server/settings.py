@@ -55,7 +55,12 @@ def _whole(text: str, *, least: int, most: float = math.inf) -> int:
     return int(text)
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """Parse a number of things, 1 or more.
+
+    Raises:
+        ValueError: `text` is no such number.
+    """
     return _whole(text, least=1)
 
 
@@ -144,7 +149,8 @@ def _think_tags(text: str) -> str:
     return text.lower()
 
 
-def _list(text: str) -> tuple[str, ...]:
+def names(text: str) -> tuple[str, ...]:
+    """Parse a list whose parts are separated by commas."""
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
@@ -154,7 +160,7 @@ _USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 
 def _origins(text: str) -> tuple[str, ...]:
-    return tuple(map(_origin, _list(text)))
+    return tuple(map(_origin, names(text)))
 
 
 def _origin(text: str) -> str:
@@ -182,7 +188,7 @@ def _origin(text: str) -> str:
 
 
 def _networks(text: str) -> tuple[str, ...]:
-    networks = _list(text)
+    networks = names(text)
     for network in networks:
         if network != "unix":
             ip_network(network)  # its own message says what is wrong
@@ -280,6 +286,11 @@ class Settings:
         variable="DRIPLINE_TOKEN",
         secret=True,
     )
+    tokens: str = option(
+        "",
+        "File of named tokens, each with limits of its own; `dripline-server token` changes it.",
+        metavar="FILE",
+    )
     no_auth: bool = option(
         False,
         "Let other machines connect without a token. Everybody who reaches the port can use it.",
@@ -289,7 +300,7 @@ class Settings:
         (),
         "Host names under which browsers may reach this server, besides localhost and IP addresses:"
         " chat.example.com,box.local.",
-        parse=_list,
+        parse=names,
         metavar="NAMES",
     )
     cors_origins: tuple[str, ...] = option(
@@ -382,13 +393,13 @@ class Settings:
         8,
         "How many rounds of calls to the server's tools one chat may have; after that the model has"
         " to answer without them.",
-        parse=_count,
+        parse=count,
         metavar="NUMBER",
     )
     max_tool_result: int = option(
         65_536,
         "Longest result of a tool, in characters. Longer results are truncated.",
-        parse=_count,
+        parse=count,
         metavar="NUMBER",
     )
     grace: float = option(
@@ -404,7 +415,7 @@ class Settings:
         metavar="SECONDS",
     )
     keep_runs: int = option(
-        1000, "How many finished chats can be read again.", parse=_count, metavar="NUMBER"
+        1000, "How many finished chats can be read again.", parse=count, metavar="NUMBER"
     )
     run_log: str = option(
         "memory",
@@ -443,22 +454,22 @@ class Settings:
         metavar="SECONDS",
     )
     max_readers: int = option(
-        100, "How many readers one chat may have.", parse=_count, metavar="NUMBER"
+        100, "How many readers one chat may have.", parse=count, metavar="NUMBER"
     )
     max_runs: int = option(
-        10_000, "How many chats may run at the same time.", parse=_count, metavar="NUMBER"
+        10_000, "How many chats may run at the same time.", parse=count, metavar="NUMBER"
     )
     log_bytes: int = option(
         8 * MIB,
         "Bytes of one chat that can be read again. Older events are discarded.",
-        parse=_count,
+        parse=count,
         metavar="BYTES",
     )
     total_log_bytes: int = option(
-        512 * MIB, "The same limit for all chats together.", parse=_count, metavar="BYTES"
+        512 * MIB, "The same limit for all chats together.", parse=count, metavar="BYTES"
     )
     max_body: int = option(
-        32 * MIB, "Largest request body, in bytes.", parse=_count, metavar="BYTES"
+        32 * MIB, "Largest request body, in bytes.", parse=count, metavar="BYTES"
     )
     body_time: float = option(
         120.0, "Seconds in which a request body has to arrive.", parse=_number, metavar="SECONDS"
@@ -470,7 +481,7 @@ class Settings:
         metavar="SECONDS",
     )
     max_upstream_line: int = option(
-        16 * MIB, "Longest line accepted from Ollama, in bytes.", parse=_count, metavar="BYTES"
+        16 * MIB, "Longest line accepted from Ollama, in bytes.", parse=count, metavar="BYTES"
     )
     record: str = option(
         "",
@@ -486,12 +497,13 @@ class Settings:
         """Refuse to open a model to a whole network by mistake.
 
         Raises:
-            BadSetting: Other machines can reach the address, and no token is set.
+            BadSetting: Other machines can reach the address, and no token is needed.
         """
-        if not (is_loopback(self.host) or self.token or self.no_auth):
+        if not (is_loopback(self.host) or self.token or self.tokens or self.no_auth):
             raise BadSetting(
-                f"--host: other machines can reach {self.host!r}. Set a token in DRIPLINE_TOKEN, or"
-                " pass --no-auth to let everybody use your models."
+                f"--host: other machines can reach {self.host!r}. Set a token in DRIPLINE_TOKEN,"
+                " name a file of tokens with --tokens, or pass --no-auth to let everybody use your"
+                " models."
             )
 
     @property
@@ -561,22 +573,44 @@ def load(
     Raises:
         BadSetting: A value is invalid; the message names the flag or variable.
     """
-    values: dict[str, Any] = {}
-    for declared in fields(Settings):
-        variable = variable_of(declared)
-        if declared.name in flags:
-            source, given = flag_of(declared) or declared.name, flags[declared.name]
-            text = given if isinstance(given, str) else "\n".join(given)
-        elif (text := environment.get(variable, "")).strip():
-            source = variable
-        else:
-            continue
-        try:
-            values[declared.name] = declared.metadata["parse"](text)
-        except ValueError as error:
-            shown = "" if declared.metadata["secret"] else f" {_without_password(text)!r}:"
-            raise BadSetting(f"{source}:{shown} {error}") from None
-    return Settings(**values)
+    given = {option.name: _given(option, flags, environment) for option in fields(Settings)}
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def load_tokens(
+    flags: Mapping[str, str | list[str]], environment: Mapping[str, str] = os.environ
+) -> str:
+    """Return the file of tokens alone, for the commands that change it.
+
+    Raises:
+        BadSetting: No file is named.
+    """
+    declared = Settings.__dataclass_fields__["tokens"]
+    path = _given(declared, flags, environment)
+    if not path:
+        raise BadSetting(
+            f"name the file of tokens with {flag_of(declared)} or {variable_of(declared)}"
+        )
+    return str(path)
+
+
+def _given(
+    declared: Field[Any], flags: Mapping[str, str | list[str]], environment: Mapping[str, str]
+) -> Any:
+    """Return the value that a flag or a variable gives an option; None if neither does."""
+    variable = variable_of(declared)
+    if declared.name in flags:
+        source, given = flag_of(declared) or declared.name, flags[declared.name]
+        text = given if isinstance(given, str) else "\n".join(given)
+    elif (text := environment.get(variable, "")).strip():
+        source = variable
+    else:
+        return None
+    try:
+        return declared.metadata["parse"](text)
+    except ValueError as error:
+        shown = "" if declared.metadata["secret"] else f" {_without_password(text)!r}:"
+        raise BadSetting(f"{source}:{shown} {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from dripline.tool import Tool
 from dripline_server.agents.hosting import AgentHost
+from dripline_server.callers import Caller
 from dripline_server.event_stream import Pulse
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import RunLogs
@@ -61,6 +62,11 @@ class AppState:
         if not self.offers_models and not self.settings.model and len(self.agents) == 1:
             return next(iter(self.agents))
         return self.upstreams.default_model(self.settings.model)
+
+    def default_model_of(self, caller: Caller) -> str:
+        """Return the default model; "" if there is none, or the caller may not use it."""
+        model = self.default_model
+        return model if caller.may_use(model) else ""
 
     @property
     def offers_models(self) -> bool:

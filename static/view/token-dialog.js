@@ -25,7 +25,7 @@ export function askForToken(then) {
   onToken = then;
   part(dialog, ".hint").textContent = keptToken()
     ? "The saved token is wrong, or no longer valid."
-    : "It is the value of DRIPLINE_TOKEN on the server. Ask whoever runs it.";
+    : "Ask whoever runs the server: it is your own token, or the value of DRIPLINE_TOKEN there.";
   if (!dialog.open) {
     dialog.showModal();
   }

@@ -54,6 +54,8 @@ export const WAYS_OUT = {
     advice: "Some of the answer came while this page was away, and is gone.",
   },
   run_id_in_use: AGAIN,
+  model_not_allowed: { actions: ["model"] },
+  too_many_runs: { actions: ["retry"], advice: "Your other chats count as well; one will end soon." },
   server_full: { actions: ["retry"], advice: "Other chats are being answered; one will end soon." },
   too_many_readers: { actions: ["retry"], advice: "Close other tabs that show this chat." },
   answer_too_large: AGAIN,

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from aiohttp import web
 
-from dripline_server.access import ACCESS
+from dripline_server.callers import CALLER
 from dripline_server.metrics import CONTENT_TYPE
 from dripline_server.problems import Problem, json_response
 from dripline_server.routes.run_answer import STATUS_OF
@@ -20,14 +20,18 @@ from dripline_server.upstream.upstreams import ANSWER_TIMEOUT
 routes = web.RouteTableDef()
 
 
-def describe_service(state: AppState) -> web.Response:
-    """Describe the server. `demo` says why the fake stands in for Ollama, if it does."""
+def describe_service(request: web.Request) -> web.Response:
+    """Describe the server. `demo` says why the fake stands in for Ollama, if it does.
+
+    Whoever may not use the default model is not told its name.
+    """
+    state, caller = request.app[STATE], request.get(CALLER)
     return json_response(
         {
             "service": "dripline",
             "status": "running",
             "version": version("dripline"),
-            "model": state.default_model,
+            "model": state.default_model_of(caller) if caller else "",
             "demo": state.demo,
             "max_body": state.settings.max_body,
         }
@@ -64,7 +68,7 @@ async def _health(request: web.Request, good: str, bad: str) -> web.Response:
     trouble = " ".join(filter(None, (ollama.pop("message", ""), run_log.pop("message", ""))))
     status = {"status": bad, "message": trouble} if trouble else {"status": good}
     body = {**status, **ollama, **run_log, "demo": state.demo}
-    if not request.app[ACCESS].has_token(request):
+    if CALLER not in request:
         body = {"status": status["status"]}
     return json_response(body, status=503 if trouble else 200)
 
@@ -100,28 +104,29 @@ async def _run_log_health(state: AppState) -> dict[str, str]:
 
 @routes.get("/models")
 async def models(request: web.Request) -> web.Response:
-    """List the agents and Ollama's models."""
-    state = request.app[STATE]
-    found = await list_models(state)
-    return json_response({"models": found, "default": state.default_model})
+    """List the agents and Ollama's models, as far as the caller may use them."""
+    default = request.app[STATE].default_model_of(request[CALLER])
+    return json_response({"models": await list_models(request), "default": default})
 
 
-async def list_models(state: AppState) -> list[Model]:
-    """Return the agents, and Ollama's models except those whose name an agent has.
+async def list_models(request: web.Request) -> list[Model]:
+    """Return what the caller may use: agents, and Ollama's models whose name no agent has.
 
     Raises:
         Problem: Ollama does not answer (502 to 504).
     """
-    agents = state.agents.models()
+    state, caller = request.app[STATE], request[CALLER]
+    agents = [agent for agent in state.agents.models() if caller.may_use(agent.name)]
     if not state.offers_models:
         return agents
     try:
-        found = await state.upstream.models()
+        found = await request.app[STATE].upstream.models()
     except UpstreamError as error:
         # Whatever Ollama refuses here, such as a missing key, the client cannot fix.
         status = max(502, STATUS_OF.get(error.code, 502))
         raise Problem(status, error.code, error.message) from error
-    return [*agents, *(model for model in found if model.name not in state.agents)]
+    models = (model for model in found if caller.may_use(model.name))
+    return [*agents, *(model for model in models if model.name not in state.agents)]
 
 
 @routes.get("/metrics")

@@ -64,7 +64,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 @routes.get("/v1/models")
 async def models(request: web.Request) -> web.Response:
     """List the agents and the models."""
-    found = await list_models(request.app[STATE])
+    found = await list_models(request)
     return json_response({"object": "list", "data": [_model_object(model) for model in found]})
 
 
@@ -73,7 +73,7 @@ async def model(request: web.Request) -> web.Response:
     """Describe one model."""
     name = request.match_info["model"]
     wanted = {name, f"{name}:latest"}
-    for found in await list_models(request.app[STATE]):
+    for found in await list_models(request):
         if found.name in wanted:
             return json_response({**_model_object(found), "id": name})
     raise Problem(404, ErrorCode.MODEL_NOT_FOUND, f"model {name[:100]!r} not found")

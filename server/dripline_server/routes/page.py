@@ -9,7 +9,6 @@ from aiohttp import web
 
 from dripline_server.problems import ROOT, path_within
 from dripline_server.routes.info import describe_service
-from dripline_server.state import STATE
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ def add_page(app: web.Application) -> None:
         if "text/html" in request.headers.get("Accept", ""):
             headers = {**PAGE_HEADERS, "Vary": "Accept"}
             return web.FileResponse(folder / "index.html", headers=headers)
-        service = describe_service(request.app[STATE])
+        service = describe_service(request)
         service.headers["Vary"] = "Accept"
         return service
 

@@ -18,6 +18,7 @@ from dripline.events import End, Error, Event, data_of, from_json, to_json
 from dripline.tool import Tool
 from dripline_server.access_log import access_logger
 from dripline_server.agents.hosting import Asker
+from dripline_server.callers import CALLER, Caller
 from dripline_server.dialects import Dialect, Position
 from dripline_server.dialects.native import NativeDialect
 from dripline_server.event_stream import EventStream
@@ -35,7 +36,8 @@ from dripline_server.run_log import (
     RunLogUnavailable,
     not_now,
 )
-from dripline_server.runs.registry import RegistryFull, RunIdInUse
+from dripline_server.runs.places import RegistryFull
+from dripline_server.runs.registry import RunIdInUse, RunOfAnother
 from dripline_server.state import STATE
 
 logger = logging.getLogger(__name__)
@@ -72,18 +74,22 @@ async def start_run(
         asker: What an agent gets to know besides the chat request.
 
     Raises:
-        Problem: The request names no model, and there is no default (400); there are only agents,
-            and none has the name (404); another request uses the `run_id` (409); or the server
-            accepts no new run at the moment (503).
+        Problem: The request names no model, and there is no default (400); its caller may not use
+            the model (403); there are only agents, and none has the name (404); another request
+            uses the `run_id` (409), or another caller's run has it (404); the caller has too many
+            runs (429); or the server accepts no new run at the moment (503).
     """
-    state = request.app[STATE]
+    state, caller = request.app[STATE], request[CALLER]
     offered = state.tools if tools is None else tools
     wanted = run_request(asked, state.default_model, state.settings.grace, offered)
+    wanted = replace(wanted, caller=caller)
+    if not caller.may_use(wanted.model):
+        raise _model_not_allowed(caller, asked.model)
     if wanted.model in state.agents:
         answering = state.agents.answering(wanted.model, asker or Asker(request))
         wanted = replace(wanted, tools=(), answering=answering)
     elif not state.offers_models:
-        there = ", ".join(state.agents)
+        there = ", ".join(filter(caller.may_use, state.agents))
         message = f"There is no agent {wanted.model!r}; there are: {there}."
         raise Problem(404, ErrorCode.MODEL_NOT_FOUND, message)
     try:
@@ -91,9 +97,22 @@ async def start_run(
     except RunIdInUse as in_use:
         message = "run_id: another request already uses this id; choose a new one."
         raise Problem(409, ErrorCode.RUN_ID_IN_USE, message) from in_use
+    except RunOfAnother as another:
+        message = "run_id: this id cannot be used; choose a new one."
+        raise Problem(404, ErrorCode.NOT_FOUND, message) from another
     except RegistryFull as full:
-        code = ErrorCode.SERVER_FULL if not full.shutting_down else ErrorCode.SERVER_SHUTDOWN
-        raise Problem(503, code, str(full), {"Retry-After": str(RETRY_AFTER)}) from full
+        status = 429 if full.code is ErrorCode.TOO_MANY_RUNS else 503
+        raise Problem(status, full.code, str(full), {"Retry-After": str(RETRY_AFTER)}) from full
+
+
+def _model_not_allowed(caller: Caller, named: str) -> Problem:
+    allowed = ", ".join(caller.models)
+    message = (
+        f"model: {named[:100]!r} is not allowed for your token; it may use {allowed}."
+        if named
+        else f"model: name one; your token may not use this server's default, only {allowed}."
+    )
+    return Problem(403, ErrorCode.MODEL_NOT_ALLOWED, message)
 
 
 def _at_once(_: Batch) -> bool:
@@ -154,7 +173,8 @@ async def stream_run(
                     await stream.finish()
             except asyncio.CancelledError:
                 # aiohttp does not log a request whose client has left.
-                access_logger.info("reader left", extra={"run": run.id[:ID_SHOWN]})
+                left = {"run": run.id[:ID_SHOWN], "caller": run.caller}
+                access_logger.info("reader left", extra=left)
                 raise
             except Exception as error:
                 # The body has begun, so an error answer would look like a part of the stream.

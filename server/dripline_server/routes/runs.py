@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from dripline.errors import ErrorCode
+from dripline_server.callers import CALLER
 from dripline_server.dialects import Position
 from dripline_server.problems import Problem, json_response
 from dripline_server.routes.dialect_query import dialect_of
@@ -65,11 +66,11 @@ async def stop_run(run: FoundRun) -> web.Response:
 
 
 async def _find(request: web.Request) -> FoundRun:
-    run = await request.app[STATE].runs.find(request.match_info["run_id"])
+    runs, run_id = request.app[STATE].runs, request.match_info["run_id"]
+    run = await runs.find(run_id, request[CALLER].name)
     if run is None:
-        raise Problem(
-            404, ErrorCode.NOT_FOUND, "No such run: it never existed, or it ended a while ago."
-        )
+        message = "No such run: it never existed, it ended a while ago, or it is not yours."
+        raise Problem(404, ErrorCode.NOT_FOUND, message)
     return run
 
 

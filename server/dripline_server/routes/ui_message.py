@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from dripline_server.callers import CALLER
 from dripline_server.dialects import Position
 from dripline_server.dialects.translated import TranslatedDialect, public_name
 from dripline_server.dialects.ui_message import UiMessageTranslator
@@ -89,12 +90,17 @@ async def _newest(request: web.Request) -> tuple[FoundRun, dict[str, Any]] | Non
     if not found:
         return None
     about = json.loads(found)
-    run = await state.runs.find(about["run"])
+    run = await state.runs.find(about["run"], request[CALLER].name)
     return (run, about) if run else None
 
 
 def _key(request: web.Request, chat_id: str) -> str:
-    """Return the key of a chat. Clients with different tokens cannot see each other's chats."""
-    who = request.headers.get("Authorization", "")
+    """Return the key of a chat. Different callers cannot see each other's chats.
+
+    On a server without named tokens, so do clients with different `Authorization` headers: a proxy
+    may tell them apart.
+    """
+    name = request[CALLER].name
+    who = [name, "" if name else request.headers.get("Authorization", "")]
     # Not orjson: headers may contain bytes that are not UTF-8.
-    return blake2b(json.dumps([who, chat_id]).encode(), digest_size=16).hexdigest()
+    return blake2b(json.dumps([*who, chat_id]).encode(), digest_size=16).hexdigest()

@@ -240,6 +240,7 @@ class FoundRun(Protocol):
         id: The run's id.
         model: The model's name.
         request: The digest of the run's request; "" if it is not known.
+        caller: The name of the caller to whom the run belongs.
     """
 
     __slots__ = ()
@@ -247,6 +248,7 @@ class FoundRun(Protocol):
     id: str
     model: str
     request: str
+    caller: str
 
     @property
     def readers(self) -> int:
@@ -275,7 +277,9 @@ class FoundRun(Protocol):
 class RunLogs(Protocol):
     """Creates the logs of this process's runs, and finds the runs of other processes."""
 
-    async def create(self, run_id: str, model: str, owner: LogOwner, request: str = "") -> RunLog:
+    async def create(
+        self, run_id: str, model: str, owner: LogOwner, request: str = "", caller: str = ""
+    ) -> RunLog:
         """Create the log of a new run.
 
         Args:
@@ -283,6 +287,7 @@ class RunLogs(Protocol):
             model: The model's name.
             owner: The run, or its stand-in until it has been made.
             request: The digest of the run's request.
+            caller: The name of the caller to whom the run belongs.
 
         Raises:
             RunExists: Another process has a run with this id.

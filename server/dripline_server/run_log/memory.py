@@ -327,7 +327,7 @@ class MemoryRunLogs:
         self._names: dict[str, str] = {}
 
     async def create(
-        self, run_id: str, model: str, owner: LogOwner, request: str = ""
+        self, run_id: str, model: str, owner: LogOwner, request: str = "", caller: str = ""
     ) -> MemoryRunLog:
         """See `RunLogs.create`."""
         log = self._logs[run_id] = MemoryRunLog(self._max_bytes, self._budget)

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from dripline.errors import ErrorCode
 from dripline.events import Error
 from dripline.tool_runner import ToolRunner
+from dripline_server.known_tokens import KnownTokens
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import FoundRun, RunExists, RunLog, RunLogs, RunLogUnavailable
 from dripline_server.run_log.memory import Budget
 from dripline_server.runs.generation import Generation
+from dripline_server.runs.places import Places, RegistryFull
 from dripline_server.runs.records import RunRecords
 from dripline_server.runs.run import Run, RunControls
 from dripline_server.runs.run_request import MakeAnswerer, Prompt, RunRequest
@@ -21,20 +23,12 @@ from dripline_server.upstream.http_client import Record
 from dripline_server.upstream.upstreams import Upstreams
 
 
-class RegistryFull(Exception):
-    """The server accepts no new run at the moment; `str()` says why.
-
-    Attributes:
-        shutting_down: Whether the reason is that this server shuts down.
-    """
-
-    def __init__(self, message: str, *, shutting_down: bool = False) -> None:
-        super().__init__(message)
-        self.shutting_down = shutting_down
-
-
 class RunIdInUse(Exception):
     """The client's id for a new run already belongs to a run with another request."""
+
+
+class RunOfAnother(Exception):
+    """The client's id for a new run already belongs to a run of another caller."""
 
 
 class RunRegistry:
@@ -52,6 +46,10 @@ class RunRegistry:
             finished runs.
         metrics: Counts the runs.
         records: Records the runs.
+        tokens: The runs of a caller whose token is removed are stopped.
+
+    Attributes:
+        places: The places that active runs take.
     """
 
     def __init__(
@@ -63,6 +61,7 @@ class RunRegistry:
         budget: Budget,
         metrics: Metrics,
         records: RunRecords,
+        tokens: KnownTokens,
     ) -> None:
         self._settings = settings
         self._upstreams = upstreams
@@ -71,6 +70,8 @@ class RunRegistry:
         self._budget = budget
         self._metrics = metrics
         self._records = records
+        self._tokens = tokens
+        self.places = Places(settings.max_runs)
         self._active: dict[str, Run] = {}
         # Runs whose log is being created; each future is done when that has worked or failed.
         self._starting: dict[str, asyncio.Future[None]] = {}
@@ -80,6 +81,7 @@ class RunRegistry:
         self._idle = asyncio.Event()
         self._idle.set()
         budget.when_exceeded(self._make_room)
+        tokens.when_removed(self._stop_runs_of)
         metrics.watch(
             runs=lambda: self.active,
             readers=lambda: sum(run.readers for run in self._runs()),
@@ -91,36 +93,41 @@ class RunRegistry:
 
         Args:
             request: The request that the run answers.
-            run_id: An id chosen by the client. If a run with this id exists, it is returned, so
-                that a client can safely repeat its request.
+            run_id: An id chosen by the client. If the caller has a run with this id, it is
+                returned, so that a client can safely repeat its request.
 
         Raises:
             RunIdInUse: The run with this id answers another request.
-            RegistryFull: The limit of active runs is reached, or the server shuts down.
+            RunOfAnother: The run with this id belongs to another caller.
+            RegistryFull: A limit of active runs is reached, or the server shuts down.
             RunLogUnavailable: The run's log cannot be created.
         """
         if run_id:
-            found = await self.find(run_id)
+            found = await self._find(run_id)
             if found is None and (run_id in self._active or run_id in self._starting):
-                found = await self.find(run_id)  # another request started it meanwhile
+                found = await self._find(run_id)  # another request started it meanwhile
             if found:
                 return _same(found, request)
         try:
             return await self._start(request, run_id or secrets.token_urlsafe(16))
         except RunExists as exists:
             # Another process got the same request at the same time and was faster.
-            if run_id and (found := await self.find(run_id)):
+            if run_id and (found := await self._find(run_id)):
                 return _same(found, request)
             raise RunLogUnavailable("the run existed, but has gone") from exists
 
     async def _start(self, request: RunRequest, run_id: str) -> Run:
         self._check_room()
+        caller = request.caller
+        self.places.take(caller)
         record = self._records.begin(run_id)
         self._starting[run_id] = asyncio.get_running_loop().create_future()
         self._idle.clear()
         controls = RunControls()
         try:
-            log = await self._logs.create(run_id, request.model, controls, request.digest)
+            log = await self._logs.create(
+                run_id, request.model, controls, request.digest, caller.name
+            )
             run = self._active[run_id] = Run(
                 run_id,
                 request,
@@ -132,6 +139,7 @@ class RunRegistry:
             )
         except BaseException:
             self._records.end(run_id)
+            self.places.release(caller.name)
             raise
         finally:
             self._starting.pop(run_id).set_result(None)
@@ -141,6 +149,8 @@ class RunRegistry:
             run.stop()
         elif self._draining:
             run.stop(_shutdown_error())
+        elif not self._tokens.knows(caller.name):
+            run.stop(_token_removed())  # after its request had arrived
         return run
 
     def _by_ollama(self, model: str, prompt: Prompt) -> MakeAnswerer:
@@ -169,12 +179,21 @@ class RunRegistry:
 
         return make
 
-    async def find(self, run_id: str) -> FoundRun | None:
-        """Return a run of this process or of another one; None if no process knows it.
+    async def find(self, run_id: str, caller: str = "") -> FoundRun | None:
+        """Return a caller's run, of this process or of another one; None if there is none.
+
+        Args:
+            run_id: The run's id.
+            caller: The caller's name. Runs of other callers are not found.
 
         Raises:
             RunLogUnavailable: The runs of other processes cannot be looked up.
         """
+        found = await self._find(run_id)
+        return found if found and found.caller == caller else None
+
+    async def _find(self, run_id: str) -> FoundRun | None:
+        """Return a run of any caller; None if no process knows it."""
         if starting := self._starting.get(run_id):
             await asyncio.wait({starting})
         if run := self._active.get(run_id):
@@ -221,13 +240,15 @@ class RunRegistry:
     def _check_room(self) -> None:
         if self._draining:
             message = "This server is shutting down. Ask again in a moment."
-            raise RegistryFull(message, shutting_down=True)
-        if self.active >= self._settings.max_runs:
-            raise RegistryFull(
-                f"{self.active} chats are running, the most allowed (--max-runs). Try again later."
-            )
+            raise RegistryFull(ErrorCode.SERVER_SHUTDOWN, message)
         if self._budget.exceeded:
-            raise RegistryFull("The run logs are full (--total-log-bytes). Try again later.")
+            message = "The run logs are full (--total-log-bytes). Try again later."
+            raise RegistryFull(ErrorCode.SERVER_FULL, message)
+
+    def _stop_runs_of(self, caller: str) -> None:
+        for run in self._active.values():
+            if run.caller == caller:
+                run.stop(_token_removed())
 
     def _note_if_idle(self) -> None:
         if not self.active:
@@ -240,6 +261,7 @@ class RunRegistry:
         timer = loop.call_later(self._settings.keep_time, self._forget, run.id)
         self._ended[run.id] = (run, timer)
         del self._active[run.id]
+        self.places.release(run.caller)
         self._note_if_idle()
         if len(self._ended) > self._settings.keep_runs:
             self._forget(next(iter(self._ended)))
@@ -256,10 +278,17 @@ class RunRegistry:
 
 
 def _same(found: FoundRun, request: RunRequest) -> FoundRun:
-    """Return the found run if it answers the same request; otherwise raise `RunIdInUse`."""
+    """Return the found run if it answers the same request of the same caller; otherwise raise."""
+    if found.caller != request.caller.name:
+        raise RunOfAnother
     if found.request not in ("", request.digest):
         raise RunIdInUse
     return found
+
+
+def _token_removed() -> Error:
+    code = ErrorCode.UNAUTHORIZED
+    return Error(code, "The token that started this chat is no longer valid.", code.retryable)
 
 
 def _shutdown_error() -> Error:

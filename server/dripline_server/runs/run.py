@@ -58,6 +58,7 @@ class Run(FoundRun):
         "_stopped_by",
         "_telling",
         "_unread",
+        "caller",
         "end",
         "id",
         "model",
@@ -78,6 +79,7 @@ class Run(FoundRun):
         self.id = run_id
         self.model = request.model
         self.request = request.digest
+        self.caller = request.caller.name
         self._grace = request.grace
         self.end: End | None = None
         self._log = log
@@ -205,7 +207,7 @@ class Run(FoundRun):
         return [to_json(event) for event in (*self._opening, error, end) if event]
 
     def _report(self, error: Error | None, end: End) -> None:
-        self._metrics.run_ended(end, error, self._answering.agent)
+        self._metrics.run_ended(end, error, self._answering.agent, self.caller)
         logger.info(
             "run ended",
             extra={
@@ -215,6 +217,7 @@ class Run(FoundRun):
                 "code": error.code if error else "",
                 "tokens": end.usage.completion_tokens,
                 "seconds": end.usage.total_time,
+                "caller": self.caller,
             },
         )
 

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from dripline.events import Error, UiControl, Usage
 from dripline.tool import Tool
+from dripline_server.callers import UNNAMED, Caller
 from dripline_server.run_log import RunLog
 from dripline_server.upstream.http_client import Record
 
@@ -43,6 +44,7 @@ class RunRequest:
         grace: Seconds that the run continues without a reader.
         prompt: The known length of the prompt.
         digest: Equal for equal requests, and different for different ones.
+        caller: Who asks. The run belongs to them.
         answering: Makes the answer; None: Ollama does.
     """
 
@@ -54,6 +56,7 @@ class RunRequest:
     grace: float = math.inf
     prompt: Prompt = NO_PROMPT
     digest: str = ""
+    caller: Caller = UNNAMED
     answering: MakeAnswerer | None = None
 
 

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from dripline import End, Error, ErrorCode, Start, Status, TextMessage
 from dripline.events import Event, from_json
 from dripline.tool_runner import ToolRunner
+from dripline_server.known_tokens import KnownTokens
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import Batch, PositionGone, PositionUnknown
 from dripline_server.run_log.memory import Budget, MemoryRunLogs
@@ -184,6 +185,7 @@ class RunMachine(RuleBasedStateMachine):
             self.budget,
             self.metrics,
             RunRecords(""),
+            KnownTokens(settings),
         )
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:

@@ -83,11 +83,11 @@ class RedisRunLogs:
         )
 
     async def create(
-        self, run_id: str, model: str, owner: LogOwner, request: str = ""
+        self, run_id: str, model: str, owner: LogOwner, request: str = "", caller: str = ""
     ) -> RedisRunLog:
         """See `RunLogs.create`."""
         link = self._link
-        about = About(model, link.process, request, secrets.token_hex(4)).to_json()
+        about = About(model, link.process, request, secrets.token_hex(4), caller).to_json()
         try:
             generation, (made,) = await link.pipe.look(
                 stream.create(

@@ -42,12 +42,14 @@ class About:
         owner: The process that runs it.
         request: The digest of its request.
         made: A token that tells apart two runs with one id made by the same process.
+        caller: The name of the caller to whom it belongs.
     """
 
     model: str
     owner: str
     request: str = ""
     made: str = ""
+    caller: str = ""
 
     def to_json(self) -> bytes:
         """Return the JSON that is stored in Redis."""
@@ -57,7 +59,13 @@ class About:
     def of_json(cls, text: bytes) -> About:
         """Parse the JSON from Redis, which another version of dripline may have written."""
         known = orjson.loads(text)
-        return cls(known["model"], known["owner"], known.get("request", ""), known.get("made", ""))
+        return cls(
+            known["model"],
+            known["owner"],
+            known.get("request", ""),
+            known.get("made", ""),
+            known.get("caller", ""),
+        )
 
 
 class _Reader:
@@ -107,6 +115,7 @@ class RemoteRun:
         self.id = run_id
         self.model = about.model
         self.request = about.request
+        self.caller = about.caller
         self.owner = about.owner
         self._link = link
         self._readers: set[_Reader] = set()
