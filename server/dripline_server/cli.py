@@ -1,4 +1,4 @@
-"""The `dripline-server` command: serve, or run the fake Ollama alone."""
+"""The `dripline-server` command: serve, run the fake Ollama alone, or change the tokens."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import Any
 
 from dripline_server import settings as options
+from dripline_server import token_cli
 from dripline_server.service_manager import ServiceManager
 from dripline_server.settings import BadSetting, Settings
 
@@ -54,6 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if given := [name for name in flags if not name.startswith("fake_")]:
                 parser.error(f"--{given[0].replace('_', '-')}: fake-ollama's flags go after it")
             return _run(_serve_fake(flags["fake_host"], flags["fake_port"]))
+        if command == "token":
+            if given := [name for name in flags if not name.startswith("token")]:
+                parser.error(f"--{given[0].replace('_', '-')}: is for serving, not for token")
+            token_cli.run(flags)
+            return 0
         settings = options.load(flags)
         from dripline_server import access_log
 
@@ -71,19 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dripline-server",
-        usage="%(prog)s [options]\n       %(prog)s fake-ollama [options]",
+        usage="%(prog)s [options]\n       %(prog)s fake-ollama [options]\n"
+        "       %(prog)s token add|list|remove [options]",
         description="Serve Ollama's chats over Server-Sent Events, with a page at /.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"dripline {version('dripline')}")
     options.add_flags(parser)
-    _add_fake(parser)
+    commands = parser.add_subparsers(title="instead of serving", dest="command", metavar="COMMAND")
+    _add_fake(commands)
+    token_cli.add_parser(commands)
     return parser
 
 
-def _add_fake(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(title="instead of serving", dest="command", metavar="COMMAND")
+def _add_fake(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fake = commands.add_parser(
         "fake-ollama",
         help="run the built-in fake Ollama alone",
