@@ -125,6 +125,9 @@ def run_request(
 
 def _check(chat: ChatRequest) -> None:
     for name in chat.model_extra or ():
+        if (known := name.casefold()) in ChatRequest.model_fields:
+            # Ollama would read it as that field: Go ignores the case of JSON's names.
+            raise bad_field(name, f"is written {known!r}")
         if name in _OPTIONS:
             raise bad_field(name, f'is one of the options: {{"options": {{"{name}": ...}}}}')
         if name in _SERVERS_CHOICE:
