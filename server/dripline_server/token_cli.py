@@ -25,7 +25,7 @@ examples:
 _ADD_EPILOG = """\
 examples:
   dripline-server token add alice --tokens tokens.toml
-  dripline-server token add ci --tokens tokens.toml --max-runs 2 --models 'qwen3:*'
+  dripline-server token add ci --tokens tokens.toml --max-runs 2
 """
 _LIST_EPILOG = """\
 examples:
@@ -45,8 +45,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "token",
         help="add, list and remove named tokens",
         prog="dripline-server token",
-        description="Add, list and remove the tokens in the file of --tokens. A running server"
-        " reads the file again when it changes.",
+        description="Add, list and remove the tokens in the file of --tokens.\n"
+        "A running server reads the file again when it changes.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-"""What stands around the server: the rights of its Redis user, and its systemd unit."""
+"""What stands around the server: its Redis user's rights, its systemd unit, its users' tokens."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from dripline_server import Settings, create_app, token_file
 from dripline_server.run_log.memory import Budget
 from dripline_server.run_log.redis import RedisRunLogs
 from tests.readme.blocks import Block
@@ -27,6 +28,17 @@ async def set_rights(block: Block, _: Path) -> None:
             await logs.check()
         finally:
             await logs.close()
+
+
+async def let_in(block: Block, folder: Path) -> None:
+    """A server takes the file of tokens, and every field of it sets something."""
+    path = folder / "tokens.toml"
+    path.write_text(block.text)
+    create_app(Settings(tokens=str(path)))
+    (caller,) = token_file.read(path).values()
+    assert caller.max_runs
+    assert caller.models
+    assert caller.allow_model_changes
 
 
 async def run_as_service(block: Block, folder: Path) -> None:

@@ -22,6 +22,7 @@ TRIED_BY: dict[str, Callable[[Block, Path], Awaitable[None]]] = {
     "sh": shell.run_lines,
     "sse": wire.compare_answer,
     "text": wire.cut_in_two,
+    "toml": systems.let_in,
 }
 
 

@@ -234,6 +234,7 @@ def test_beyond_this_machine(host: str) -> None:
     with pytest.raises(BadSetting, match=r"--host: .*DRIPLINE_TOKEN.*--no-auth"):
         Settings(host=host)
     Settings(host=host, token=TOKEN)
+    Settings(host=host, tokens="tokens.toml")
     Settings(host=host, no_auth=True)
 
 

@@ -80,6 +80,7 @@ async def test_a_taken_port_is_said() -> None:
         (["--port", "high"], {}, "--port: 'high'"),
         ([], {"DRIPLINE_HEARTBEAT": "often"}, "DRIPLINE_HEARTBEAT: 'often'"),
         (["--colour=red"], {}, "--colour"),
+        (["--tokens", "no.toml"], {}, "--tokens: no.toml: cannot be read: No such file"),
         (["--tools", "no.such"], {}, "--tools: no.such cannot be imported: ModuleNotFoundError"),
         (["--port", "1", "fake-ollama"], {}, "go after it"),
         (["fake-ollama", "--port", "70000"], {}, "70000"),

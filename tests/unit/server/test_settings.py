@@ -122,6 +122,15 @@ def test_a_bad_token_is_not_shown(token: str) -> None:
     assert raised.value.__cause__ is None
 
 
+def test_the_file_of_tokens_alone() -> None:
+    """The commands that change it need no other option, nor that the others are right."""
+    environment = {"DRIPLINE_TOKENS": "b.toml", "DRIPLINE_PORT": "x", "DRIPLINE_HOST": "0.0.0.0"}
+    assert settings.load_tokens({}, environment) == "b.toml"
+    assert settings.load_tokens({"tokens": "a.toml"}, environment) == "a.toml"
+    with pytest.raises(BadSetting, match=r"--tokens or DRIPLINE_TOKENS"):
+        settings.load_tokens({}, {"DRIPLINE_TOKENS": " "})
+
+
 def test_lists() -> None:
     """Parts between commas; blanks and empty parts do not count."""
     assert from_flags("--allowed-hosts", "a, b,,c").allowed_hosts == ("a", "b", "c")
