@@ -74,7 +74,7 @@ async def _run_line(text: str, folder: Path, environment: Mapping[str, str]) -> 
         check_extras(words[2:])
     elif words[0] == "make":
         await _check_targets(words[1:])
-    elif text.startswith(SERVES):
+    elif text.startswith(SERVES) and words[1:2] != ["token"]:
         await _serve(text, folder, environment)
     else:
         for program in {"curl", "jq"} & set(words):

@@ -18,6 +18,8 @@ COMMANDS = [
     "dripline fake-ollama",
     "dripline-server",
     "dripline-server fake-ollama",
+    "dripline-server token",
+    *(f"dripline-server token {name}" for name in ("add", "list", "remove")),
 ]
 
 
