@@ -143,6 +143,7 @@ async def _state(
                 pulse=pulse,
                 metrics=figures,
                 records=records,
+                tokens=tokens,
             )
         finally:
             watching.cancel()

@@ -86,16 +86,16 @@ class KnownTokens:
             if _same(found, before) and not _same(found, self._seen):
                 self._seen = found
                 try:
-                    self._read_again(found, self._path)
+                    await self._read_again(found, self._path)
                 except Exception:  # the next change has to be seen all the same
                     logger.exception("a fault in dripline")
             before = found
 
-    def _read_again(self, found: str | BadTokenFile, path: Path) -> None:
+    async def _read_again(self, found: str | BadTokenFile, path: Path) -> None:
         try:
             if isinstance(found, BadTokenFile):
                 raise found
-            callers = token_file.parse(found, path)
+            callers = await asyncio.to_thread(token_file.parse, found, path)
         except BadTokenFile as error:
             logger.error("--tokens: %s; the tokens stay as they were", error)
             return
@@ -108,7 +108,8 @@ class KnownTokens:
 
     def _set(self, callers: dict[str, Caller]) -> None:
         main = {token_file.hash_of(self._token.encode()): UNNAMED} if self._token else {}
-        self._callers = {**callers, **main}
+        # If one of them is DRIPLINE_TOKEN too, its limits hold.
+        self._callers = {**main, **callers}
         self._names = frozenset(caller.name for caller in callers.values())
 
 

@@ -11,6 +11,7 @@ from dripline.tool import Tool
 from dripline_server.agents.hosting import AgentHost
 from dripline_server.callers import Caller
 from dripline_server.event_stream import Pulse
+from dripline_server.known_tokens import KnownTokens
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import RunLogs
 from dripline_server.runs.records import RunRecords
@@ -34,6 +35,7 @@ class AppState:
         pulse: Looks after the open streams.
         metrics: The metrics.
         records: The recordings of its runs.
+        tokens: The tokens that are valid now.
     """
 
     settings: Settings
@@ -45,6 +47,7 @@ class AppState:
     pulse: Pulse
     metrics: Metrics
     records: RunRecords
+    tokens: KnownTokens
 
     @property
     def upstream(self) -> Ollama:

@@ -120,11 +120,11 @@ class RunRegistry:
         self._check_room()
         caller = request.caller
         self.places.take(caller)
-        record = self._records.begin(run_id)
         self._starting[run_id] = asyncio.get_running_loop().create_future()
         self._idle.clear()
         controls = RunControls()
         try:
+            record = self._records.begin(run_id)
             log = await self._logs.create(
                 run_id, request.model, controls, request.digest, caller.name
             )

@@ -265,6 +265,15 @@ def test_an_empty_file_lets_nobody_in(path: Path) -> None:
             assert tokens.caller_of(main.encode()) == (UNNAMED if token else None)
 
 
+def test_a_named_token_that_is_the_server_s_too(path: Path) -> None:
+    """Its limits hold: a mistake in the file gives nobody more than it says."""
+    token = token_file.add(path, Caller("alice", max_runs=1))
+    tokens = KnownTokens(Settings(tokens=str(path), token=token))
+    found = tokens.caller_of(token.encode())
+    assert found
+    assert found.max_runs == 1
+
+
 def test_without_any_token_all_are_one_caller() -> None:
     """Whatever they send."""
     tokens = KnownTokens(Settings())
