@@ -120,7 +120,7 @@ async def list_models(request: web.Request) -> list[Model]:
     if not state.offers_models:
         return agents
     try:
-        found = await request.app[STATE].upstream.models()
+        found = await state.upstream.models()
     except UpstreamError as error:
         # Whatever Ollama refuses here, such as a missing key, the client cannot fix.
         status = max(502, STATUS_OF.get(error.code, 502))

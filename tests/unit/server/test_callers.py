@@ -87,7 +87,7 @@ def test_names_in_metrics_are_bounded() -> None:
     """Names come and go with the file; the series of a server do not grow for ever."""
     metrics = Metrics()
     for number in range(MAX_CALLERS + 50):
-        metrics.run_ended(End("completed"), None, f"n{number}")
+        metrics.run_ended(End("completed"), None, caller=f"n{number}")
     text = metrics.text().decode()
     runs = [line for line in text.splitlines() if line.startswith("dripline_caller_runs_total{")]
     assert len(runs) == MAX_CALLERS + 1
