@@ -14,8 +14,9 @@ import aiohttp
 import pytest
 
 from dripline import ChatClient, RequestRefused, RunFailed
-from dripline.testing import Ending, Fault, Script
+from dripline.testing import Ending, FakeOllama, Fault, Script
 from dripline_server import create_app, token_file
+from dripline_server.agents import Chat
 from dripline_server.app import serve
 from dripline_server.callers import Caller
 from dripline_server.settings import BadSetting, Settings
@@ -476,3 +477,28 @@ async def test_beyond_this_machine_with_a_file_of_tokens(file: Path) -> None:
                 url = f"http://127.0.0.1:{port}/metrics"
                 async with http.get(url, headers=headers) as response:
                     assert response.status == status
+
+
+async def test_agents_that_a_caller_may_not_use(file: Path) -> None:
+    """They are models to a token: not listed, refused, and not named in any message."""
+
+    async def count(_: Chat) -> AsyncIterator[str]:
+        yield "1"
+
+    token = token_file.add(file, Caller("alice", models=("count", "good")))
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        FakeOllama(MODELS) as ollama,
+        serve(
+            Settings(port=0, ollama=ollama.url, tokens=str(file)),
+            agents={"count": count, "secret": count},
+        ) as server,
+        aiohttp.ClientSession(server.url, headers=headers) as http,
+    ):
+        async with http.get("/models") as response:
+            listed = [model["name"] for model in (await response.json())["models"]]
+        assert sorted(listed) == ["count", "good:latest"]
+        for model, status in (("count", 200), ("secret", 403)):
+            body: Json = {"messages": user("Hi"), "model": model, "stream": False}
+            async with http.post("/chat", json=body) as response:
+                assert response.status == status
