@@ -16,6 +16,7 @@ from aiohttp import web
 
 from dripline.http.response_body import Body, BodyBroken
 from dripline.recordings.differences import same_address, same_body
+from dripline.recordings.last_word import TAIL, says_its_end
 from dripline.recordings.recorder import Recorder
 from dripline.recordings.recording import Recording
 from dripline.recordings.replayed_request import ReplayedRequest, ReplayEnding
@@ -146,12 +147,14 @@ class RecordingProxy:
         async with response:
             kept = [(k, v) for k, v in response.headers.items() if k.lower() not in _NOT_FORWARDED]
             passed = PiecewiseResponse(http, response.status, kept)
+            end, size = b"", 0
             try:
                 await passed.start()
                 replayed.status = response.status
                 async for piece in Body(response):
                     await passed.send(piece)
                     replayed.pieces_sent += 1
+                    end, size = (end + piece)[-TAIL:], size + len(piece)
                 replayed.end(ReplayEnding.FINISHED)
                 await passed.finish()
             except BodyBroken as broken:
@@ -162,6 +165,9 @@ class RecordingProxy:
                     passed.cut()
             except ConnectionError:
                 pass  # The client has left; closing the response disconnects from the server too.
+            finally:
+                if size == response.content_length or says_its_end(end):
+                    replayed.end(ReplayEnding.FINISHED)  # also if the client leaves right then
             return passed.response
 
 

@@ -14,11 +14,19 @@ from aiohttp import web
 from dripline.clock import Clock, SystemClock, forever
 from dripline.http.redaction import Headers
 from dripline.recordings.exchange import Exchange, ExchangeEnding, Request
+from dripline.recordings.last_word import says_its_end
 from dripline.recordings.matching import Match, Playlist, UnexpectedRequest
 from dripline.recordings.recording import Recording
 from dripline.recordings.replay import Timing, check_speed, ending_to_replay, resumed
 from dripline.recordings.replayed_request import ReplayedRequest, ReplayEnding
-from dripline.recordings.serving import Listener, PiecewiseResponse, read_body, write_through
+from dripline.recordings.serving import (
+    SETTLE_SECONDS,
+    Listener,
+    PiecewiseResponse,
+    read_body,
+    settled,
+    write_through,
+)
 from dripline.recordings.splits import SplitPlan, as_recorded
 
 # These headers frame the body on one connection; aiohttp sets them anew for the replay.
@@ -143,6 +151,17 @@ class ReplayServer:
                 connection.transport.abort()
         await runner.cleanup()
 
+    def settle(self, seconds: float = SETTLE_SECONDS) -> None:
+        """Wait a moment for answers that are on their way, if the server runs in another thread.
+
+        A client may have the whole answer, or have left, just before the server notes it.
+        """
+        self._listener.settle(lambda: list(self.requests), seconds)
+
+    async def settled(self, seconds: float = SETTLE_SECONDS) -> None:
+        """Do the same in the server's own event loop. Safe to cancel."""
+        await settled(lambda: list(self.requests), seconds)
+
     def assert_expected(self) -> None:
         """Check that every request was in the recording.
 
@@ -236,9 +255,12 @@ class ReplayServer:
             await timing.wait(piece.at)
             await body.send(piece.data)
             replayed.pieces_sent += 1
+        ending = ending_to_replay(exchange)
+        if ending == "eof" and client_has_all(exchange):
+            replayed.end(ReplayEnding.FINISHED)  # now the client may leave
         if exchange.ended is not None and exchange.ending is not ExchangeEnding.TIMEOUT:
             await timing.wait(exchange.ended)
-        match ending_to_replay(exchange):
+        match ending:
             case "eof":
                 replayed.end(ReplayEnding.FINISHED)
                 await body.finish()
@@ -251,6 +273,12 @@ class ReplayServer:
                 replayed.end(ReplayEnding.BROKEN)
                 body.cut()
         return body.response
+
+
+def client_has_all(exchange: Exchange) -> bool:
+    """Return whether a client needs nothing more after the last piece, not even HTTP's end."""
+    has_length = exchange.response is not None and bool(exchange.response.header("Content-Length"))
+    return has_length or says_its_end(exchange.body)
 
 
 def _refusal(came: Request, unexpected: UnexpectedRequest) -> web.Response:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Iterable
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Protocol
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -13,9 +16,19 @@ from multidict import CIMultiDict
 from yarl import URL
 
 CLOSE_SECONDS = 1.0  # for a request that arrives at the moment of closing
+SETTLE_SECONDS = 1.0  # for the server to notice that a client has left
 MAX_BODY = 64 * 1024 * 1024  # bytes; large because images are in the body, as base64
+_TURNS = 3  # of an event loop: to poll the sockets, to read them, and to run the handlers
 # SO_LINGER with a time of 0: closing the socket then sends RST instead of FIN.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Settling(Protocol):
+    """A request whose answer may still be on its way."""
+
+    def wait_ended(self) -> Awaitable[object]:
+        """Wait until its answer has ended."""
+        ...
 
 
 class Listener:
@@ -32,6 +45,8 @@ class Listener:
         self._host = host
         self._port = port
         self._runner: web.ServerRunner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
 
     @property
     def url(self) -> str:
@@ -62,6 +77,22 @@ class Listener:
             raise
         self._port = runner.addresses[0][1]
         self._runner = runner
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+
+    def settle(
+        self, requests: Callable[[], Sequence[Settling]], seconds: float = SETTLE_SECONDS
+    ) -> None:
+        """Wait for requests to end, if the server runs in another thread; see `settled`.
+
+        In the server's own thread this cannot wait, and does nothing.
+        """
+        loop = self._loop
+        if self._runner is None or loop is None or self._thread == threading.get_ident():
+            return
+        waiting = asyncio.run_coroutine_threadsafe(settled(requests, seconds), loop)
+        with suppress(TimeoutError):  # the loop has stopped
+            waiting.result(seconds + CLOSE_SECONDS)
 
     async def stop(self) -> web.ServerRunner | None:
         """Accept no more connections.
@@ -73,6 +104,21 @@ class Listener:
         for site in list(runner.sites) if runner else ():
             await site.stop()
         return runner
+
+
+async def settled(
+    requests: Callable[[], Sequence[Settling]], seconds: float = SETTLE_SECONDS
+) -> None:
+    """Wait at most so many seconds for requests to end. Safe to cancel.
+
+    With 0 seconds, it only lets the server note what has reached it already.
+    """
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            for request in requests():
+                await request.wait_ended()
 
 
 def write_through(transport: asyncio.Transport) -> None:

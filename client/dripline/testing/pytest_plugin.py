@@ -40,7 +40,6 @@ OLLAMA_URL = "http://127.0.0.1:11434"
 # Which recording to keep if another process has created one in the meantime.
 _KEEP: dict[str, Keep] = {"once": "first", "all": "last", "new": "both"}
 _START_SECONDS = 30.0
-_SETTLE_SECONDS = 1.0  # for the server to notice that a client has left
 _RECORD = "--dripline-record"
 _HINT = f"To record it, run with {_RECORD}=new; to record it again, with {_RECORD}=all."
 
@@ -272,11 +271,13 @@ class OllamaFixture:
     @property
     def requests(self) -> list[ReceivedRequest]:
         """The requests so far, oldest first; `ended` is None while one is being answered."""
+        self._fake.settle(0)
         return list(self._fake.requests)
 
     @property
     def chats(self) -> list[ReceivedRequest]:
         """The chat requests."""
+        self._fake.settle(0)
         return self._fake.chats
 
     def wait_ended(self, nth: int | None = None, *, timeout: float = 5.0) -> ReceivedRequest:
@@ -321,8 +322,8 @@ class OllamaFixture:
             raise TimeoutError(self._what_came(nth, timeout)) from None
 
     def settle(self) -> None:
-        """Wait a moment for requests whose client has left."""
-        _settle(self.requests, self._background)
+        """Wait a moment for answers that are on their way: see `FakeOllama.settle`."""
+        self._fake.settle()
 
     async def _ended(self, nth: int | None) -> ReceivedRequest:
         chat = await self._fake.wait_for_request(nth or max(1, len(self._fake.chats)))
@@ -346,15 +347,6 @@ def _state(request: ReceivedRequest) -> str:
     return str(request.status or f"({request.verdict})")
 
 
-def _settle(requests: Sequence[ReceivedRequest | ReplayedRequest], background: Background) -> None:
-    async def ended() -> None:
-        for request in requests:
-            await request.wait_ended()
-
-    with suppress(TimeoutError):
-        background.run(ended(), _SETTLE_SECONDS)
-
-
 class ReplayFixture:
     """A recording as chunks and as a server, with the requests that the server received.
 
@@ -363,15 +355,10 @@ class ReplayFixture:
     """
 
     def __init__(
-        self,
-        server: ReplayServer,
-        background: Background,
-        load: Callable[[], Recording],
-        split: SplitPlan,
+        self, server: ReplayServer, load: Callable[[], Recording], split: SplitPlan
     ) -> None:
         self.url: str = server.url
         self._server = server
-        self._background = background
         self._load = load
         self._split = split
 
@@ -388,11 +375,12 @@ class ReplayFixture:
     @property
     def requests(self) -> list[ReplayedRequest]:
         """The requests so far, oldest first; `ended` is None while one is being answered."""
+        self._server.settle(0)
         return list(self._server.requests)
 
     def settle(self) -> None:
-        """Wait a moment for requests whose client has left."""
-        _settle(self.requests, self._background)
+        """Wait a moment for answers that are on their way: see `ReplayServer.settle`."""
+        self._server.settle()
 
 
 @pytest.fixture(scope="session")
@@ -542,7 +530,7 @@ def replay(
             )
             servers.enter_context(dripline_background.running(served))
             _watch(request.node, served)
-            return ReplayFixture(served, dripline_background, lambda: Recording.load(path), plan)
+            return ReplayFixture(served, lambda: Recording.load(path), plan)
 
         yield start
     _fail_if_unexpected(request.node)

@@ -182,7 +182,7 @@ def assert_resilient(seen: Witness, answer: str | None = None, *, path: str | No
 
 def _requests(seen: Witness, path: str | None) -> Sequence[Attempt]:
     if isinstance(seen, _Settles):
-        seen.settle()  # if a client has just left, the server needs a moment to notice
+        seen.settle()
     came: list[Attempt] = [*seen.requests]
     found = [request for request in came if path in (None, request.path)]
     if not found:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
+import httpx
 import pytest
 
+from dripline.recordings.proxy import RecordingProxy
 from dripline.recordings.recording import Exchange, ExchangeEnding, Recording
 from dripline.recordings.replay_server import ReplayServer
 from dripline.testing import (
@@ -202,3 +207,90 @@ async def test_coming_back_with_the_last_event_id_is_an_attempt_too() -> None:
                 pass
         assert_retried(server, times=1)
         assert_gave_up(server, attempts=2)
+
+
+class OwnThread:
+    """Runs a server in an event loop of its own thread, as a fixture or a user's helper may."""
+
+    def __init__(self, server: ReplayServer | FakeOllama) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.server = server
+
+    def __enter__(self) -> str:
+        self.thread.start()
+        asyncio.run_coroutine_threadsafe(self.server.start(), self.loop).result()
+        return self.server.url
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self.server.close(), self.loop).result()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+LEAVES_AT_DONE = exchange_of(
+    [b'data: {"choices":[{"delta":{"content":"Blue"}}]}\n\n', b"data: [DONE]\n\n"],
+    request=CHAT,
+    content_type="text/event-stream",
+)
+
+
+@pytest.mark.parametrize("kind", ["replay", "fake", "replay that the client leaves at [DONE]"])
+def test_a_verdict_right_after_a_call_waits_for_the_server(kind: str) -> None:
+    """The server notes an answer's end after the client has it; the check waits for the server."""
+    leaves = "[DONE]" in kind
+    for _ in range(4):
+        server: ReplayServer | FakeOllama = FakeOllama({"m": Script("Blue sky")})
+        if kind != "fake":
+            # The recorded end comes 50 ms after [DONE].
+            server = ReplayServer(LEAVES_AT_DONE if leaves else WHOLE, speed=20)
+        with OwnThread(server) as url:
+            asked = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+            with httpx.stream("POST", f"{url}/api/chat", json=asked) as response:
+                for data in response.iter_bytes():
+                    if leaves and b"[DONE]" in data:
+                        break
+            assert_read_to_end(server)
+
+
+def test_a_verdict_waits_no_longer_than_a_moment() -> None:
+    """A client that is still reading is said to be, after a second."""
+    server = ReplayServer(SILENT, speed=math.inf)
+    with OwnThread(server) as url, httpx.stream("POST", f"{url}/api/chat"):
+        fails(lambda: assert_read_to_end(server), "still reading")
+
+
+async def test_a_server_in_the_tests_own_loop_is_waited_for_with_settled() -> None:
+    """`await server.settled()` lets it note what has reached it: here, that the client left."""
+    async with ReplayServer(SILENT, speed=math.inf) as server:
+        async with aiohttp.ClientSession() as http, http.post(f"{server.url}/api/chat"):
+            assert server.requests[0].ended is None
+        await server.settled()
+        assert server.requests[0].verdict.startswith("left")
+    async with FakeOllama({"m": Script(fault=Fault.stall())}) as ollama:
+        asked = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2), aiohttp.ClientSession() as http:
+                await http.post(f"{ollama.url}/api/chat", json=asked)
+        await ollama.settled()
+        assert ollama.requests[0].verdict.startswith("left")
+
+
+async def test_while_recording_a_client_that_leaves_at_the_last_word_has_read_all(
+    tmp_path: Path,
+) -> None:
+    """As in the replay: OpenAI's clients leave at `[DONE]`, before the server ends the body."""
+    ends_late = replace(LEAVES_AT_DONE, ending=ExchangeEnding.TIMEOUT)
+    async with (
+        ReplayServer(ends_late, speed=math.inf) as real,
+        RecordingProxy(real.url, tmp_path / "x.jsonl") as proxy,
+        ReplayServer(Recording(), elsewhere=proxy.pass_on) as tape,
+        aiohttp.ClientSession() as http,
+    ):
+        async with http.post(f"{tape.url}/api/chat") as response:
+            async for data in response.content.iter_any():
+                if b"[DONE]" in data:
+                    break
+        await tape.settled()
+        assert_read_to_end(tape)

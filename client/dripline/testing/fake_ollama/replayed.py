@@ -13,7 +13,7 @@ from dripline.ndjson import LineSplitter
 from dripline.recordings.exchange import Exchange, Request
 from dripline.recordings.matching import Playlist
 from dripline.recordings.replay import Timing, ending_to_replay
-from dripline.recordings.replay_server import headers_to_send
+from dripline.recordings.replay_server import client_has_all, headers_to_send
 from dripline.recordings.splits import SplitPlan
 from dripline.testing.fake_ollama.body import ResponseBody
 from dripline.testing.fake_ollama.received import Ending, Phase, ReceivedRequest
@@ -91,12 +91,14 @@ async def send_replay(
         received.sent(_tokens(lines.feed(piece.data)))
         received.enter(Phase.ANSWERING)
     ending = ending_to_replay(exchange)
+    if ending == "eof" and client_has_all(exchange):
+        received.end(Ending.FINISHED)  # now the client may leave
     if exchange.ended is not None and ending != "timeout":
         await timing.wait(exchange.ended)
     match ending:
         case "eof":
-            await body.finish()
             received.end(Ending.FINISHED)
+            await body.finish()
         case "reset":
             received.end(Ending.FAULTED)
             await body.reset()

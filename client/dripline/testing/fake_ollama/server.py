@@ -13,7 +13,7 @@ from aiohttp import web
 
 from dripline.clock import Clock, SystemClock
 from dripline.recordings.matching import Playlist, UnexpectedRequest
-from dripline.recordings.serving import Listener, write_through
+from dripline.recordings.serving import SETTLE_SECONDS, Listener, settled, write_through
 from dripline.testing.environment import ollama_origins
 from dripline.testing.fake_ollama import wire
 from dripline.testing.fake_ollama.access_checks import Origins, Refused, check_host
@@ -155,6 +155,17 @@ class FakeOllama:
             if len(came) >= nth:
                 return came[nth - 1]
             await self._arrived.wait()
+
+    def settle(self, seconds: float = SETTLE_SECONDS) -> None:
+        """Wait a moment for answers that are on their way, if the server runs in another thread.
+
+        A client may have the whole answer, or have left, just before the server notes it.
+        """
+        self._listener.settle(lambda: list(self.requests), seconds)
+
+    async def settled(self, seconds: float = SETTLE_SECONDS) -> None:
+        """Do the same in the server's own event loop. Safe to cancel."""
+        await settled(lambda: list(self.requests), seconds)
 
     async def start(self) -> None:
         """Listen.
