@@ -88,9 +88,9 @@ class Playlist:
         self._left = list(exchanges)
 
     @property
-    def first(self) -> Exchange:
-        """The first exchange, used or not."""
-        return self._exchanges[0]
+    def exchanges(self) -> Sequence[Exchange]:
+        """All exchanges, used or not."""
+        return self._exchanges
 
     def all_like(self, came: Request) -> list[Exchange]:
         """Return all exchanges that match a request, used or not."""

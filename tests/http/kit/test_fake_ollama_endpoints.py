@@ -137,13 +137,17 @@ async def test_a_fault_by_chance_is_drawn_from_its_seed() -> None:
     assert 3 < statuses[0].count(503) < 17
 
 
-async def test_a_loop_ends_without_done() -> None:
-    """Ollama gives a model up that says the same 31 times over; the body ends well."""
-    script = Script("{", fault=Fault.loop(" \n", at_token=1))
+@pytest.mark.parametrize(
+    ("before", "token", "times"),
+    [(["{"], " \n", 31), ([], "\n", 30), ([], "a", 31), (["a", " a"], "a", 29), (["\n"], "\t", 29)],
+)
+async def test_a_loop_ends_without_done(before: list[str], token: str, times: int) -> None:
+    """Ollama gives up a model that repeats a token 31 times, blanks aside; the body ends well."""
+    script = Script(before, fault=Fault.loop(token, at_token=len(before)))
     async with FakeOllama({"story": script}) as fake:
         response = await ask(fake, "/api/chat", tools=None)
     contents = [json.loads(line)["message"]["content"] for line in response.lines]
-    assert (response.end, contents) == ("complete", ["{", *[" \n"] * 31])
+    assert (response.end, contents) == ("complete", [*before, *[token] * times])
     assert not any(json.loads(line)["done"] for line in response.lines)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import ollama
+import openai
 import orjson
 import pytest
 
@@ -17,16 +19,20 @@ from dripline.recordings.exchange import Request
 from dripline.recordings.recorder import Recorder
 from dripline.recordings.recording import ExchangeEnding, Recording
 from dripline.recordings.splits import every_byte
+from dripline.recordings.view import is_whole
 from dripline.testing import (
+    Call,
     Ending,
     FakeOllama,
     Fault,
+    FaultKind,
     Pace,
     Replay,
     Reply,
     Script,
     in_rounds,
 )
+from dripline.testing.fake_ollama.retold import retold
 from tests.support.recordings import CHAT, exchange_of, recording_of
 from tests.support.stack import stack
 
@@ -237,3 +243,146 @@ def test_a_recording_of_nothing() -> None:
     wrong: Any = "url"
     with pytest.raises(ValueError, match="match must be"):
         Replay(conversation("a"), match=wrong)
+
+
+HI = [{"role": "user", "content": "Hi"}]
+LOOK = {"name": "look", "description": "Looks", "parameters": {"type": "object"}}
+OPENAI_TOOL = {"type": "function", "function": LOOK}
+ASKED: dict[str, dict[str, Any]] = {
+    "/api/chat": {"messages": HI, "tools": [OPENAI_TOOL]},
+    "/api/generate": {"prompt": "Hi"},
+    "/v1/chat/completions": {"messages": HI, "tools": [OPENAI_TOOL]},
+    "/v1/completions": {"prompt": "Hi"},
+    "/v1/responses": {"input": "Hi", "tools": [{"type": "function", **LOOK}]},
+    "/v1/messages": {
+        "messages": HI,
+        "max_tokens": 100,
+        "tools": [{"name": "look", "input_schema": {"type": "object"}}],
+    },
+}
+WITHOUT_TOOLS = ("/api/generate", "/v1/completions")
+ALL = ["completion", "tools", "thinking"]
+WITHOUT_REASON = ("/v1/responses",)
+WITHOUT_THINKING = ("/v1/completions",)
+
+
+async def recorded_at(path: str, script: Script, file: Path, *, stream: bool) -> Recording:
+    """A recording of what a model says at an endpoint."""
+    asked = {"model": "m", **ASKED[path], "stream": stream}
+    async with (
+        FakeOllama({"m": script}, clock=VirtualClock()) as fake,
+        Recorder(file, overwrite=True) as recorder,
+        aiohttp.ClientSession(middlewares=[recorder]) as http,
+    ):
+        try:
+            async with http.post(f"{fake.url}{path}", json=asked) as response:
+                await response.read()
+        except aiohttp.ClientError:
+            pass  # what the fault does
+    return Recording.load(file)
+
+
+def heard(recording: Recording) -> tuple[str, str, list[tuple[str, Any]], str]:
+    """Text, thinking, calls and reason of a recorded answer."""
+    reply = retold(recording.exchange, 1).reply
+    calls = [(call.name, call.arguments) for call in reply.tool_calls]
+    return "".join(reply.text), "".join(reply.thinking), calls, reply.done_reason
+
+
+@pytest.mark.parametrize("recorded", ASKED)
+async def test_what_was_recorded_at_one_endpoint_is_said_at_another(
+    tmp_path: Path, recorded: str
+) -> None:
+    """In the other's own form: text, thinking, calls and why it ended, streamed or whole."""
+    file = tmp_path / "x.jsonl"
+    replies = (
+        Reply(["Once", " upon"], thinking=["Hm", ", so"]),
+        Reply(tool_calls=[Call("look", {"at": 1}), Call("look", {"at": [2]})]),
+        Reply("And then", done_reason="length"),
+    )
+    for reply, recorded_stream in itertools.product(replies, (True, False)):
+        script = Script(reply, capabilities=ALL)
+        tape = await recorded_at(recorded, script, file, stream=recorded_stream)
+        text, thinking, calls, reason = heard(tape)
+        assert text == "".join(reply.text)
+        for asked, stream in itertools.product(ASKED, (True, False)):
+            if asked == recorded:
+                continue
+            again = Script(Replay(tape), capabilities=ALL)
+            found = await recorded_at(asked, again, file, stream=stream)
+            expected = (
+                text,
+                "" if asked in WITHOUT_THINKING else thinking,
+                [] if asked in WITHOUT_TOOLS else calls,
+                "stop" if asked in WITHOUT_REASON else reason,
+            )
+            assert heard(found) == expected, (recorded_stream, asked, stream)
+
+
+@pytest.mark.parametrize(
+    ("fault", "ending", "words"),
+    [
+        (Fault.cut(at_token=2), ExchangeEnding.CUT, b""),
+        (Fault.reset(at_token=2), ExchangeEnding.RESET, b""),
+        (Fault.truncated(at_token=2), ExchangeEnding.EOF, b""),
+        (Fault.error("out of memory", at_token=2), ExchangeEnding.EOF, b"out of memory"),
+        (Fault.status(503), ExchangeEnding.EOF, b"server busy"),
+    ],
+    ids=lambda value: value.kind.value if isinstance(value, Fault) else "",
+)
+@pytest.mark.parametrize("asked", ["/api/generate", "/v1/chat/completions", "/v1/messages"])
+async def test_what_failed_at_one_endpoint_fails_at_another(
+    tmp_path: Path, asked: str, fault: Fault, ending: ExchangeEnding, words: bytes
+) -> None:
+    """A half answer is never retold as a whole one."""
+    file = tmp_path / "x.jsonl"
+    script = Script(["a", "b", "c"], fault=fault, capabilities=ALL)
+    tape = await recorded_at("/api/chat", script, file, stream=True)
+    script = Script(Replay(tape), capabilities=ALL)
+    again = await recorded_at(asked, script, file, stream=True)
+    assert again.ending is ending
+    if asked == "/api/generate" or fault.kind is FaultKind.STATUS:
+        assert words in again.body  # Ollama's other endpoints leave out an error in the stream
+    assert not is_whole(again.exchange) or b"error" in again.body
+
+
+async def test_the_times_are_kept_at_another_endpoint() -> None:
+    """At the speed that is asked for: two lines and the end, each two seconds later."""
+    lines = [b'{"message":{"content":"a"},"done":false}\n', b'{"message":{},"done":true}\n']
+    tape = ollama_recording(lines, gap=2.0)
+    clock = VirtualClock()
+    async with (
+        FakeOllama({"m": Script(Replay(tape, speed=2))}, clock=clock) as fake,
+        aiohttp.ClientSession() as http,
+    ):
+        began = clock.now
+        asked = {"model": "m", "messages": HI, "stream": True}
+        async with http.post(f"{fake.url}/v1/chat/completions", json=asked) as response:
+            await response.read()
+    assert clock.now - began == pytest.approx(3.0)
+
+
+async def test_what_has_no_answer_of_a_model_is_not_retold() -> None:
+    """It is an error that names the recorded endpoint."""
+    tape = recording_of(
+        [b'{"embeddings":[]}'],
+        request=Request("POST", "http://x/api/embed"),
+        content_type="application/json",
+    )
+    async with FakeOllama({"m": Script(Replay(tape))}) as fake:
+        assert "a recording of /api/embed" in await said(fake)
+
+
+async def test_the_answers_among_other_requests_are_found() -> None:
+    """A client that first asks for the models leaves a recording of more than answers."""
+    tags = exchange_of([b'{"models":[]}'], request=Request("GET", "http://x/api/tags"))
+    both = Recording((tags,)).followed_by(conversation("a"))
+    script = Script(Replay(both))
+    async with (
+        FakeOllama({"m": script}) as fake,
+        openai.AsyncOpenAI(base_url=f"{fake.url}/v1", api_key="x") as client,
+    ):
+        answer = await client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "Hi"}]
+        )
+    assert answer.choices[0].message.content == "a"

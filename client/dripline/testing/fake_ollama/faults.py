@@ -156,8 +156,9 @@ class Fault:
     def loop(token: str = "\n", **where: Unpack[AtToken]) -> Fault:
         """Say the same token over and over, until Ollama gives the model up.
 
-        That is after 31 of them: the body ends as HTTP wants it, and there is no `done` line. Real
-        models do it where a `format` lets them write white space for ever.
+        That is after 31 of them, or 30 blank ones at the start: the body ends as HTTP wants it, and
+        there is no `done` line. Real models do it where a `format` lets them write white space for
+        ever. A script alone never does it: `Script("word " * 500)` is a long answer, to the end.
         """
         return Fault(kind=FaultKind.LOOP, message=token, **where)
 

@@ -1,4 +1,4 @@
-"""One answer to `POST /api/chat` that a real Ollama gave before."""
+"""One answer of a real server, played with its own bytes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from dripline.recordings.splits import SplitPlan
 from dripline.testing.fake_ollama.body import ResponseBody
 from dripline.testing.fake_ollama.received import Ending, Phase, ReceivedRequest
 from dripline.testing.fake_ollama.request import ApiError
-from dripline.testing.fake_ollama.script import Replay, Reply
-from dripline.testing.fake_ollama.stop_sequences import Call
+from dripline.testing.fake_ollama.script import Replay
 from dripline.testing.fake_ollama.visit import Visit
 
 _MAX_LINE = 2**30
@@ -41,25 +40,31 @@ def find_exchange(
             round.
         UnexpectedRequest: None is left for it.
     """
-    path = playlist.first.request.path if elsewhere else f"{_root(playlist)}{received.path}"
+    recorded = _where_a_model_answered(playlist)
+    path = recorded if elsewhere else f"{_root(recorded)}{received.path}"
     came = Request(received.method, f"http://fake{path}", body=orjson.dumps(received.body))
     if elsewhere:
         return playlist.use(came)
     alike = [exchange for exchange in playlist.all_like(came) if _may_answer(exchange, stream)]
     if not alike and playlist.all_like(came):
-        recorded, asked = ("whole answer", "false") if stream else ("stream", "true")
-        raise ApiError(
-            400, f"this model is the recording of a {recorded}: ask with stream: {asked}"
-        )
+        kind, asked = ("whole answer", "false") if stream else ("stream", "true")
+        raise ApiError(400, f"this model is the recording of a {kind}: ask with stream: {asked}")
     return playlist.use(came, lambda exchange: _may_answer(exchange, stream))
 
 
-def _root(playlist: Playlist) -> str:
+def _where_a_model_answered(playlist: Playlist) -> str:
+    """Return the path of the first answer of a model, or of the first answer."""
+    paths = [exchange.request.path for exchange in playlist.exchanges]
+    return next(filter(_ANSWERING.search, paths), paths[0])
+
+
+def _root(path: str) -> str:
     """Return the path at which the recorded server's API began: "" for an Ollama."""
-    found = _API.search(playlist.first.request.path)
+    found = _API.search(path)
     return found[1] if found else ""
 
 
+_ANSWERING = re.compile(r"/(chat|generate|completions|responses|messages)$")
 _API = re.compile(r"^(.*?)(?=/api/|/v1/)")
 
 
@@ -130,32 +135,4 @@ def plays_at(replay: Replay, path: str) -> bool:
     """
     recorded = [_API.sub("", exchange.request.path) for exchange in replay.exchanges]
     known = any(name.startswith(("/api/", "/v1/")) for name in recorded)
-    return path in recorded or not known
-
-
-def as_reply_of(exchange: Exchange) -> Reply:
-    """Return what a recorded stream says, for an endpoint that it was not recorded at.
-
-    Raises:
-        ApiError: It is not a stream of `/api/chat` or `/api/generate`.
-    """
-    text: list[str] = []
-    thinking: list[str] = []
-    calls: list[Call] = []
-    done_reason = ""
-    try:
-        for line in exchange.body.split(b"\n"):
-            if not line.strip():
-                continue
-            chunk = orjson.loads(line)
-            message = chunk.get("message") or {"content": chunk["response"], **chunk}
-            text += [message["content"]] if message.get("content") else []
-            thinking += [message["thinking"]] if message.get("thinking") else []
-            for call in message.get("tool_calls") or ():
-                function = call["function"]
-                calls.append(Call(function["name"], function["arguments"], call.get("id", "")))
-            done_reason = chunk.get("done_reason") or done_reason
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        problem = "this model is a recording of another endpoint, and no stream of /api/chat"
-        raise ApiError(400, problem) from error
-    return Reply(text, thinking, calls, done_reason or "stop")
+    return path in recorded or (not known and path == "/api/chat")

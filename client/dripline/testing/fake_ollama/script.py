@@ -109,7 +109,8 @@ class Replay:
 
     Attributes:
         recording: Of requests to a model, such as `POST /api/chat`. A recorded stream answers a
-            request for a stream, and a recorded whole answer one with `stream: false`.
+            request for a stream, and a recorded whole answer one with `stream: false`. At another
+            endpoint than the recorded one, the same is said in that endpoint's form.
         speed: 1 as recorded, 10 ten times as fast; by default no time passes.
         match: How a request finds its exchange: "path", "body", "order" or a function; see
             `Playlist`.
@@ -138,9 +139,8 @@ class Replay:
     @property
     def capabilities(self) -> list[str]:
         """What the recorded model must have been able to do, beyond "completion"."""
-        found = {"tools": b'"tool_calls":', "thinking": b'"thinking":'}
         body = b"".join(exchange.body for exchange in self.exchanges)
-        return [capability for capability, field in found.items() if field in body]
+        return [name for name, pattern in _SHOWS.items() if pattern.search(body)]
 
     def playlist(self) -> Playlist:
         """Return what hands out its exchanges, from the first on."""
@@ -150,6 +150,12 @@ class Replay:
         """Return a replay for each of its exchanges."""
         return [replace(self, recording=exchange) for exchange in self.exchanges]
 
+
+# In the answers of Ollama, OpenAI and Anthropic.
+_SHOWS = {
+    "tools": re.compile(rb'"tool_calls":|"tool_use"|"function_call"'),
+    "thinking": re.compile(rb'"(thinking|reasoning|reasoning_content)": ?(?!null)'),
+}
 
 Say = Text | Reply | Replay
 

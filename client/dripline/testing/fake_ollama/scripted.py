@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -32,7 +32,7 @@ _LEAST = 0.001
 _TOKENS_OF_AN_IMAGE = 256
 _TOKENS_OF_A_ROLE = 4
 _VOCABULARY = 32_000
-REPEATS = 31  # tokens of one kind that Ollama lets pass before it gives a model up
+_REPEATS = 30  # how often Ollama lets a model repeat a token before it gives the model up
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class ScriptedAnswer:
         script: The model.
         reply: What it says.
         fault: The fault that is to strike, or None.
+        gaps: The seconds before each token, and before the end.
         load_seconds: How long loading took.
         context: Whether the end brings the tokens of the conversation.
     """
@@ -83,6 +84,7 @@ class ScriptedAnswer:
         script: Script,
         reply: Reply,
         fault: Fault | None,
+        gaps: Iterator[float],
         *,
         load_seconds: float,
         context: bool,
@@ -102,7 +104,7 @@ class ScriptedAnswer:
         self._body = visit.body(content_type, split=script.split, headers=headers)
         think = script.can("thinking") and self._request.think is not False
         self._parts, self._done_reason = reply.parts(self._request, think=think)
-        self._gaps = list(islice(script.pace.gaps(), len(self._parts) + 1))
+        self._gaps = list(islice(gaps, len(self._parts) + 1))
         self._said: list[ReplyPart] = []
 
     async def send(self) -> web.StreamResponse:
@@ -178,7 +180,8 @@ class ScriptedAnswer:
             case FaultKind.TRUNCATED:
                 await self._stop_short()
             case FaultKind.LOOP:
-                for _ in range(REPEATS):
+                said = [part.content or part.thinking for part in self._parts[: fault.at_token]]
+                for _ in range(_repeats_left(said, fault.message)):
                     await self._say(ReplyPart(fault.message))
                 await self._stop_short()
             case FaultKind.GARBAGE:
@@ -267,6 +270,15 @@ class ScriptedAnswer:
         said = [token for part in self._parts for token in part.generated]
         asked = [token for message in self._request.messages for token in tokens(message.content)]
         return [*self._request.context, *(_number_of(token) for token in (*asked, *said))]
+
+
+def _repeats_left(said: Sequence[str], token: str) -> int:
+    """Return how often a token passes before Ollama, which ignores blanks, gives the model up."""
+    last, repeats = "", 0
+    for one in said:
+        repeats = repeats + 1 if one.strip() == last else 0
+        last = one.strip()
+    return max(0, _REPEATS - repeats) if token.strip() == last else _REPEATS + 1
 
 
 def _call_tokens(part: ReplyPart) -> list[str]:

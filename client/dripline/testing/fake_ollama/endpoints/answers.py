@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from itertools import chain, repeat
 
 from aiohttp import web
 
@@ -36,12 +37,7 @@ from dripline.testing.fake_ollama.openai_api.openai_types import (
 )
 from dripline.testing.fake_ollama.openai_api.responses_door import ResponsesDoor, responses_fields
 from dripline.testing.fake_ollama.received import Ending, Phase
-from dripline.testing.fake_ollama.replayed import (
-    as_reply_of,
-    find_exchange,
-    plays_at,
-    send_replay,
-)
+from dripline.testing.fake_ollama.replayed import find_exchange, plays_at, send_replay
 from dripline.testing.fake_ollama.request import (
     ApiError,
     Message,
@@ -50,6 +46,7 @@ from dripline.testing.fake_ollama.request import (
     check_options,
     check_top_logprobs,
 )
+from dripline.testing.fake_ollama.retold import retold
 from dripline.testing.fake_ollama.script import Replay, Reply, Script
 from dripline.testing.fake_ollama.scripted import FittedPrompt, ScriptedAnswer
 from dripline.testing.fake_ollama.stored_models import StoredModel
@@ -268,18 +265,20 @@ async def _speak(
     """Ask the script what to say, and say it."""
     request = prompt.request
     try:
-        reply = script.answer(request)
+        reply, gaps = script.answer(request), script.pace.gaps()
         if not isinstance(reply, Reply):
             recorded = _recorded(visit, reply, stream=request.stream)
             if plays_at(reply, visit.received.path):
                 return await send_replay(visit, recorded, reply.speed, script.split)
-            reply = as_reply_of(recorded)
+            told = retold(recorded, reply.speed)
+            reply, fault, gaps = told.reply, told.fault, chain(told.gaps, repeat(0.0))
         answer = ScriptedAnswer(
             visit,
             prompt,
             script,
             reply,
             fault,
+            gaps,
             load_seconds=load_seconds,
             context=isinstance(visit.door, GenerateDoor) and not request.raw,
         )
