@@ -45,6 +45,7 @@ class Problem(Exception):
         code: One of `ErrorCode`, or the code of a newer version in another process.
         message: What is wrong and what to do; it names the field.
         headers: Additional headers of the answer.
+        field: The field of the request that is wrong, if it is one.
     """
 
     def __init__(
@@ -53,12 +54,15 @@ class Problem(Exception):
         code: str,
         message: str,
         headers: Mapping[str, str] | None = None,
+        *,
+        field: str | None = None,
     ) -> None:
         super().__init__(status, code, message)
         self.status = status
         self.code = code
         self.message = message
         self.headers: Mapping[str, str] = headers or {}
+        self.field = field
 
 
 _OF_STATUS = {
@@ -121,7 +125,12 @@ def _of_aiohttp(error: web.HTTPException, code: ErrorCode, request: web.Request)
 def _answer(request: web.Request, problem: Problem) -> web.Response:
     openai = path_within(request).startswith("/v1/")
     return problem_response(
-        problem.status, problem.code, problem.message, problem.headers, openai=openai
+        problem.status,
+        problem.code,
+        problem.message,
+        problem.headers,
+        openai=openai,
+        field=problem.field,
     )
 
 
@@ -132,10 +141,11 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
     *,
     openai: bool = False,
+    field: str | None = None,
 ) -> web.Response:
     """Return an error as JSON, in the format of dripline's API or of OpenAI's."""
     if openai:
-        body = error_object(status, code, message)
+        body = error_object(status, code, message, field)
     else:
         body = {"error": {"code": code, "message": message}}
     return json_response(

@@ -43,16 +43,17 @@ _TYPE_OF = {
 }
 
 
-def error_object(status: int, code: str, message: str) -> Json:
+def error_object(status: int, code: str, message: str, param: str | None = None) -> Json:
     """Return an error in OpenAI's format.
 
     Args:
         status: The HTTP status that it has, or would have had before the first token.
         code: dripline's own error code.
         message: What is wrong, for the user.
+        param: The field that is wrong, if it is one.
     """
     kind = _TYPE_OF.get(status, "invalid_request_error" if status < 500 else "api_error")
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dripline_server.dialects import Json
 from dripline_server.routes.chat_request import ChatRequest
 from dripline_server.routes.data_url import image_of_data_url
 from dripline_server.routes.request_body import bad_field, invalid, text_field
 
-# OpenAI's name -> Ollama's option.
+# OpenAI's name -> Ollama's option. Some are Ollama's own: programs for local models send them too.
 _OPTIONS = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -27,6 +27,11 @@ _OPTIONS = {
     "stop": "stop",
     "frequency_penalty": "frequency_penalty",
     "presence_penalty": "presence_penalty",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "typical_p": "typical_p",
+    "repeat_penalty": "repeat_penalty",
+    "repeat_last_n": "repeat_last_n",
 }
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # Fields that do not concern the model; they are ignored.
@@ -38,6 +43,9 @@ _PASSED_OVER = frozenset(
         "safety_identifier",
         "service_tier",
         "user",
+        # Where a program keeps the chat: Open WebUI's, which its filters and pipes may leave in.
+        *("background_tasks", "chat_id", "id", "message_id", "model_item", "parent_id"),
+        *("parent_message", "session_id", "variables"),
     )
 )
 # The value of each field that asks for nothing special.
@@ -50,7 +58,16 @@ _USUAL: dict[str, tuple[Any, ...]] = {
     "verbosity": ("medium",),
     "function_call": ("none", "auto"),
     "functions": ([],),
+    "files": ([],),
+    "tool_ids": ([],),
+    "tool_servers": ([],),
+    "filter_ids": ([],),
+    "features": ({},),
 }
+
+
+def _as_list(stop: object) -> object:
+    return [stop] if isinstance(stop, str) else stop
 
 
 class StreamOptions(BaseModel):
@@ -92,7 +109,7 @@ class CompletionRequest(BaseModel):
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     logprobs: bool | None = None
@@ -104,6 +121,11 @@ class CompletionRequest(BaseModel):
     reasoning: Reasoning | None = None
 
     # Ollama's own.
+    top_k: int | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repeat_penalty: float | None = None
+    repeat_last_n: int | None = None
     options: dict[str, Any] | None = None
     keep_alive: str | float | None = None
     think: bool | Literal["low", "medium", "high", "max"] | None = None
@@ -169,7 +191,7 @@ def _options(asked: CompletionRequest) -> Json:
         if (value := getattr(asked, name)) is not None:
             options[option] = value
     if isinstance(options.get("stop"), str):
-        options["stop"] = [options["stop"]]
+        options["stop"] = [options["stop"]]  # from `options`
     # The newer name takes precedence over the older one.
     for limit in (asked.max_tokens, asked.max_completion_tokens):
         if limit is not None:

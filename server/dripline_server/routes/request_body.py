@@ -104,4 +104,4 @@ def text_field(record: dict[str, Any], name: str, where: str) -> str:
 
 def bad_field(field: str, why: str) -> Problem:
     """Return the problem to raise for an invalid field."""
-    return Problem(400, ErrorCode.BAD_FIELD, f"{field}: {why}")
+    return Problem(400, ErrorCode.BAD_FIELD, f"{field}: {why}", field=field)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import openai
 import pytest
 
 from dripline import ChatClient, EventDecoder, RunFailed
@@ -93,6 +96,49 @@ async def ask(client: ChatClient, text: str, **options: Any) -> Answer:
     return answer
 
 
+def of_program(native: Truth) -> Truth:
+    """What an OpenAI program is to see of a run: the server's tools and page are not its own."""
+    return replace(native, tool_results=[], ui_controls=[])
+
+
+async def from_openai(url: str, text: str, tools: list[Json], *, stream: bool) -> Truth:
+    """What the `openai` package makes of it; of a failure it may lose what came before."""
+    pieces: dict[str, list[str]] = {"content": [], "reasoning": []}
+    calls: dict[int, list[str]] = {}
+    ending = ("", "")
+    messages: Any = [{"role": "user", "content": text}]
+    offered: Any = tools or openai.NOT_GIVEN
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:
+        try:
+            create: Any = client.chat.completions.create
+            answer = await create(model="story", messages=messages, tools=offered, stream=stream)
+            async for choice, said in _said(answer, stream=stream):
+                for name, found in pieces.items():
+                    found.append(getattr(said, name, None) or "")
+                for number, call in enumerate(said.tool_calls or ()):
+                    made = calls.setdefault(call.index if stream else number, ["", ""])
+                    made[0] += call.function.name or ""
+                    made[1] += call.function.arguments or ""
+                if choice.finish_reason:
+                    ending = ("completed", choice.finish_reason)
+        except openai.APIError as error:
+            ending = ("failed", str(error.code))
+    made_calls = [(name, json.loads(arguments)) for name, arguments in calls.values()]
+    joined = {name: "".join(found) for name, found in pieces.items()}
+    return Truth(joined["content"], joined["reasoning"], made_calls, [], [], ending)
+
+
+async def _said(answer: Any, *, stream: bool) -> AsyncIterator[tuple[Any, Any]]:
+    """The deltas of a stream, or the message of a whole answer, each with its choice."""
+    if not stream:
+        (choice,) = answer.choices
+        yield choice, choice.message
+        return
+    async for chunk in answer:
+        for choice in chunk.choices:
+            yield choice, choice.delta
+
+
 async def check(
     npm_clients: NpmClients,
     script: Script,
@@ -101,7 +147,11 @@ async def check(
     tools: bool = False,
     settings: Json | None = None,
 ) -> Truth:
-    """Ask a model in the three dialects; return what all of them came to."""
+    """Ask a model in every dialect; return what all of them came to.
+
+    An OpenAI program is offered neither the server's tools nor its page, and is compared with a
+    native client that does without them.
+    """
     offered = [TOOL] if tools else []
     function = [{"type": "function", "function": tool} for tool in offered]
     async with stack(script, **(settings or {})) as s:
@@ -110,9 +160,28 @@ async def check(
         agui = from_agui(await npm_clients.agui(s.url, [message], tools=offered))
         body = {"tools": function} if function else {}
         chat = from_chat(await npm_clients.chat(s.url, text, body=body))
+        if not (settings or {}).get("functions"):
+            plain = native
+            if native.ui_controls:
+                without = await ask(s.client, text, tools=function or None, ui_control="off")
+                plain = from_native(without)
+            await check_openai(s.url, text, function, plain)
     assert agui == native
     assert chat == native
     return native
+
+
+async def check_openai(url: str, text: str, tools: list[Json], native: Truth) -> None:
+    """Compare the stream and the whole answer of the `openai` package with the native one."""
+    status, reason = native.ending
+    if status == "completed" and reason != "length":
+        reason = "tool_calls" if native.tool_calls else "stop"
+    expected = replace(of_program(native), ending=(status, reason))
+    assert await from_openai(url, text, tools, stream=True) == expected
+    whole = await from_openai(url, text, tools, stream=False)
+    if status == "failed":  # a whole answer has no half
+        expected = Truth("", "", [], [], [], expected.ending)
+    assert whole == expected
 
 
 PROMPTS = {

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import openai
+import orjson
 import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionChunk
@@ -176,6 +177,12 @@ FIELDS: list[tuple[Json, Json]] = [
     ({"tools": [WEATHER], "tool_choice": "auto"}, {"tools": [WEATHER]}),
     ({"user": "me", "n": 1, "store": False, "metadata": {"a": "b"}}, {}),
     ({"keep_alive": "5m"}, {"keep_alive": "5m"}),
+    ({"top_k": 5, "min_p": 0.1}, {"options": {"top_k": 5, "min_p": 0.1}}),
+    ({"repeat_penalty": 1.1}, {"options": {"repeat_penalty": 1.1}}),
+    ({"think": "high"}, {"think": "high"}),
+    ({"tools": [WEATHER], "tool_choice": "none"}, {"tools": None}),
+    ({"logit_bias": {}, "stop": None, "max_tokens": None}, {}),
+    ({"response_format": {"type": "text"}, "parallel_tool_calls": True, "tools": []}, {}),
 ]
 
 
@@ -191,6 +198,84 @@ async def test_fields(fields: Json, expected: Json) -> None:
     assert {name: body.get(name) for name in expected} == expected
     if not expected:
         assert body.keys() == {"model", "messages", "stream"}
+
+
+async def test_open_webui_as_it_asks() -> None:
+    """Its way of asking: the models, then a chat with its own bookkeeping, usage and all."""
+    body = {
+        "stream": True,
+        "model": "story:latest",
+        "messages": [
+            {"role": "system", "content": "Be short."},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}},
+                    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
+                ],
+            },
+        ],
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "min_p": 0.05,
+        "max_tokens": 128,
+        "frequency_penalty": 0.1,
+        "presence_penalty": 0.0,
+        "seed": 42,
+        "stop": ["<end>"],
+        "logit_bias": {},
+        "reasoning": {"effort": "low"},
+        "stream_options": {"include_usage": True},
+        "tools": [WEATHER],
+        # What its filters and pipes may leave in.
+        "chat_id": "local:1",
+        "id": "e6f0",
+        "session_id": "s",
+        "parent_id": None,
+        "background_tasks": {"title_generation": True},
+        "variables": {"{{USER_NAME}}": "A"},
+        "model_item": {"id": "story:latest"},
+        "user": {"name": "A", "id": "1", "email": "a@example.org", "role": "admin"},
+        "tool_ids": [],
+        "files": [],
+        "features": {},
+    }
+    title = {
+        "model": "story:latest",
+        "messages": user("Make a title"),
+        "stream": False,
+        "max_completion_tokens": 1000,
+        "metadata": {"task": "title_generation", "chat_id": "1"},
+    }
+    headers = {"Authorization": "Bearer sesame", "X-OpenWebUI-User-Name": "A"}
+    able = ["completion", "tools", "thinking", "vision"]
+    async with asked(Script(["Hi", "."], capabilities=able), token="sesame") as (s, _):
+        async with s.http.get(f"{s.url}/v1/models", headers=headers) as response:
+            listed = await response.json()
+        address = f"{s.url}/v1/chat/completions"
+        async with s.http.post(address, json=body, headers=headers) as response:
+            assert response.content_type == "text/event-stream"
+            events = EventDecoder().feed(await response.read())
+        told = sent(s.ollama)
+        async with s.http.post(address, json=title, headers=headers) as response:
+            whole = await response.json()
+    assert [model["id"] for model in listed["data"]] == ["story:latest"]
+    chunks = [orjson.loads(event.data) for event in events[:-1]]
+    assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks[:-1]) == "Hi."
+    assert (events[-1].data, chunks[-1]["choices"]) == ("[DONE]", [])
+    assert chunks[-1]["usage"]["completion_tokens"] > 0
+    assert whole["choices"][0]["message"]["content"] == "Hi."
+    assert told["options"] == {
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "min_p": 0.05,
+        "num_predict": 128,
+        "frequency_penalty": 0.1,
+        "presence_penalty": 0.0,
+        "seed": 42,
+        "stop": ["<end>"],
+    }
+    assert (told["think"], told["messages"][1]["images"]) == ("low", [PNG])
 
 
 async def test_images_and_roles() -> None:
@@ -226,6 +311,21 @@ REFUSED: list[tuple[Json, str]] = [
     ({"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema"),
     ({"tools": [{"type": "web_search"}]}, "tools.0"),
     ({"no_such_field": 1}, "no_such_field"),
+    ({"parallel_tool_calls": False}, "parallel_tool_calls"),
+    ({"audio": {"voice": "alloy"}}, "audio"),
+    ({"web_search_options": {}}, "web_search_options"),
+    ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
+    ({"store": True}, "store"),
+    ({"functions": [{"name": "f"}]}, "functions"),
+    ({"files": [{"id": "1"}]}, "files"),
+    ({"tool_choice": "any"}, "tool_choice"),
+    ({"max_tokens": "many"}, "max_tokens"),
+    ({"max_completion_tokens": -1}, "max_completion_tokens"),
+    ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
+    ({"seed": "x"}, "seed"),
+    ({"stop": [1]}, "stop.0"),
+    ({"stream_options": {"include_usage": "yes"}}, "stream_options.include_usage"),
+    ({"response_format": {"type": "xml"}}, "response_format.type"),
     ({"messages": []}, "messages"),
     ({"messages": [{"role": "robot", "content": "Hi"}]}, "messages.0.role"),
     (
@@ -259,6 +359,7 @@ async def test_what_cannot_be_honoured(fields: Json, named: str) -> None:
     assert told["error"]["message"].startswith(f"{named}: ")
     assert told["error"]["type"] == "invalid_request_error"
     assert told["error"].keys() == {"message", "type", "param", "code"}
+    assert told["error"]["param"] == named
 
 
 # A fault before the first token -> what the package raises.
