@@ -25,6 +25,7 @@ from dripline.testing import (
     Fault,
     ModelDetails,
     Pace,
+    ReceivedChat,
     Reply,
     Script,
     demo_models,
@@ -40,8 +41,23 @@ SECONDS = 180  # for one program
 STORY = "Once upon a time there was a fox."
 THOUGHT = "Hm, let me see."
 OPERATIONS = (
-    *("list", "whole", "stream", "tools", "streamed tools", "thinking", "structured"),
-    *("embeddings", "errors", "abort", "library"),
+    *("list", "show", "whole", "stream", "async", "generate", "streamed generate", "responses"),
+    *("tools", "tool results", "streamed tools", "functions as tools", "thinking"),
+    *("streamed thinking", "structured", "streamed structured", "JSON", "pictures"),
+    *("log probabilities", "limits", "usage", "embeddings", "OpenAI's API", "no such model"),
+    *("bad request", "busy", "cut", "error in the stream", "abort", "load, unload, ps", "pull"),
+    *("create", "copy, push, delete"),
+)
+# Clients of `/v1/chat/completions`, which dripline answers itself, and what they try beside it.
+OPENAI_CLIENTS = (
+    *("openai_py", "openai_js", "pydantic_ai_py", "langchain_openai_py", "instructor_py"),
+    "litellm_py",
+)
+BESIDE_CHATS = ("generate", "streamed generate", "responses", "embeddings")
+# What CI tries: the clients whose environments are made in seconds.
+QUICK = (
+    *("ai_sdk_ollama_js", "anthropic_py", "langchain_ollama_py", "ollama_js", "ollama_py"),
+    *("openai_js", "openai_py", "pydantic_ai_py"),
 )
 
 
@@ -60,6 +76,17 @@ class Tried:
     problems: dict[str, str] = field(default_factory=dict)
 
 
+def answering(request: ReceivedChat) -> str:
+    """Return the fields that `dspy` asks for, in its own format or in JSON."""
+    fields = {"reasoning": "It is in the story.", "answer": "a fox"}
+    asked = " ".join(message.content for message in request.messages)
+    wanted = {name: text for name, text in fields.items() if f"## {name} ##" in asked}
+    if request.format or not wanted:
+        return json.dumps(fields)
+    said = [f"[[ ## {name} ## ]]\n{text}" for name, text in wanted.items()]
+    return "\n\n".join([*said, "[[ ## completed ## ]]"])
+
+
 def models() -> dict[str, Script]:
     """Return what the programs talk to."""
     rounds = in_rounds(
@@ -69,9 +96,13 @@ def models() -> dict[str, Script]:
         "story": Script(STORY, capabilities=["completion", "tools"]),
         "thinker": Script(Reply(STORY, thinking=THOUGHT)),
         "caller": Script(rounds, capabilities=["completion", "tools"]),
+        "plain": Script(STORY),
         "demo": Script(demo_models()["demo"].reply, capabilities=["completion", "tools", "vision"]),
         "vectors": Script(capabilities=["embedding"], details=ModelDetails(embedding_length=8)),
         "busy": Script(fault=Fault.status(503)),
+        "cut": Script(STORY, fault=Fault.cut(at_token=3)),
+        "failing": Script(STORY, fault=Fault.error("out of memory", at_token=3)),
+        "answering": Script(answering),
         "slow": Script("word " * 10_000, Pace(tokens_per_second=50)),
     }
 

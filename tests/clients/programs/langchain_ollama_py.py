@@ -3,6 +3,7 @@
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_ollama import ChatOllama, OllamaEmbeddings, OllamaLLM
 from operations import (
+    PICTURE,
     QUESTION,
     SCHEMA,
     STORY,
@@ -15,6 +16,7 @@ from operations import (
     operation,
     refused,
     same,
+    saw,
 )
 
 
@@ -25,7 +27,6 @@ def chat(model: str, **more: object) -> ChatOllama:
 @operation("whole")
 def whole() -> None:
     same(chat("story").invoke("Go").content, STORY)
-    same(OllamaLLM(model="story", base_url=URL).invoke("Go"), STORY)
 
 
 @operation("stream")
@@ -36,11 +37,8 @@ def stream() -> None:
 @operation("tools")
 def tools() -> None:
     bound = chat("caller").bind_tools([TOOL])
-    asked = HumanMessage(QUESTION)
-    answer = bound.invoke([asked])
-    (call,) = answer.tool_calls
+    (call,) = bound.invoke([HumanMessage(QUESTION)]).tool_calls
     same((call["name"], call["args"]), ("get_weather", {"city": "Oslo"}))
-    same(bound.invoke([asked, answer, ToolMessage("rain", tool_call_id=call["id"])]).content, TOLD)
 
 
 @operation("streamed tools")
@@ -68,10 +66,72 @@ def embeddings() -> None:
         is_vector(vector)
 
 
-@operation("errors")
-def errors() -> None:
+@operation("tool results")
+def tool_results() -> None:
+    bound = chat("caller").bind_tools([TOOL])
+    answer = bound.invoke([HumanMessage(QUESTION)])
+    result = ToolMessage("rain", tool_call_id=answer.tool_calls[0]["id"])
+    same(bound.invoke([HumanMessage(QUESTION), answer, result]).content, TOLD)
+
+
+@operation("streamed thinking")
+def streamed_thinking() -> None:
+    chunks = list(chat("thinker", reasoning=True).stream("Go"))
+    thought = [chunk.additional_kwargs.get("reasoning_content", "") for chunk in chunks]
+    same("".join(thought), THOUGHT)
+
+
+@operation("async")
+async def asynchronous() -> None:
+    same("".join([chunk.content async for chunk in chat("story").astream("Go")]), STORY)
+
+
+@operation("generate")
+def generate() -> None:
+    same(OllamaLLM(model="story", base_url=URL).invoke("Go"), STORY)
+
+
+@operation("streamed generate")
+def streamed_generate() -> None:
+    same("".join(OllamaLLM(model="story", base_url=URL).stream("Go")), STORY)
+
+
+@operation("pictures")
+def pictures() -> None:
+    picture = {"type": "image_url", "image_url": f"data:image/png;base64,{PICTURE}"}
+    said = [{"type": "text", "text": "What is it?"}, picture]
+    saw(chat("demo").invoke([HumanMessage(said)]).content)
+
+
+@operation("usage")
+def usage() -> None:
+    assert chat("story").invoke("Go").usage_metadata["output_tokens"]
+
+
+@operation("limits")
+def limits() -> None:
+    answer = chat("story", num_predict=2).invoke("Go")
+    same(answer.response_metadata["done_reason"], "length")
+
+
+@operation("no such model")
+def no_such_model() -> None:
     refused(Exception, lambda: chat("nobody").invoke("Go"), "not found")
+
+
+@operation("bad request")
+def bad_request() -> None:
+    refused(Exception, lambda: chat("plain").bind_tools([TOOL]).invoke("Go"), "support tools")
+
+
+@operation("busy")
+def busy() -> None:
     refused(Exception, lambda: chat("busy").invoke("Go"), "server busy")
+
+
+@operation("cut")
+def cut() -> None:
+    refused(Exception, lambda: list(chat("cut").stream("Go")))
 
 
 @operation("abort")

@@ -28,7 +28,6 @@ HI = [ChatMessage(role="user", content="Go")]
 @operation("whole")
 def whole() -> None:
     same(model("story").chat(HI).message.content, STORY)
-    same(model("story").complete("Go").text, STORY)
 
 
 @operation("stream")
@@ -62,10 +61,42 @@ def embeddings() -> None:
     is_vector(OllamaEmbedding(model_name="vectors", base_url=URL).get_text_embedding("one"))
 
 
-@operation("errors")
-def errors() -> None:
+@operation("generate")
+def generate() -> None:
+    same(model("story").complete("Go").text, STORY)
+
+
+@operation("streamed generate")
+def streamed_generate() -> None:
+    same("".join(part.delta or "" for part in model("story").stream_complete("Go")), STORY)
+
+
+@operation("async")
+async def asynchronous() -> None:
+    parts = await model("story").astream_chat(HI)
+    same("".join([part.delta or "" async for part in parts]), STORY)
+
+
+@operation("streamed thinking")
+def streamed_thinking() -> None:
+    parts = list(model("thinker", thinking=True).stream_chat(HI))
+    same("".join(part.delta or "" for part in parts), STORY)
+    assert THOUGHT in repr(parts)
+
+
+@operation("no such model")
+def no_such_model() -> None:
     refused(Exception, lambda: model("nobody").chat(HI), "not found")
+
+
+@operation("busy")
+def busy() -> None:
     refused(Exception, lambda: model("busy").chat(HI), "server busy")
+
+
+@operation("cut")
+def cut() -> None:
+    refused(Exception, lambda: list(model("cut").stream_chat(HI)))
 
 
 @operation("abort")

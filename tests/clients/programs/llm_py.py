@@ -1,7 +1,10 @@
 """`llm` with `llm-ollama`."""
 
+import base64
+
 import llm
 from operations import (
+    PICTURE,
     QUESTION,
     SCHEMA,
     STORY,
@@ -12,6 +15,7 @@ from operations import (
     operation,
     refused,
     same,
+    saw,
 )
 
 
@@ -50,10 +54,33 @@ def embeddings() -> None:
     is_vector(llm.get_embedding_model("ollama/vectors").embed("one"))
 
 
-@operation("errors")
-def errors() -> None:
-    busy = llm.get_model("ollama/busy")
-    refused(Exception, lambda: busy.prompt("Go", stream=False).text(), "server busy")
+@operation("async")
+async def asynchronous() -> None:
+    same(await llm.get_async_model("ollama/story").prompt("Go").text(), STORY)
+
+
+@operation("pictures")
+def pictures() -> None:
+    picture = llm.Attachment(type="image/png", content=base64.b64decode(PICTURE))
+    demo = llm.get_model("ollama/demo")
+    saw(demo.prompt("What is it?", attachments=[picture], stream=False).text())
+
+
+@operation("limits")
+def limits() -> None:
+    story = llm.get_model("ollama/story")
+    same(story.prompt("Go", stream=False, num_predict=2).text(), "Once upon")
+
+
+@operation("busy")
+def busy() -> None:
+    slow = llm.get_model("ollama/busy")
+    refused(Exception, lambda: slow.prompt("Go", stream=False).text(), "server busy")
+
+
+@operation("cut")
+def cut() -> None:
+    refused(Exception, lambda: list(llm.get_model("ollama/cut").prompt("Go")))
 
 
 main()

@@ -1,31 +1,60 @@
 """`ollama`."""
 
+import json
+
 import ollama
-from operations import QUESTION, SCHEMA, STORY, THOUGHT, TOLD, TOOL, URL, fits, is_vector
-from operations import main, operation, refused, same
+from operations import PICTURE, QUESTION, SCHEMA, STORY, THOUGHT, TOLD, TOOL, URL, fits
+from operations import is_vector, main, operation, refused, same, saw
 
 client = ollama.Client(URL)
 HI = [{"role": "user", "content": "Tell me a story"}]
 ASKED = [{"role": "user", "content": QUESTION}]
 
 
+
+
+def text_of(chunks) -> str:
+    return "".join(chunk.message.content or "" for chunk in chunks)
+
+
 @operation("list")
 def models() -> None:
-    names = [model.model for model in client.list().models]
-    assert "story:latest" in names
-    assert "completion" in (client.show("story").capabilities or [])
+    assert "story:latest" in [model.model for model in client.list().models]
+
+
+@operation("show")
+def show() -> None:
+    told = client.show("story")
+    assert "completion" in (told.capabilities or [])
+    assert told.modelinfo and told.details
 
 
 @operation("whole")
 def whole() -> None:
     same(client.chat("story", HI).message.content, STORY)
-    same(client.generate("story", "Tell me a story").response, STORY)
 
 
 @operation("stream")
 def stream() -> None:
-    same("".join(c.message.content or "" for c in client.chat("story", HI, stream=True)), STORY)
+    same(text_of(client.chat("story", HI, stream=True)), STORY)
+
+
+@operation("generate")
+def generate() -> None:
+    same(client.generate("story", "Tell me a story").response, STORY)
+
+
+@operation("streamed generate")
+def streamed_generate() -> None:
     same("".join(c.response for c in client.generate("story", "Go", stream=True)), STORY)
+
+
+@operation("async")
+async def asynchronous() -> None:
+    async with ollama.AsyncClient(URL) as waiting:
+        same((await waiting.chat("story", HI)).message.content, STORY)
+        chunks = [chunk async for chunk in await waiting.chat("story", HI, stream=True)]
+        same(text_of(chunks), STORY)
 
 
 @operation("tools")
@@ -33,6 +62,11 @@ def tools() -> None:
     answer = client.chat("caller", ASKED, tools=[TOOL])
     (call,) = answer.message.tool_calls or ()
     same((call.function.name, call.function.arguments), ("get_weather", {"city": "Oslo"}))
+
+
+@operation("tool results")
+def tool_results() -> None:
+    answer = client.chat("caller", ASKED, tools=[TOOL])
     said = {"role": "tool", "tool_name": "get_weather", "content": "rain"}
     same(client.chat("caller", [*ASKED, answer.message, said], tools=[TOOL]).message.content, TOLD)
 
@@ -44,6 +78,16 @@ def streamed_tools() -> None:
     same([call.function.arguments for call in calls], [{"city": "Oslo"}])
 
 
+@operation("functions as tools")
+def functions_as_tools() -> None:
+    def get_weather(city: str) -> str:
+        """The weather of a city."""
+        return city
+
+    (call,) = client.chat("caller", ASKED, tools=[get_weather]).message.tool_calls or ()
+    same(get_weather(**call.function.arguments), "Oslo")
+
+
 @operation("thinking")
 def thinking() -> None:
     message = client.chat("thinker", HI, think=True).message
@@ -51,9 +95,46 @@ def thinking() -> None:
     same(client.chat("thinker", HI, think=False).message.thinking, None)
 
 
+@operation("streamed thinking")
+def streamed_thinking() -> None:
+    chunks = list(client.chat("thinker", HI, think="high", stream=True))
+    same("".join(chunk.message.thinking or "" for chunk in chunks), THOUGHT)
+    same(text_of(chunks), STORY)
+
+
 @operation("structured")
 def structured() -> None:
     fits(client.chat("demo", HI, format=SCHEMA).message.content or "")
+
+
+@operation("JSON")
+def any_json() -> None:
+    json.loads(client.chat("demo", HI, format="json").message.content or "")
+
+
+@operation("pictures")
+def pictures() -> None:
+    asked = [{"role": "user", "content": "What is it?", "images": [PICTURE]}]
+    saw(client.chat("demo", asked).message.content)
+
+
+@operation("log probabilities")
+def log_probabilities() -> None:
+    answer = client.chat("story", HI, logprobs=True, top_logprobs=2)
+    same("".join(one.token for one in answer.logprobs or ()), STORY)
+
+
+@operation("limits")
+def limits() -> None:
+    same(client.chat("story", HI, options={"num_predict": 2}).done_reason, "length")
+    short = client.chat("story", HI, options={"stop": ["fox"]})
+    same((short.message.content, short.done_reason), (STORY[:-4], "stop"))
+
+
+@operation("usage")
+def usage() -> None:
+    answer = client.chat("story", HI)
+    assert answer.eval_count and answer.prompt_eval_count and answer.total_duration
 
 
 @operation("embeddings")
@@ -63,10 +144,29 @@ def embeddings() -> None:
     is_vector(client.embeddings("vectors", "one").embedding)
 
 
-@operation("errors")
-def errors() -> None:
+@operation("no such model")
+def no_such_model() -> None:
     refused(ollama.ResponseError, lambda: client.chat("nobody", HI), "not found", "404")
-    refused(ollama.ResponseError, lambda: client.chat("busy", HI), "server busy")
+
+
+@operation("bad request")
+def bad_request() -> None:
+    refused(ollama.ResponseError, lambda: client.chat("plain", HI, tools=[TOOL]), "support tools")
+
+
+@operation("busy")
+def busy() -> None:
+    refused(ollama.ResponseError, lambda: client.chat("busy", HI), "server busy", "503")
+
+
+@operation("cut")
+def cut() -> None:
+    refused(Exception, lambda: list(client.chat("cut", HI, stream=True)))
+
+
+@operation("error in the stream")
+def error_in_the_stream() -> None:
+    refused(ollama.ResponseError, lambda: list(client.chat("failing", HI, stream=True)), "memory")
 
 
 @operation("abort")
@@ -77,18 +177,32 @@ def abort() -> None:
         stream.close()
 
 
-@operation("library")
-def library() -> None:
+@operation("load, unload, ps")
+def load() -> None:
+    same(client.generate("story", keep_alive="5m").done_reason, "load")
+    assert "story:latest" in [model.model for model in client.ps().models]
+    same(client.generate("story", keep_alive=0).done_reason, "unload")
+
+
+@operation("pull")
+def pull() -> None:
     lines = list(client.pull("pulled", stream=True))
     same(lines[-1].status, "success")
     assert any(line.digest and line.total and line.completed for line in lines)
-    client.create("derived", from_="story", system="Be brief")
-    client.copy("derived", "copied")
-    client.delete("derived")
-    same(client.show("copied").model_dump().get("system", "Be brief"), "Be brief")
-    client.push("copied")
+
+
+@operation("create")
+def create() -> None:
+    same(client.create("derived", from_="story", system="Be brief").status, "success")
+    assert "Be brief" in (client.show("derived").modelfile or "")
+
+
+@operation("copy, push, delete")
+def library() -> None:
+    client.copy("story", "copied")
+    same(client.push("copied").status, "success")
     client.delete("copied")
-    assert client.ps().models
+    refused(ollama.ResponseError, lambda: client.show("copied"), "not found")
 
 
 main()

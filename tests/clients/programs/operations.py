@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import inspect
 import json
 import os
@@ -70,6 +71,15 @@ def is_vector(vector: Any) -> None:
     length = sum(value * value for value in vector)
     if abs(length - 1) > 1e-3:
         raise AssertionError(f"the vector's length is {length}")
+
+
+PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 32).decode()
+
+
+def saw(text: str | None) -> None:
+    """Check that the demo model has got a picture."""
+    if "picture" not in (text or ""):
+        raise AssertionError(f"{text!r} is not about a picture")
 
 
 def refused(error: type[BaseException], call: Callable[[], object], *words: str) -> None:

@@ -1,8 +1,11 @@
 """`pydantic-ai`."""
 
-from operations import QUESTION, STORY, THOUGHT, TOLD, URL, main, operation, refused, same
+import base64
+
+from operations import PICTURE, QUESTION, STORY, THOUGHT, TOLD, URL, main, operation, refused
+from operations import same, saw
 from pydantic import BaseModel
-from pydantic_ai import Agent, NativeOutput
+from pydantic_ai import Agent, BinaryContent, NativeOutput
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import ThinkingPart
 from pydantic_ai.models.openai import OpenAIChatModel
@@ -67,9 +70,62 @@ def structured() -> None:
     assert isinstance(result.output, Person)
 
 
-@operation("errors")
-def errors() -> None:
+@operation("streamed thinking")
+async def streamed_thinking() -> None:
+    async with agent("thinker").run_stream("Go") as result:
+        same(await result.get_output(), STORY)
+        parts = [part for message in result.all_messages() for part in message.parts]
+    same([part.content for part in parts if isinstance(part, ThinkingPart)], [THOUGHT])
+
+
+@operation("streamed structured")
+async def streamed_structured() -> None:
+    async with agent("demo", output_type=NativeOutput(Person)).run_stream("Go") as result:
+        assert isinstance(await result.get_output(), Person)
+
+
+@operation("pictures")
+def pictures() -> None:
+    picture = BinaryContent(base64.b64decode(PICTURE), media_type="image/png")
+    saw(agent("demo").run_sync(["What is it?", picture]).output)
+
+
+@operation("usage")
+def usage() -> None:
+    assert agent("story").run_sync("Go").usage.output_tokens
+
+
+@operation("limits")
+def limits() -> None:
+    settings = {"stop_sequences": ["fox"]}
+    same(agent("story").run_sync("Go", model_settings=settings).output, STORY[:-4])
+
+
+@operation("no such model")
+def no_such_model() -> None:
     refused(ModelHTTPError, lambda: agent("nobody").run_sync("Go"), "404")
+
+
+@operation("bad request")
+def bad_request() -> None:
+    plain = agent("plain")
+    plain.tool_plain(lambda: "x", name="look")
+    refused(ModelHTTPError, lambda: plain.run_sync("Go"), "support tools")
+
+
+@operation("busy")
+def busy() -> None:
+    refused(ModelHTTPError, lambda: agent("busy").run_sync("Go"), "busy")
+
+
+@operation("cut")
+async def cut() -> None:
+    try:
+        async with agent("cut").run_stream("Go") as result:
+            await result.get_output()
+    except Exception:
+        return
+    raise AssertionError("it took a cut for an answer")
 
 
 @operation("abort")

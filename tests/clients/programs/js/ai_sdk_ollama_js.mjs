@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { embedMany, generateObject, generateText, jsonSchema, streamText, tool as makeTool } from "ai";
 import { createOllama } from "ai-sdk-ollama";
-import { fits, hi, isVector, parameters, question, run, schema, story, url } from "./operations.mjs";
+import { fits, hi, isVector, parameters, picture, question, run, schema, story, url } from "./operations.mjs";
 
 const ollama = createOllama({ baseURL: url });
 const tools = {
@@ -37,6 +37,20 @@ await run({
     const { reasoningText, text } = await generateText({ model, messages: hi, ...once });
     assert.deepEqual([reasoningText, text], ["Hm, let me see.", story]);
   },
+  pictures: async () => {
+    const content = [{ type: "text", text: "What is it?" }, { type: "image", image: picture }];
+    const messages = [{ role: "user", content }];
+    const { text } = await generateText({ model: ollama("demo"), messages, ...once });
+    assert.match(text, /picture/);
+  },
+  usage: async () => {
+    const { usage } = await generateText({ model: ollama("story"), messages: hi, ...once });
+    assert.ok(usage.outputTokens);
+  },
+  limits: async () => {
+    const asking = { model: ollama("story"), messages: hi, maxOutputTokens: 2, ...once };
+    assert.equal((await generateText(asking)).finishReason, "length");
+  },
   structured: async () => {
     const { object } = await generateObject({
       model: ollama("demo"), schema: jsonSchema(schema), messages: hi, ...once,
@@ -48,8 +62,13 @@ await run({
     const { embeddings } = await embedMany({ model, values: ["one", "two"], ...once });
     embeddings.forEach(isVector);
   },
-  errors: async () => {
+  "no such model": async () => {
     await assert.rejects(generateText({ model: ollama("nobody"), messages: hi, ...once }));
+  },
+  "bad request": async () => {
+    await assert.rejects(generateText({ model: ollama("plain"), prompt: question, tools, ...once }));
+  },
+  busy: async () => {
     await assert.rejects(generateText({ model: ollama("busy"), messages: hi, ...once }));
   },
   abort: async () => {

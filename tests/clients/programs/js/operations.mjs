@@ -33,6 +33,14 @@ export function fits(value) {
   assert.ok(value.age >= 18 && value.age <= 99);
 }
 
+export const picture = Buffer.from(`\x89PNG\r\n\x1a\n${"0".repeat(32)}`, "latin1").toString("base64");
+
+export async function all(stream) {
+  const chunks = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return chunks;
+}
+
 export function isVector(vector) {
   assert.equal(vector.length, 8);
   assert.ok(Math.abs(vector.reduce((sum, one) => sum + one * one, 0) - 1) < 1e-3);
