@@ -1,7 +1,8 @@
 """Real clients against the fake: `make clients` installs each from its registry, and tries it.
 
 Each client has an environment of its own with pinned versions, and a program in `programs/` that
-tries what the client can do and prints a line for each. `--write` puts the table into the docs.
+tries what the client can do and prints a line for each. `--write` puts the table into the docs;
+`--dripline` tries OpenAI's clients with dripline in front of the fake.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from dripline.testing import (
     demo_models,
     in_rounds,
 )
+from dripline_server import Settings, serve
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE / ".environments"
@@ -50,15 +53,11 @@ OPERATIONS = (
 )
 # Clients of `/v1/chat/completions`, which dripline answers itself, and what they try beside it.
 OPENAI_CLIENTS = (
-    *("openai_py", "openai_js", "pydantic_ai_py", "langchain_openai_py", "instructor_py"),
-    "litellm_py",
+    *("dspy_py", "instructor_py", "langchain_openai_py", "openai_js", "openai_py"),
+    "pydantic_ai_py",
 )
 BESIDE_CHATS = ("generate", "streamed generate", "responses", "embeddings")
-# What CI tries: the clients whose environments are made in seconds.
-QUICK = (
-    *("ai_sdk_ollama_js", "anthropic_py", "langchain_ollama_py", "ollama_js", "ollama_py"),
-    *("openai_js", "openai_py", "pydantic_ai_py"),
-)
+AT_ONCE = 2
 
 
 @dataclass
@@ -107,19 +106,46 @@ def models() -> dict[str, Script]:
     }
 
 
+def uv() -> str:
+    """Install `uv` if it is not there, and return its path; it makes environments in seconds."""
+    python = _python_with_pip("uv")
+    return str(Path(python).with_name("uv"))
+
+
+def _python_with_pip(name: str) -> str:
+    """Make an environment from pinned requirements with pip if it is not there."""
+    python = ENVIRONMENTS / name / "bin/python"
+    if _is_new(name):
+        venv.create(ENVIRONMENTS / name, with_pip=True, clear=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *_wanted(name).split()], check=True)
+        _stamp(name).write_text(_wanted(name))
+    return str(python)
+
+
+def _wanted(name: str) -> str:
+    return (HERE / f"requirements/{name}.txt").read_text()
+
+
+def _stamp(name: str) -> Path:
+    return ENVIRONMENTS / name / "requirements.txt"
+
+
+def _is_new(name: str) -> bool:
+    return not _stamp(name).exists() or _stamp(name).read_text() != _wanted(name)
+
+
 def python_environment(name: str) -> tuple[list[str], str]:
     """Make a client's environment if it is not there, and return its Python and its versions."""
-    wanted = (HERE / f"requirements/{name}.txt").read_text()
     folder = ENVIRONMENTS / name
-    stamp = folder / "requirements.txt"
-    python = folder / "bin/python"
-    if not stamp.exists() or stamp.read_text() != wanted:
+    python = str(folder / "bin/python")
+    if _is_new(name):
         shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *wanted.split()], check=True)
-        stamp.write_text(wanted)
-    return [str(python)], ", ".join(wanted.split())
+        subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, folder], check=True)
+        install = [uv(), "pip", "install", "--quiet", "--python", python]
+        subprocess.run([*install, *_wanted(name).split()], check=True)
+        _stamp(name).write_text(_wanted(name))
+    return [python], ", ".join(_wanted(name).split())
 
 
 def node_environment() -> str:
@@ -142,16 +168,28 @@ def command_of(name: str) -> tuple[list[str], str]:
     return [*python, str(PROGRAMS / f"{name}.py")], versions
 
 
-async def try_client(name: str) -> Tried:
-    """Run a client's program against a fake of its own."""
-    command, versions = await asyncio.to_thread(command_of, name)
+@asynccontextmanager
+async def server_for(ollama: FakeOllama, *, dripline: bool) -> AsyncIterator[str]:
+    """Give the address of the fake, or of dripline in front of it."""
+    if not dripline:
+        yield ollama.url
+        return
+    async with serve(Settings(port=0, ollama=ollama.url)) as server:
+        yield server.url
+
+
+async def try_client(name: str, command: list[str], versions: str, *, dripline: bool) -> Tried:
+    """Run a client's program against a fake of its own, or dripline in front of one."""
     tried = Tried(name, versions)
     pulled = {"pulled": Script(details=ModelDetails(size=20_000_000))}
-    async with FakeOllama(models(), registry=pulled) as ollama:
+    async with (
+        FakeOllama(models(), registry=pulled) as ollama,
+        server_for(ollama, dripline=dripline) as url,
+    ):
         given = {
-            "FAKE_OLLAMA": ollama.url,
-            "OLLAMA_HOST": ollama.url,
-            "OLLAMA_API_BASE": ollama.url,
+            "FAKE_OLLAMA": url,
+            "OLLAMA_HOST": url,
+            "OLLAMA_API_BASE": url,
             "LLM_USER_PATH": str(ENVIRONMENTS / "llm-user"),
             "PYTHONPATH": str(PROGRAMS),
         }
@@ -168,7 +206,10 @@ async def try_client(name: str) -> Tried:
             if line.startswith('{"operation"'):
                 result = json.loads(line)
                 tried.problems[result["operation"]] = result["problem"]
-        if not tried.problems:
+        if dripline:
+            for operation in BESIDE_CHATS:
+                tried.problems.pop(operation, None)
+        if process.returncode or not tried.problems:
             tried.problems["start"] = err.decode()[-400:] or "it said nothing"
         left = [chat for chat in ollama.chats if chat.chat and chat.chat.model == "slow"]
         if "abort" in tried.problems and not tried.problems["abort"]:
@@ -185,22 +226,21 @@ def clients() -> list[str]:
 
 
 def table(all_tried: Sequence[Tried]) -> str:
-    """Return clients and operations as Markdown."""
+    """Return operations and clients as Markdown."""
+    names = [tried.name for tried in all_tried]
     lines = [
         "# Clients",
         "",
         "Real clients, each from its registry, against `FakeOllama`. `make clients` runs them and",
-        "writes this page; ✓ passed, ✗ failed, – the client has no such thing.",
+        "writes this page; ✓ passed, ✗ failed, – not tried: most of these have no such thing.",
         "",
-        f"| client | {' | '.join(OPERATIONS)} |",
-        f"|---|{'---|' * len(OPERATIONS)}",
+        f"| | {' | '.join(f'`{name}`' for name in names)} |",
+        f"|---|{'---|' * len(names)}",
     ]
-    for tried in all_tried:
-        marks = [
-            "–" if name not in tried.problems else "✗" if tried.problems[name] else "✓"
-            for name in OPERATIONS
-        ]
-        lines.append(f"| `{tried.name}` | {' | '.join(marks)} |")
+    for operation in OPERATIONS:
+        found = [tried.problems.get(operation) for tried in all_tried]
+        marks = ["–" if problem is None else "✗" if problem else "✓" for problem in found]
+        lines.append(f"| {operation} | {' | '.join(marks)} |")
     passed = sum(not problem for tried in all_tried for problem in tried.problems.values())
     total = sum(len(tried.problems) for tried in all_tried)
     lines += ["", f"{passed} of {total} operations pass.", "", "| client | versions |", "|---|---|"]
@@ -208,17 +248,21 @@ def table(all_tried: Sequence[Tried]) -> str:
     return "\n".join(lines) + "\n"
 
 
-async def run(names: Sequence[str]) -> list[Tried]:
-    """Try clients one after the other, and say what came of each."""
-    all_tried = []
-    for name in names:
-        tried = await try_client(name)
-        all_tried.append(tried)
+async def run(names: Sequence[str], *, dripline: bool) -> list[Tried]:
+    """Try clients, some at once, and say what came of each."""
+    made = [(name, *command_of(name)) for name in names]
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def attempt(name: str, command: list[str], versions: str) -> Tried:
+        async with room:
+            tried = await try_client(name, command, versions, dripline=dripline)
         failed = {key: value for key, value in tried.problems.items() if value}
         print(f"{name}: {len(tried.problems) - len(failed)} of {len(tried.problems)}", flush=True)
         for operation, problem in failed.items():
             print(f"  {operation}: {problem}", flush=True)
-    return all_tried
+        return tried
+
+    return await asyncio.gather(*(attempt(*client) for client in made))
 
 
 def main() -> int:
@@ -226,13 +270,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.clients", description=__doc__)
     parser.add_argument("clients", nargs="*", help="which; all by default")
     parser.add_argument("--write", action="store_true", help=f"write {TABLE.name}")
+    parser.add_argument("--check", action="store_true", help=f"fail if {TABLE.name} is another")
+    parser.add_argument(
+        "--dripline",
+        action="store_true",
+        help="put dripline before the fake, and try what it answers itself: OpenAI's chats",
+    )
     options = parser.parse_args()
     unknown = set(options.clients) - {*clients()}
     if unknown:
         parser.error(f"there is no client {sorted(unknown)[0]!r}; there are {', '.join(clients())}")
-    all_tried = asyncio.run(run(options.clients or clients()))
+    if options.dripline and (options.write or options.check):
+        parser.error("the table is of the fake alone: leave out --dripline")
+    names = options.clients or (sorted(OPENAI_CLIENTS) if options.dripline else clients())
+    all_tried = asyncio.run(run(names, dripline=options.dripline))
     if options.write:
         TABLE.write_text(table(all_tried))
+    elif options.check and TABLE.read_text() != table(all_tried):
+        print(f"{TABLE.name} is another: write it with `make clients`")
+        return 1
     return int(any(problem for tried in all_tried for problem in tried.problems.values()))
 
 

@@ -98,7 +98,8 @@ def pictures() -> None:
 @operation("limits")
 def limits() -> None:
     same(ask(model="story", max_tokens=2, messages=HI).stop_reason, "max_tokens")
-    short = ask(model="story", max_tokens=99, messages=HI, stop_sequences=["fox"], system="Be brief")
+    asked = {"model": "story", "max_tokens": 99, "messages": HI, "system": "Be brief"}
+    short = ask(**asked, stop_sequences=["fox"])
     same(short.content[0].text, STORY[:-4])
 
 

@@ -1,13 +1,14 @@
-"""`dspy`, which speaks to Ollama by `litellm`."""
+"""`dspy`."""
 
 import dspy
 from operations import STORY, URL, main, operation, refused, same
 
-dspy.settings.configure(lm=dspy.LM("ollama_chat/answering", api_base=URL, cache=False))
+OLLAMA = {"api_base": f"{URL}/v1", "api_key": "ollama", "cache": False}
+dspy.settings.configure(lm=dspy.LM("openai/answering", **OLLAMA))
 
 
 def lm(model: str, **more: object) -> dspy.LM:
-    return dspy.LM(f"ollama_chat/{model}", api_base=URL, cache=False, num_retries=0, **more)
+    return dspy.LM(f"openai/{model}", **OLLAMA, num_retries=0, **more)
 
 
 @operation("whole")
@@ -33,12 +34,12 @@ async def asynchronous() -> None:
 
 @operation("limits")
 def limits() -> None:
-    same(lm("story", max_tokens=2)("Go"), ["Once upon"])
+    same(lm("story", stop=["fox"])("Go"), [STORY[:-4]])
 
 
 @operation("no such model")
 def no_such_model() -> None:
-    refused(Exception, lambda: lm("nobody")("Go"), "not found")
+    refused(Exception, lambda: lm("nobody")("Go"), "nobody")
 
 
 @operation("busy")

@@ -59,7 +59,7 @@ def whole() -> None:
 @operation("no such model")
 def no_such_model() -> None:
     asked = {"model": "nobody", "response_model": Said, "messages": HI, "max_retries": 0}
-    refused(Exception, lambda: client.chat.completions.create(**asked), "not found")
+    refused(Exception, lambda: client.chat.completions.create(**asked), "nobody")
 
 
 @operation("busy")

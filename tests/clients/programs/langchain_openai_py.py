@@ -88,7 +88,7 @@ def limits() -> None:
 
 @operation("no such model")
 def no_such_model() -> None:
-    refused(Exception, lambda: chat("nobody").invoke("Go"), "not found")
+    refused(Exception, lambda: chat("nobody").invoke("Go"), "nobody")
 
 
 @operation("bad request")

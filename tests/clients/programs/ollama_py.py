@@ -11,8 +11,6 @@ HI = [{"role": "user", "content": "Tell me a story"}]
 ASKED = [{"role": "user", "content": QUESTION}]
 
 
-
-
 def text_of(chunks) -> str:
     return "".join(chunk.message.content or "" for chunk in chunks)
 

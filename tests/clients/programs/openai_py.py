@@ -156,7 +156,7 @@ def embeddings() -> None:
 
 @operation("no such model")
 def no_such_model() -> None:
-    refused(openai.NotFoundError, lambda: ask(model="nobody", messages=HI), "not found")
+    refused(openai.NotFoundError, lambda: ask(model="nobody", messages=HI), "nobody")
 
 
 @operation("bad request")
