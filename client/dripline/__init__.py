@@ -37,6 +37,7 @@ __all__ = [
     "RequestRefused",
     "RunFailed",
     "RunGone",
+    "RunInfo",
     "ServerSentEvent",
     "ServerTimeout",
     "ServerUnreachable",
@@ -58,7 +59,7 @@ __all__ = [
 if TYPE_CHECKING:
     from dripline.answer import Answer
     from dripline.chat.chat_stream import ChatStream
-    from dripline.chat.client import ChatClient, ModelInfo
+    from dripline.chat.client import ChatClient, ModelInfo, RunInfo
     from dripline.chat.structured import FormatMismatch
     from dripline.errors import (
         DriplineError,
@@ -105,7 +106,7 @@ else:  # Seen by type checkers, it would let every name pass.
         __name__,
         {
             "dripline.answer": "Answer",
-            "dripline.chat.client": "ChatClient ModelInfo",
+            "dripline.chat.client": "ChatClient ModelInfo RunInfo",
             "dripline.chat.chat_stream": "ChatStream",
             "dripline.chat.structured": "FormatMismatch",
             "dripline.errors": (

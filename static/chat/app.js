@@ -136,11 +136,15 @@ export class App {
   }
 
   /**
-   * Open a conversation; a new one where there is none with this id.
+   * Open a conversation; a new one where there is none with this id. "run=ID" watches that run.
    *
    * @param {string} id
    */
   async open(id) {
+    if (id.startsWith("run=")) {
+      this.#watchRun(id.slice("run=".length));
+      return;
+    }
     this.#opened += 1;
     const opened = this.#opened;
     const tree = await this.#chats.tree(id);
@@ -152,6 +156,19 @@ export class App {
         this.create();
       }
     }
+  }
+
+  /**
+   * Follow the answer of a run that another program has started, in a conversation of its own.
+   *
+   * @param {string} runId
+   */
+  #watchRun(runId) {
+    this.create();
+    const answer = this.#say({ role: "assistant", parent: null, content: "", runId, status: "running" });
+    this.#answering.attach(answer);
+    this.#change({ title: "Chat of another program" });
+    this.#select(answer);
   }
 
   /**

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypedDict, Unpack, cast, overload
 
@@ -76,6 +77,25 @@ class ModelInfo:
     size: int
     capabilities: tuple[str, ...]
     loaded: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A run that can be read: see `ChatClient.attach`.
+
+    Attributes:
+        run_id: Its id.
+        model: The model's name.
+        status: "running", or how it ended: "completed", "cancelled" or "failed".
+        began: When it began.
+        readers: How many programs are reading it.
+    """
+
+    run_id: str
+    model: str
+    status: str
+    began: datetime
+    readers: int
 
 
 class ChatClient:
@@ -302,6 +322,34 @@ class ChatClient:
             except (aiohttp.ClientError, ValueError, LookupError, TypeError) as error:
                 raise RequestError(
                     f"{self.url}/models returned an unusable answer: {error}"
+                ) from error
+
+    async def runs(self) -> list[RunInfo]:
+        """Return the runs of the server's process that can be read, the newest first.
+
+        Any program can have started them, for example one that speaks OpenAI's API.
+
+        Raises:
+            RequestRefused: The server does not list them: it has no token, and is elsewhere.
+            TransportError: The server cannot be reached.
+        """
+        response = await self.request("GET", "/runs")
+        async with response:
+            try:
+                found = orjson.loads(await response.read())["runs"]
+                return [
+                    RunInfo(
+                        run_id=str(run["run_id"]),
+                        model=str(run["model"]),
+                        status=str(run["status"]),
+                        began=datetime.fromisoformat(run["began"]),
+                        readers=int(run["readers"]),
+                    )
+                    for run in found
+                ]
+            except (aiohttp.ClientError, ValueError, LookupError, TypeError) as error:
+                raise RequestError(
+                    f"{self.url}/runs returned an unusable answer: {error}"
                 ) from error
 
     async def request(

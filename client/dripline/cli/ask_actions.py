@@ -1,4 +1,4 @@
-"""The commands `dripline ask` and `dripline models`."""
+"""The commands `dripline ask`, `attach`, `stop`, `runs` and `models`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import threading
 import orjson
 
 from dripline.bounded_read import MIB, read_rest
-from dripline.chat.client import ChatClient, ChatFields, Messages, ModelInfo
+from dripline.chat.chat_stream import ChatStream
+from dripline.chat.client import ChatClient, ChatFields, Messages, ModelInfo, RunInfo
 from dripline.cli.client_settings import load
 from dripline.cli.signals import run_loop
 from dripline.errors import RequestError, TransportError
@@ -65,23 +66,49 @@ def _say_waiting() -> None:
 
 
 async def _print_answer(options: argparse.Namespace, messages: Messages, fields: ChatFields) -> int:
+    async with _client(options) as client:
+        return await _print_stream(options, client.chat(messages, **fields))
+
+
+def attach(options: argparse.Namespace) -> int:
+    """Print the answer of a run that any program has started, and return the exit code."""
+    return run_loop(_print_run(options))
+
+
+async def _print_run(options: argparse.Namespace) -> int:
+    async with _client(options) as client:
+        run_id = options.run_id or await _newest(client)
+        if not run_id:
+            print("dripline attach: no chat is running", file=sys.stderr)
+            return 2
+        return await _print_stream(options, client.attach(run_id))
+
+
+async def _newest(client: ChatClient) -> str:
+    """Return the id of the newest run that has not ended; "" if there is none."""
+    return next((run.run_id for run in await client.runs() if run.status == "running"), "")
+
+
+def _client(options: argparse.Namespace) -> ChatClient:
+    return ChatClient(
+        options.server, load().token, on_drop=_say_reconnecting, middlewares=options.middlewares
+    )
+
+
+async def _print_stream(options: argparse.Namespace, answer: ChatStream) -> int:
     printer = _JsonPrinter() if options.json else _TextPrinter(thinking=options.thinking)
-    async with (
-        ChatClient(
-            options.server,
-            load().token,
-            on_drop=_say_reconnecting,
-            middlewares=options.middlewares,
-        ) as client,
-        client.chat(messages, **fields) as stream,
-    ):
+    async with answer as stream:
         try:
             async for event in stream:
                 printer.show(event)
         finally:
             printer.close()
-    if stream.answer.end:
-        _say_what_was_cut(stream.answer.end)
+    end = stream.answer.end
+    if end and end.status == "cancelled":
+        print("dripline: the answer was stopped from elsewhere", file=sys.stderr)
+        return 1
+    if end:
+        _say_what_was_cut(end)
     return 0
 
 
@@ -135,6 +162,34 @@ class _TextPrinter:
         self._text.close()
         if self._text.line_is_open:
             print(flush=True)
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Stop a run, and return the exit code."""
+    run_loop(_stop(options))
+    return 0
+
+
+async def _stop(options: argparse.Namespace) -> None:
+    async with _client(options) as client:
+        await client.stop(options.run_id)
+
+
+def runs(options: argparse.Namespace) -> int:
+    """Print the server's runs, and return the exit code."""
+    for run in run_loop(_list_runs(options)):
+        if options.json:
+            print(orjson.dumps(run).decode())
+        else:
+            began = run.began.astimezone().strftime("%H:%M:%S")
+            row = f"{run.run_id:<24} {run.status:<10} {began}  {run.model}"
+            print(visible_on(sys.stdout, row))
+    return 0
+
+
+async def _list_runs(options: argparse.Namespace) -> list[RunInfo]:
+    async with _client(options) as client:
+        return await client.runs()
 
 
 def models(options: argparse.Namespace) -> int:

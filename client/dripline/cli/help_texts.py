@@ -3,7 +3,7 @@
 EXIT_CODES = """\
 exit codes:
   0    the answer is complete
-  1    the run failed: Ollama or the model could not answer
+  1    the run failed or was stopped: the answer is not complete
   2    the command was used wrongly, or the server refused the request
   3    no server answers
   4    the stream or the output broke, so the printed answer is incomplete
@@ -49,6 +49,25 @@ MODELS_EXAMPLES = """\
 examples:
   dripline models
   dripline models --json | jq -r .name
+"""
+RUNS = """\
+List the answers that this server process makes or has made a short while ago,
+the newest first: id, status, when it began, and the model. Any program can have
+asked for them, for example one that uses OpenAI's API.
+"""
+ATTACH = """\
+Print an answer from its beginning, and go on while it is generated. Ctrl-C ends
+only the printing. If the program that asked leaves, the answer goes on while
+you read it.
+"""
+STOP = """\
+Stop the answer of a run: the model stops, and all its readers are told.
+"""
+RUNS_EXAMPLES = """\
+examples:
+  dripline runs
+  dripline attach
+  dripline runs --json | jq -r .run_id
 """
 RECORD = """\
 Record a stream into a file that can be replayed. Record any URL, or another

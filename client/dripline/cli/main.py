@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_ask(commands)
     _add_chat(commands)
     _add_models(commands)
+    _add_run_commands(commands)
     add_recording_commands(commands, _run_recorded)
     add_fake_command(commands)
     parser.set_defaults(middlewares=())
@@ -167,6 +168,41 @@ def _add_models(commands: Subparsers) -> None:
     models.set_defaults(run=_models)
 
 
+def _add_run_commands(commands: Subparsers) -> None:
+    runs = commands.add_parser(
+        "runs",
+        help="list the answers that any program has asked for",
+        description=help_texts.RUNS,
+        epilog=f"{help_texts.RUNS_EXAMPLES}\n{help_texts.ENVIRONMENT}",
+    )
+    runs.add_argument("--json", action="store_true", help="print each run as a line of JSON")
+    runs.set_defaults(run=_runs)
+    attach = commands.add_parser(
+        "attach",
+        help="print the answer of a run, also of another program",
+        description=help_texts.ATTACH,
+        epilog=f"{help_texts.RUNS_EXAMPLES}\n{help_texts.EXIT_CODES}\n{help_texts.ENVIRONMENT}",
+    )
+    attach.add_argument(
+        "run_id", metavar="RUN_ID", nargs="?", default="", help="the run [the newest one running]"
+    )
+    attach.add_argument(
+        "--thinking", action="store_true", help="also print the reasoning, to stderr"
+    )
+    attach.add_argument("--json", action="store_true", help="print each event as a line of JSON")
+    attach.set_defaults(run=_attach)
+    stop = commands.add_parser(
+        "stop",
+        help="stop a run, also of another program",
+        description=help_texts.STOP,
+        epilog=f"{help_texts.RUNS_EXAMPLES}\n{help_texts.ENVIRONMENT}",
+    )
+    stop.add_argument("run_id", metavar="RUN_ID", help="the run")
+    stop.set_defaults(run=_stop)
+    for command in (runs, attach, stop):
+        _add_server(command, argparse.SUPPRESS)
+
+
 def _run_recorded(arguments: list[str], recorder: Any) -> int:
     options = _parser().parse_args(arguments)
     options.middlewares = (recorder,)
@@ -191,6 +227,24 @@ def _chat(options: argparse.Namespace) -> int:
         return 2
     conversation = Conversation(options.model, options.system)
     return run_chat(options.server, load().token, conversation, middlewares=options.middlewares)
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from dripline.cli.ask_actions import runs
+
+    return runs(options)
+
+
+def _attach(options: argparse.Namespace) -> int:
+    from dripline.cli.ask_actions import attach
+
+    return attach(options)
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from dripline.cli.ask_actions import stop
+
+    return stop(options)
 
 
 def _models(options: argparse.Namespace) -> int:

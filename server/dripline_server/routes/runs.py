@@ -1,6 +1,8 @@
-"""`/runs/{id}`: the state of a run, attaching to it, and stopping it."""
+"""`/runs`: the runs there are, the state of one, attaching to it, and stopping it."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -12,9 +14,52 @@ from dripline_server.routes.dialect_query import dialect_of
 from dripline_server.routes.request_body import bad_field
 from dripline_server.routes.run_answer import position_unknown, stream_run
 from dripline_server.run_log import FoundRun
+from dripline_server.settings import is_loopback
 from dripline_server.state import STATE
 
 routes = web.RouteTableDef()
+
+
+# A proxy adds one of these, so that a request that has one may come from another machine.
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+
+
+@routes.get("/runs", allow_head=False)
+async def list_runs(request: web.Request) -> web.Response:
+    """List the caller's runs of this process, the newest first, whichever program started them.
+
+    Whoever knows a run's id may read and stop it. So ids are only told to those who have a token,
+    each caller's own; on a server without one, only to programs of the same machine.
+    """
+    state = request.app[STATE]
+    if not (state.tokens.needed or _is_local(request)):
+        why = (
+            "Without a token (DRIPLINE_TOKEN), this server lists its runs only for programs on its"
+            " own machine."
+        )
+        raise Problem(403, ErrorCode.UNAUTHORIZED, why)
+    return json_response(
+        {
+            "runs": [
+                {
+                    "run_id": run.id,
+                    "model": run.model,
+                    "status": run.status,
+                    "began": datetime.fromtimestamp(run.began, UTC).isoformat(timespec="seconds"),
+                    "readers": run.readers,
+                }
+                for run in state.runs.here(request[CALLER].name)
+            ]
+        }
+    )
+
+
+def _is_local(request: web.Request) -> bool:
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    # Who is behind a Unix socket is not known; it is usually a proxy.
+    return isinstance(peer, tuple) and is_loopback(str(peer[0]))
 
 
 @routes.get("/runs/{run_id}")

@@ -202,6 +202,11 @@ class RunRegistry:
             return self._ended[run_id][0]
         return await self._logs.find(run_id)
 
+    def here(self, caller: str = "") -> list[Run]:
+        """Return the caller's runs of this process that can be read, the newest first."""
+        own = (run for run in self._runs() if run.caller == caller)
+        return sorted(own, key=lambda run: run.began, reverse=True)
+
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
         """Accept no new run; wait until all have ended, the time is up, or `hurry` is set."""
         self._draining = True

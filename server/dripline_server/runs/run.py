@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 
@@ -58,6 +59,7 @@ class Run(FoundRun):
         "_stopped_by",
         "_telling",
         "_unread",
+        "began",
         "caller",
         "end",
         "id",
@@ -80,6 +82,7 @@ class Run(FoundRun):
         self.model = request.model
         self.request = request.digest
         self.caller = request.caller.name
+        self.began = time.time()
         self._grace = request.grace
         self.end: End | None = None
         self._log = log
@@ -102,6 +105,11 @@ class Run(FoundRun):
             self._telling = asyncio.create_task(self._tell_phases(phases), name=f"phases {name}")
         self._generating.add_done_callback(lambda done: self._begin_end(done, on_end))
         self._watch_readers()
+
+    @property
+    def status(self) -> str:
+        """What it does: "running", or how it ended ("completed", "cancelled" or "failed")."""
+        return self.end.status if self.end else "running"
 
     @property
     def readers(self) -> int:

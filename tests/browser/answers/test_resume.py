@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+from openai import AsyncOpenAI
 from playwright.async_api import CDPSession, expect
 
 from dripline.testing import Ending, Fault, Pace, Script
@@ -319,3 +320,30 @@ async def test_reload_while_another_chat_is_open(opener: Opener) -> None:
         await slowly.locator(".open").click()
         await chat.wait_answered()
         await chat.wait_text("One two")
+
+
+async def test_the_answer_of_another_program_is_watched_taken_over_and_stopped(
+    opener: Opener,
+) -> None:
+    """At `#run=ID` the page shows it from its start; it goes on when its program has left."""
+    clock = GatedClock()
+    async with (
+        chat_server(Script(WORDS, HELD), clock=clock) as (ollama, server),
+        AsyncOpenAI(base_url=f"{server.url}/v1", api_key="x") as program,
+    ):
+        clock.let_go(2)
+        create = program.chat.completions.create
+        stream = await create(
+            model="story", messages=[{"role": "user", "content": "Count"}], stream=True
+        )
+        run_id = stream.response.headers["X-Run-Id"]
+        chat = await opener(f"{server.url}/#run={run_id}")
+        await expect(chat.text).to_contain_text("word1")
+        await stream.close()
+        clock.let_go(3)
+        await expect(chat.text).to_contain_text("word4")
+        await chat.stop.click()
+        request = await ollama.wait_for_request()
+        assert await request.wait_ended() is Ending.CLIENT_LEFT
+        await expect(chat.page).to_have_title("Chat of another program – dripline")
+        assert "run=" not in chat.page.url

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import APIError, AsyncOpenAI
 
 from dripline.testing import Ending, Fault, Pace, Reply, Script
 from dripline_server.app import serve
@@ -304,3 +305,52 @@ async def test_ask_does_not_wait_for_what_chat_needs() -> None:
             "print({'rich', 'prompt_toolkit', 'markdown_it'} & set(sys.modules))"
         )
     assert (code, out) == (0, "Hi\nset()\n")
+
+
+async def test_a_chat_of_any_program_is_listed_watched_and_stopped() -> None:
+    """An OpenAI program asks; the terminal lists the run, reads it from its start, and stops it."""
+    script = Script(["One", " two"], fault=Fault.stall(at_token=2))
+    async with (
+        stack(script) as s,
+        AsyncOpenAI(base_url=f"{s.url}/v1", api_key="x") as program,
+    ):
+        told = await run("dripline", "--server", s.url, "attach")
+        assert told == (2, "", "dripline attach: no chat is running\n")
+        create = program.chat.completions.create
+        stream = await create(
+            model="story", messages=[{"role": "user", "content": "Hi"}], stream=True
+        )
+        code, out, _ = await run("dripline", "runs", "--json", "--server", s.url)
+        (listed,) = map(json.loads, out.splitlines())
+        assert (code, listed["model"], listed["status"]) == (0, "story", "running")
+        assert listed["run_id"] == stream.response.headers["X-Run-Id"]
+        async with command("dripline", "--server", s.url, "attach") as watching:
+            assert watching.stdout
+            assert await watching.stdout.readexactly(7) == b"One two"
+            stopped = await run("dripline", "--server", s.url, "stop", listed["run_id"])
+            assert stopped == (0, "", "")
+            assert await watching.wait() == 1
+        with pytest.raises(APIError, match="stopped"):
+            async for _ in stream:
+                pass
+        code, out, _ = await run("dripline", "runs", "--server", s.url)
+        assert out.split()[:2] == [listed["run_id"], "cancelled"]
+
+
+async def test_a_chat_is_taken_over_from_a_program_that_leaves() -> None:
+    """The answer goes on for the terminal, to its end, when its program has gone."""
+    script = Script(["One", " two", " three"], pace=Pace(tokens_per_second=2))
+    async with (
+        stack(script) as s,
+        AsyncOpenAI(base_url=f"{s.url}/v1", api_key="x") as program,
+    ):
+        create = program.chat.completions.create
+        stream = await create(
+            model="story", messages=[{"role": "user", "content": "Hi"}], stream=True
+        )
+        async with command("dripline", "--server", s.url, "attach") as watching:
+            assert watching.stdout
+            assert await watching.stdout.readexactly(3) == b"One"
+            await stream.close()
+            assert (await watching.communicate())[0] == b" two three\n"
+            assert await watching.wait() == 0

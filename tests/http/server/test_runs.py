@@ -417,3 +417,32 @@ async def test_the_log_tells_of_requests_and_not_of_words(
     assert "status=completed" in text
     assert "secret" not in text
     assert first.run_id not in text
+
+
+async def test_runs_are_listed_newest_first() -> None:
+    """Whichever dialect started them; how they ended is said until they are forgotten."""
+    async with stack(Script("Hi"), keep_time=60) as s:
+        first = await s.client.ask("Hi")
+        body = {"model": "story", "messages": [{"role": "user", "content": "Hi"}]}
+        async with s.http.post(f"{s.url}/v1/chat/completions", json=body) as response:
+            second = response.headers["X-Run-Id"]
+        found = await s.client.runs()
+    assert first.text == "Hi"
+    assert [run.status for run in found] == ["completed", "completed"]
+    assert found[0].run_id == second
+    assert found[0].began >= found[1].began
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+async def test_runs_are_not_listed_for_other_machines(header: str) -> None:
+    """Who knows an id may read the run: without a token, only this machine is told the ids."""
+    async with stack(Script("Hi")) as s:
+        async with s.http.get(f"{s.url}/runs", headers={header: "192.0.2.1"}) as response:
+            told = await response.json()
+        assert (response.status, told["error"]["code"]) == (403, "unauthorized")
+    async with stack(Script("Hi"), token="sesame") as s:
+        headers = {header: "192.0.2.1", "Authorization": "Bearer sesame"}
+        async with s.http.get(f"{s.url}/runs", headers=headers) as response:
+            assert (response.status, await response.json()) == (200, {"runs": []})
+        async with s.http.get(f"{s.url}/runs") as response:
+            assert response.status == 401
