@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from datetime import date
+from enum import Enum
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import pytest
+from pydantic import AnyUrl, Base64Bytes, BaseModel, Field
 
 from dripline import AddButton, ChangeTheme
 from dripline.testing import Ending, FakeOllama, VirtualClock, demo_models
@@ -218,3 +222,52 @@ async def test_the_demo_is_pleasant_to_watch() -> None:
     _, ollama = await exchange("demo", "How do streams work?", clock=clock)
     speed = ollama.requests[-1].tokens_sent / (clock.now - 0.3)
     assert 30 <= speed <= 40
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Part(BaseModel):
+    """Met by a reference."""
+
+    number: Annotated[str, Field(pattern=r"^[A-Z]{3}-\d{4}$")]
+    colour: Colour
+    parts: list[Part] = []
+
+
+class Order(BaseModel):
+    """The arguments of a tool, with what JSON schemas have beyond Ollama's own types of tools."""
+
+    part: Part
+    other: Part | None
+    kind: Literal["new"]
+    amount: Annotated[int, Field(ge=3, multiple_of=7)]
+    discount: Annotated[float, Field(gt=0, lt=0.5)]
+    due: date
+    id: UUID
+    site: AnyUrl
+    codes: Annotated[list[int], Field(min_length=2)]
+    place: tuple[float, float]
+    notes: dict[str, Part]
+    image: Base64Bytes
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+async def test_tool_arguments_fit_any_schema(path: str) -> None:
+    """Although Ollama's own types of tools have no references, patterns, ranges and formats."""
+    function = {"name": "order", "parameters": Order.model_json_schema()}
+    body = {
+        "model": "demo-tools",
+        "messages": [{"role": "user", "content": "Order 12 of them"}],
+        "tools": [{"type": "function", "function": function}],
+        "stream": False,
+    }
+    async with FakeOllama(clock=VirtualClock()) as ollama:
+        response = await raw_exchange(ollama.url, "POST", path, body)
+    answer = json.loads(response.body)
+    message = answer["message"] if path == "/api/chat" else answer["choices"][0]["message"]
+    arguments = message["tool_calls"][0]["function"]["arguments"]
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    assert Order.model_validate_json(text).kind == "new"

@@ -64,7 +64,8 @@ THINK = CustomType("api.ThinkValue", _think)
 OPTIONS = Map(ANY)
 IMAGES = Slice(Base64("api.ImageData"))
 
-TOOL_PROPERTY = Struct("api.ToolProperty", {})
+# Ollama drops what else a JSON schema says. Scripts see it, and demo models obey it.
+TOOL_PROPERTY = Struct("api.ToolProperty", {}, keeps_unknown=True)
 _PROPERTIES = ordered_map(TOOL_PROPERTY)
 TOOL_PROPERTY.define(
     {
@@ -86,6 +87,7 @@ TOOL_PARAMETERS = Struct(
         "required": Slice(STRING),
         "properties": _PROPERTIES,
     },
+    keeps_unknown=True,
 )
 TOOL = Struct(
     "api.Tool",

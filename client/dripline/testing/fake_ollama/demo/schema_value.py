@@ -43,8 +43,22 @@ _FORMATS = {
     "uuid": ("7d444840-9dc0-11d1-b245-5ffdce74fad2", "7d444840-9dc0-11d1-b245-5ffdce74fad3"),
     "byte": ("aGVsbG8=",),
     "binary": ("hello",),
-    "uuid4": ("9b2e8bbd-6e4c-4f4b-8f5f-0c1d2e3f4a5b",),
     "path": ("/path",),
+    # What pydantic says beside the standard's.
+    "base64": ("aGVsbG8=",),
+    "base64url": ("aGVsbG8=",),
+    "uuid1": ("7d444840-9dc0-11d1-b245-5ffdce74fad2",),
+    "uuid3": ("6fa459ea-ee8a-3ca4-894e-db77e160355e",),
+    "uuid4": ("9b2e8bbd-6e4c-4f4b-8f5f-0c1d2e3f4a5b",),
+    "uuid5": ("886313e1-3b8a-5372-9b90-0c9aee199e5d",),
+    "json-string": ("{}",),
+    "ipv4network": ("192.0.2.0/24",),
+    "ipv6network": ("2001:db8::/32",),
+    "ipv4interface": ("192.0.2.1/24",),
+    "ipv6interface": ("2001:db8::1/32",),
+    "ipvanyaddress": ("192.0.2.1", "2001:db8::1"),
+    "ipvanynetwork": ("192.0.2.0/24",),
+    "ipvanyinterface": ("192.0.2.1/24",),
     "password": ("correct horse",),
 }
 _TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")

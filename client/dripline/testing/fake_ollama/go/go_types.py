@@ -251,10 +251,14 @@ class Struct(GoType):
     Args:
         name: With its package, such as "api.ChatRequest", or all of a type without a name.
         fields: The types of the fields.
+        keeps_unknown: Whether the result also has the fields that Go drops.
     """
 
-    def __init__(self, name: str, fields: Mapping[str, GoType]) -> None:
+    def __init__(
+        self, name: str, fields: Mapping[str, GoType], *, keeps_unknown: bool = False
+    ) -> None:
         self.name = name
+        self._keeps_unknown = keeps_unknown
         self.define(fields)
 
     def define(self, fields: Mapping[str, GoType]) -> None:
@@ -271,6 +275,8 @@ class Struct(GoType):
         found: dict[str, JsonValue] = {}
         for key, one in value.items():
             name = key if key in self._fields else self._folded.get(key.casefold())
+            if name is None and self._keeps_unknown:
+                found[key] = plain(one)
             if name is None or one is None:
                 continue
             state.struct = "" if self.name.startswith("struct {") else self.name.rpartition(".")[2]
