@@ -185,6 +185,15 @@ async def test_another_s_run_is_not_there(file: Path, redis: RedisServer, run_lo
             assert (await g.ask("alice", "DELETE", f"/runs/{run_id}", url=url)).status in (202, 204)
 
 
+async def test_runs_are_listed_for_their_owner(file: Path) -> None:
+    """Each caller sees the ids of its own runs, and of no other's."""
+    async with guarded(file) as g:
+        started = {name: [await g.start(name)] for name in ("alice", "bob", "")}
+        for name, run_ids in started.items():
+            listed = (await g.ask(name, "GET", "/runs")).body["runs"]
+            assert [run["run_id"] for run in listed] == run_ids
+
+
 @pytest.mark.parametrize("run_log", ["memory", "redis"])
 async def test_another_s_run_id(file: Path, redis: RedisServer, run_log: str) -> None:
     """It leads to nothing: no attaching, no second run; and its owner still gets the same run."""
