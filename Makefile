@@ -65,7 +65,7 @@ fuzz: $(VENV)/dev.installed
 check: $(VENV)/dev.installed $(PAGE_LIBRARIES) $(TEST_LIBRARIES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy client server tests
+	$(BIN)/mypy client server tests static
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	@# Read from the sources, however dripline is installed; it says much, so only where it fails.
 	PYTHONPATH=client:server $(BIN)/pyright --pythonpath $(BIN)/python --ignoreexternal \

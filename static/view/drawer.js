@@ -36,6 +36,7 @@ export class Drawer {
       }
     });
     this.#show(!narrow.matches && wanted);
+    delete document.documentElement.dataset.sidebar; // until here first-paint.js has said it
   }
 
   /** Show the list, with the focus in it, or hide it. */

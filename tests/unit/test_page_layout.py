@@ -37,6 +37,7 @@ ROOMS = {
     "store": (("store", "chat"), f"{DOM}|{NETWORK}"),
     "net": (("net", "store", "chat"), f"{DOM}|{STORAGE}"),
     "view": (("view", "store", "chat"), f"{NETWORK}|{STORAGE}"),
+    "first-paint.js": ((), NETWORK),
     "main.js": (("chat", "store", "net", "view"), f"{NETWORK}|{STORAGE}"),
     "client.js": (("chat", "net"), f"{DOM}|{NETWORK}|{STORAGE}"),
 }

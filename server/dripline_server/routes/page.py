@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import logging
+import mimetypes
+import re
+from functools import lru_cache
 from pathlib import Path
 
 from aiohttp import web
@@ -31,9 +36,17 @@ CONTENT_SECURITY_POLICY = "; ".join(
 PAGE_SUFFIXES = frozenset(
     (".css", ".html", ".ico", ".js", ".mjs", ".png", ".svg", ".webmanifest", ".woff", ".woff2")
 )
+# Those whose formats are compressed already.
+PACKED_SUFFIXES = frozenset((".ico", ".png", ".woff", ".woff2"))
+# Of a client that has the file already, or wants a part of it.
+CONDITIONS = ("If-Modified-Since", "If-None-Match", "Range")
+# A wheel's files are named by their contents, as `main-2Y5JCSTN.js`; see static/bundle_page.py.
+HASHED_NAME = re.compile(r"-[0-9A-Z]{8}\.[a-z]+")
+IMMUTABLE = "public, max-age=31536000, immutable"
 PAGE_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cache-Control": "no-cache",
+    "Vary": "Accept-Encoding",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -51,16 +64,13 @@ def page_folder() -> Path:
 def add_page(app: web.Application) -> None:
     """Serve the page at `/` and its files under `/static/`."""
     folder = page_folder()
-    if not (folder / MARKDOWN_LIBRARY).is_file():
+    if (folder / "main.js").is_file() and not (folder / MARKDOWN_LIBRARY).is_file():
         logger.warning("the page shows plain text: npm has not brought %s", MARKDOWN_LIBRARY)
 
     async def index(request: web.Request) -> web.StreamResponse:
         if "text/html" in request.headers.get("Accept", ""):
-            headers = {**PAGE_HEADERS, "Vary": "Accept"}
-            return web.FileResponse(folder / "index.html", headers=headers)
-        service = describe_service(request)
-        service.headers["Vary"] = "Accept"
-        return service
+            return web.FileResponse(folder / "index.html")
+        return describe_service(request)
 
     app.router.add_get("/", index, name=ROOT)
 
@@ -68,10 +78,41 @@ def add_page(app: web.Application) -> None:
         path = _file_of_page(folder, request.match_info["path"])
         if path is None:
             raise web.HTTPNotFound
-        return web.FileResponse(path)
+        return await _file_response(request, path)
 
     app.router.add_get("/static/{path:.+}", file)
     app.on_response_prepare.append(_add_page_headers)
+
+
+async def _file_response(request: web.Request, path: Path) -> web.StreamResponse:
+    """Return a file, compressed where the client takes that.
+
+    A wheel has compressed files beside its own, which aiohttp finds. A checkout has none.
+    """
+    sought = any(name in request.headers for name in CONDITIONS)
+    takes_gzip = "gzip" in request.headers.get("Accept-Encoding", "").lower()
+    is_packed = path.suffix in PACKED_SUFFIXES or path.with_name(f"{path.name}.gz").is_file()
+    if sought or is_packed or not takes_gzip:
+        return web.FileResponse(path)
+    return await asyncio.to_thread(_compressed_response, path)
+
+
+def _compressed_response(path: Path) -> web.Response:
+    about = path.stat()
+    response = web.Response(
+        body=_compressed(path, about.st_mtime_ns),
+        content_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+        headers={"Content-Encoding": "gzip"},
+    )
+    response.etag = f"{about.st_mtime_ns:x}-{about.st_size:x}"  # as FileResponse has it
+    response.last_modified = about.st_mtime
+    return response
+
+
+@lru_cache(maxsize=200)
+def _compressed(path: Path, _modified: int) -> bytes:
+    """Return a file's contents, compressed; once it is modified they are compressed again."""
+    return gzip.compress(path.read_bytes(), 6)
 
 
 def _file_of_page(folder: Path, name: str) -> Path | None:
@@ -87,5 +128,13 @@ def _file_of_page(folder: Path, name: str) -> Path | None:
 
 
 async def _add_page_headers(request: web.Request, response: web.StreamResponse) -> None:
-    if path_within(request).startswith("/static/"):
+    path = path_within(request)
+    if path.startswith("/static/"):
         response.headers.update(PAGE_HEADERS)
+        if HASHED_NAME.search(path) and response.status in (200, 206, 304):
+            response.headers["Cache-Control"] = IMMUTABLE
+    elif path == "/":
+        if response.content_type == "text/html":
+            response.headers.update(PAGE_HEADERS)
+        is_packed = "Content-Encoding" in response.headers
+        response.headers["Vary"] = "Accept, Accept-Encoding" if is_packed else "Accept"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+
 import aiohttp
 import pytest
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from dripline import ChatClient, ModelInfo, RequestRefused
@@ -98,6 +101,29 @@ async def test_the_root_is_a_page_for_browsers_and_json_for_programs() -> None:
         assert script.status == 200
         assert "javascript" in script.content_type
         assert script.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_checkout_serves_its_files_compressed_and_fresh() -> None:
+    """Each file as it is now, packed where the client takes that; what is not there is not kept."""
+    async with stack(Script()) as s, aiohttp.ClientSession(auto_decompress=False) as http:
+
+        async def get(name: str, **headers: str) -> tuple[int, CIMultiDictProxy[str], bytes]:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            async with http.get(f"{s.url}/static/{name}", headers=named) as response:
+                return response.status, response.headers, await response.read()
+
+        _, about, packed = await get("net/sse.js", Accept_Encoding="gzip")
+        _, about_plain, plain = await get("net/sse.js", Accept_Encoding="identity")
+        assert gzip.decompress(packed) == plain
+        assert "Content-Encoding" not in about_plain
+        assert about["Cache-Control"] == about_plain["Cache-Control"] == "no-cache"
+        assert about["Vary"] == about_plain["Vary"] == "Accept-Encoding"
+        again, _, body = await get("net/sse.js", If_None_Match=about["ETag"])
+        assert (again, body) == (304, b"")
+        status, _, body = await get("net/sse.js", Range="bytes=3-9")
+        assert (status, body) == (206, plain[3:10])
+        missing, about, _ = await get("main-2Y5JCSTN.js")
+        assert (missing, about["Cache-Control"]) == (404, "no-cache")
 
 
 async def test_the_fake_stands_in_only_where_no_address_was_given(

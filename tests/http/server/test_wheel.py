@@ -17,14 +17,13 @@ import aiohttp
 import pytest
 from packaging.requirements import Requirement
 
-from dripline_server.routes.page import MARKDOWN_LIBRARY
+from dripline_server.routes.page import HASHED_NAME
 from tests.support.processes import line
 from tests.support.programs import require_npm_packages
 from tests.support.stack import user
 from tests.support.usual_ollama import skip_if_ollama_runs
 
 ROOT = Path(__file__).parents[3]
-PAGE_SUFFIXES = {".html", ".css", ".js", ".svg"}
 
 
 @pytest.fixture(scope="module")
@@ -59,34 +58,32 @@ def test_the_wheel_has_no_other_top_level_name(wheel: Path) -> None:
     assert {name.split("/")[0].split("-")[0] for name in names} == {"dripline", "dripline_server"}
     tops = {name.split("/")[0] for name in names}
     assert tops == {"dripline", "dripline_server", *(top for top in tops if "dist-info" in top)}
-    assert {
-        "dripline/py.typed",
-        "dripline_server/py.typed",
-        "dripline_server/static/index.html",
-        "dripline_server/static/style/page.css",
-        "dripline_server/static/net/sse.js",
-    } <= set(names)
-    files = {path.relative_to(ROOT / "static") for path in (ROOT / "static").rglob("*.*")}
-    page = {
-        path for path in files if path.suffix in PAGE_SUFFIXES and path.parts[0] != "node_modules"
-    }
-    own = [name for name in names if "/static/" in name and "/node_modules/" not in name]
-    assert {Path(name.partition("/static/")[2]) for name in own} == page
+    assert {"dripline/py.typed", "dripline_server/py.typed"} <= set(names)
 
 
-def test_the_wheel_has_the_pages_libraries_and_their_licences(wheel: Path) -> None:
-    """What the browser may load, and under which terms; of what is asked for nothing is missing."""
+def test_the_wheel_has_the_page_bundled(wheel: Path) -> None:
+    """A few files named by their contents, and nothing of what they were made of."""
+    names = zipfile.ZipFile(wheel).namelist()
+    own = {name.partition("/static/")[2] for name in names if "/static/" in name}
+    files = {name for name in own if not name.startswith("node_modules/")}
+    plain = {name for name in files if not name.endswith(".gz")}
+    assert files == plain | {f"{name}.gz" for name in plain}
+    assert {name for name in plain if not HASHED_NAME.search(name)} == {"index.html", "icon.svg"}
+    # Whatever a module asks for when it is needed is there: each grammar, the formulas, the worker.
+    grammars = ROOT / "static/node_modules/@highlightjs/cdn-assets/es/languages"
+    needed = {path.name.removesuffix(".js") for path in grammars.glob("*.min.js")}
+    needed |= {"main", "style", "first-paint", "highlight-worker", "markdown-it.esm.min", "temml"}
+    assert needed <= {name.rpartition("-")[0] for name in plain}
+
+
+def test_the_wheel_has_the_licences_of_the_pages_libraries(wheel: Path) -> None:
+    """Under which terms what is bundled may be used."""
     names = zipfile.ZipFile(wheel).namelist()
     found = {name.partition("/static/")[2] for name in names if "/node_modules/" in name}
-    assert MARKDOWN_LIBRARY in found
-    for module in (ROOT / "static").rglob("*.js"):
-        if "node_modules" not in module.parts:
-            asked = re.findall(r'"(?:\.\./)+(node_modules/[^"]+\.m?js)"', module.read_text())
-            assert set(asked) <= found, module
-    licences = {name for name in found if "licen" in name.lower()}
-    assert {Path(name).suffix for name in found - licences} <= {".js", ".mjs"}
+    assert all("licen" in name.lower() for name in found)
     locked = json.loads((ROOT / "static/package-lock.json").read_text())["packages"]
-    assert {str(Path(name).parent) for name in licences} == set(locked) - {""}
+    bundled = {name for name, package in locked.items() if name and not package.get("dev")}
+    assert {str(Path(name).parent) for name in found} == bundled
 
 
 def _install(wheel: Path, folder: Path) -> None:
@@ -116,6 +113,28 @@ def _needed(distribution: Distribution, *extras: str) -> list[Distribution]:
     return list(found.values())
 
 
+async def _expect_light_page(http: aiohttp.ClientSession, url: str) -> None:
+    """The page and all that it loads: compressed, below 150 KB, and asked for once."""
+    response = await http.get(url, headers={"Accept": "text/html"})
+    page = await response.text()
+    assert "<title>dripline" in page
+    assert response.headers["Cache-Control"] == "no-cache"
+    assert response.headers["Vary"] == "Accept, Accept-Encoding"
+    loaded = int(response.headers["Content-Length"])
+    linked = set(re.findall(r'"(static/[^"]+)"', page)) - {"static/icon.svg"}
+    assert len(linked) < 10
+    for name in linked:
+        response = await http.get(f"{url}/{name}")
+        assert response.status == 200
+        assert response.headers["Content-Encoding"] == "gzip"
+        assert "immutable" in response.headers["Cache-Control"]
+        loaded += int(response.headers["Content-Length"])
+        again = await http.get(f"{url}/{name}", headers={"If-None-Match": response.headers["ETag"]})
+        assert again.status == 304
+        assert "immutable" in again.headers["Cache-Control"]
+    assert loaded < 150_000
+
+
 async def test_the_wheel_works_alone(wheel: Path, tmp_path: Path) -> None:
     """Installed into an empty environment, it serves the page and a chat."""
     skip_if_ollama_runs()
@@ -131,9 +150,7 @@ async def test_the_wheel_works_alone(wheel: Path, tmp_path: Path) -> None:
     try:
         url = (await line(server)).removeprefix("dripline is at ")
         async with aiohttp.ClientSession() as http:
-            page = await (await http.get(url, headers={"Accept": "text/html"})).text()
-            assert "<title>dripline" in page
-            assert (await http.get(f"{url}/static/style/page.css")).status == 200
+            await _expect_light_page(http, url)
             response = await http.post(f"{url}/chat", json={"messages": user("Hi")})
             assert '"status":"completed"' in await response.text()
     finally:

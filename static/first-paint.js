@@ -1,0 +1,12 @@
+/**
+ * What must be known before anything is drawn: the chosen scheme, and whether the list of chats shows.
+ * A classic script, because modules run after the first paint. It reads what chat/preferences.js keeps.
+ */
+document.documentElement.dataset.sidebar = "";
+try {
+  const { appearance, sidebar } = JSON.parse(localStorage.getItem("dripline.settings") ?? "{}");
+  document.documentElement.dataset.scheme = appearance ?? "";
+  document.documentElement.dataset.sidebar = sidebar ?? "";
+} catch {
+  // The browser keeps nothing, or nothing that can be read: the page starts as the system looks.
+}
