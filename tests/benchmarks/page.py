@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from playwright.async_api import Browser, CDPSession
+from playwright.async_api import Browser, CDPSession, expect
 
 from dripline.testing import FakeOllama, Pace, Script
 from tests.benchmarks.options import Options
@@ -89,6 +89,7 @@ async def run(options: Options) -> Section:
         for name in [*models][1:]:
             section.notes.append(f"{size:,} characters in one token, {await _at_once(chat, name)}.")
         anew = [await _parse_anew(chat, tokens, quarter) for quarter in range(4)]
+        section.verdicts.append(await _long_conversation(browser, server.url, options))
     _report(section, len(tokens), times, heap, anew)
     section.verdicts.append(Verdict(WORK, "longest task, CPU ms", longest, 50))
     return section
@@ -138,6 +139,34 @@ async def _at_once(chat: ChatPage, model: str) -> str:
     await chat.page.evaluate(DRAWN)
     took = time.perf_counter() - began
     return f"{model}: drawn in {took:.1f} s; long tasks: {await _long_tasks(chat)}"
+
+
+async def _long_conversation(browser: Browser, url: str, options: Options) -> Verdict:
+    """Compare what the main thread does for an answer in a long conversation and in a new one."""
+    took = []
+    for count in (0, 498):
+        async with open_page(browser, url) as chat:
+            if count:
+                text = "".join(long_answer(120))
+                said = [
+                    {"role": "user", "content": "Go on"},
+                    {"role": "assistant", "content": text},
+                ]
+                file = json.dumps({"messages": said * (count // 2)}).encode()
+                await chat.page.locator("#import-files").set_input_files(
+                    {"name": "chat.json", "mimeType": "application/json", "buffer": file}
+                )
+                await expect(chat.answers).to_have_count(count // 2)
+            await chat.model.select_option("story:latest")
+            await chat.ask("Go on")
+            await expect(chat.text).to_contain_text("a")
+            devtools = await chat.page.context.new_cdp_session(chat.page)
+            await devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+            before = await _metric(devtools, "TaskDuration")
+            await asyncio.sleep(0.2 if options.quick else 5)  # of streaming
+            took.append(await _metric(devtools, "TaskDuration") - before)
+    what = "CPU of streaming in a conversation of 500 messages, of that in one of 2"
+    return Verdict(WORK, what, took[1] / took[0], 1.3)
 
 
 async def _long_tasks(chat: ChatPage) -> str:

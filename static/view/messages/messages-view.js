@@ -1,6 +1,6 @@
 /** Draws the messages of the open conversation. */
 
-import { part } from "../dom.js";
+import { arrange, part } from "../dom.js";
 import { MessageView } from "./message-view.js";
 
 /**
@@ -10,6 +10,11 @@ import { MessageView } from "./message-view.js";
 
 const log = part(document, "#log");
 const welcome = part(document, "#welcome");
+
+/** So many messages are in a group, which the browser leaves out as a whole while it is out of sight. */
+const GROUP = 10;
+/** The newest messages, at least so many, are in no group. */
+const NEWEST = 10;
 
 /** One path of messages. What stays on the page is not drawn again. */
 export class MessagesView {
@@ -45,17 +50,7 @@ export class MessagesView {
       return;
     }
     const views = path.map(({ message }) => this.#viewOf(message));
-    const kept = new Set(views.map(({ element }) => element));
-    for (const element of [...log.children]) {
-      if (!kept.has(/** @type {HTMLElement} */ (element))) {
-        element.remove();
-      }
-    }
-    for (const [place, { element }] of views.entries()) {
-      if (log.children[place] !== element) {
-        log.insertBefore(element, log.children[place] ?? null);
-      }
-    }
+    arrangeInGroups(views.map(({ element }) => element));
     this.#views = new Map(views.map((view) => [view.message.id, view]));
     path.forEach((shown, place) => views[place]?.show(shown, place === path.length - 1));
     welcome.hidden = path.length > 0;
@@ -116,4 +111,26 @@ export class MessagesView {
     const same = view?.message === message && view.attempt === message.attempt;
     return view && (same || view.isEdited) ? view : new MessageView(message, this.#handlers);
   }
+}
+
+/**
+ * Have the log hold these messages. A frame costs the browser something for each box of a page, also
+ * for those out of sight; so it is given few: older messages are in groups.
+ *
+ * @param {HTMLElement[]} messages
+ */
+function arrangeInGroups(messages) {
+  const count = Math.max(0, Math.floor((messages.length - NEWEST) / GROUP));
+  const had = [...log.children].filter((child) => child.matches(".group"));
+  const groups = Array.from({ length: count }, (_, place) => had[place] ?? createGroup());
+  arrange(log, [...groups, ...messages.slice(count * GROUP)]);
+  groups.forEach((group, place) => {
+    arrange(group, messages.slice(place * GROUP, (place + 1) * GROUP));
+  });
+}
+
+function createGroup() {
+  const group = document.createElement("div");
+  group.className = "group";
+  return group;
 }
