@@ -7,6 +7,7 @@ import { PageLook } from "./chat/page-look.js";
 import { followRun } from "./net/page-run.js";
 import { readModels, readService, TransportError } from "./net/transport.js";
 import { Chats } from "./store/chats.js";
+import { keepForFirstPaint } from "./store/storage.js";
 import { address, addressed } from "./view/address.js";
 import { Composer } from "./view/compose/composer.js";
 import { ConversationList } from "./view/conversation-list.js";
@@ -75,6 +76,7 @@ let openId = "";
 /** What the open conversation has made of the page. */
 let look = new PageLook();
 
+const UNDONE = { color: "Colour undone.", accent: "Accent undone.", size: "Text size undone." };
 const troubleWays = {
   retry: () => void readServer(),
   reload: () => location.reload(),
@@ -121,9 +123,9 @@ const drafts = new DraftKeeper(app.chats.drafts, ({ text, pictures, edit }) => {
 }, addressed());
 const lookView = new LookView({
   onMessage: ask,
-  onUndoColor() {
-    look.undoColor();
-    keepLook("Colour undone.");
+  onUndo(what) {
+    look.undo(what);
+    keepLook(UNDONE[what]);
   },
   onRemoveButton(label) {
     look.removeButton(label);
@@ -233,7 +235,7 @@ async function showList() {
 function obey(control, conversation) {
   const changed = conversation.id === app.conversation.id ? look : PageLook.from(conversation.look);
   changed.add(control);
-  lookView.show(look);
+  drawLook();
   void app.chats.update(conversation, { look: changed.toJSON() });
 }
 
@@ -242,14 +244,19 @@ function showLook(kept) {
   // Drawn anew, a button would lose the focus.
   if (JSON.stringify(PageLook.from(kept)) !== JSON.stringify(look)) {
     look = PageLook.from(kept);
-    lookView.show(look);
+    drawLook();
   }
+}
+
+function drawLook() {
+  lookView.show(look);
+  keepForFirstPaint(app.conversation.id, document.documentElement.style.cssText);
 }
 
 /** @param {string} said */
 function keepLook(said) {
   app.update({ look: look.toJSON() });
-  lookView.show(look);
+  drawLook();
   announce(said);
 }
 

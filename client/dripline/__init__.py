@@ -13,6 +13,8 @@ __all__ = [
     "Backoff",
     "BadRecording",
     "BadTool",
+    "ChangeAccent",
+    "ChangeTextSize",
     "ChangeTheme",
     "ChatClient",
     "ChatStream",
@@ -32,6 +34,7 @@ __all__ = [
     "NotAnEventStream",
     "Recorder",
     "Recording",
+    "RemoveButton",
     "ReplayServer",
     "RequestError",
     "RequestRefused",
@@ -53,6 +56,7 @@ __all__ = [
     "ToolResult",
     "TransportError",
     "UiControl",
+    "UndoChange",
     "Usage",
 ]
 
@@ -79,11 +83,14 @@ if TYPE_CHECKING:
     )
     from dripline.events import (
         AddButton,
+        ChangeAccent,
+        ChangeTextSize,
         ChangeTheme,
         Custom,
         End,
         Error,
         Event,
+        RemoveButton,
         Start,
         State,
         Status,
@@ -92,6 +99,7 @@ if TYPE_CHECKING:
         ToolCall,
         ToolResult,
         UiControl,
+        UndoChange,
         Usage,
     )
     from dripline.http.backoff import Backoff
@@ -115,8 +123,9 @@ else:  # Seen by type checkers, it would let every name pass.
                 "ServerUnreachable StreamTruncated TransportError"
             ),
             "dripline.events": (
-                "AddButton ChangeTheme Custom End Error Event Start State Status TextMessage "
-                "Thinking ToolCall ToolResult UiControl Usage"
+                "AddButton ChangeAccent ChangeTextSize ChangeTheme Custom End Error Event "
+                "RemoveButton Start State Status TextMessage Thinking ToolCall ToolResult "
+                "UiControl UndoChange Usage"
             ),
             "dripline.http.backoff": "Backoff",
             "dripline.http.event_source": "EventSource",

@@ -7,16 +7,20 @@ from typing import Any
 
 from dripline.events import (
     AddButton,
+    ChangeAccent,
+    ChangeTextSize,
     ChangeTheme,
     End,
     Error,
     Event,
+    RemoveButton,
     Start,
     TextMessage,
     Thinking,
     ToolCall,
     ToolResult,
     UiControl,
+    UndoChange,
 )
 
 
@@ -70,7 +74,14 @@ class Answer:
                 self.logprobs += logprobs or ()
             case Start(_, run_id, model):
                 self.run_id, self.model = run_id, model
-            case ChangeTheme() | AddButton():
+            case (
+                ChangeTheme()
+                | ChangeAccent()
+                | ChangeTextSize()
+                | AddButton()
+                | RemoveButton()
+                | UndoChange()
+            ):
                 self.ui_controls.append(event)
             case ToolCall():
                 self.tool_calls.append(event)

@@ -18,11 +18,13 @@ from dripline.json_fields import BadField, json_field
 from dripline.nesting import SAFE_LENGTH, too_deep
 
 EndStatus = Literal["completed", "cancelled", "failed"]
+TextSize = Literal["smaller", "larger", "normal"]
+Undone = Literal["last", "all"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeTheme:
-    """A `ui_control` event: the page changes its colour.
+    """A `ui_control` event: the page takes a tint of a colour, and an accent that goes with it.
 
     Attributes:
         color: "#RRGGBB".
@@ -42,6 +44,50 @@ class AddButton:
 
     label: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAccent:
+    """A `ui_control` event: what can be pressed on the page changes its colour.
+
+    Attributes:
+        color: "#RRGGBB".
+    """
+
+    color: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeTextSize:
+    """A `ui_control` event: the page changes the size of its text.
+
+    Attributes:
+        size: "larger" and "smaller" are one step from the size so far; "normal" is the first size.
+    """
+
+    size: TextSize
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveButton:
+    """A `ui_control` event: the page loses a button that a chat has added.
+
+    Attributes:
+        label: The button's text, in any case.
+    """
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class UndoChange:
+    """A `ui_control` event: the page undoes what `ui_control` events have changed.
+
+    Attributes:
+        what: "last" is the newest change, "all" is every change of the chat.
+    """
+
+    what: Undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +288,7 @@ class End:
     usage: Usage = field(default_factory=Usage)
 
 
-UiControl = ChangeTheme | AddButton
+UiControl = ChangeTheme | ChangeAccent | ChangeTextSize | AddButton | RemoveButton | UndoChange
 Event = (
     UiControl
     | Start
@@ -290,6 +336,14 @@ def data_of(event: Event) -> object:
             return {"action": "change_theme", "color": color}
         case AddButton(label, message):
             return {"action": "add_button", "label": label, "message": message}
+        case ChangeAccent(color):
+            return {"action": "change_accent", "color": color}
+        case ChangeTextSize(size):
+            return {"action": "change_text_size", "size": size}
+        case RemoveButton(label):
+            return {"action": "remove_button", "label": label}
+        case UndoChange(what):
+            return {"action": "undo_change", "what": what}
         case _:
             return event
 
@@ -330,8 +384,23 @@ def _parse_ui_control(data: dict[str, Any]) -> UiControl | None:
             return ChangeTheme(json_field(data, "color", str))
         case "add_button":
             return AddButton(json_field(data, "label", str), json_field(data, "message", str))
+        case "change_accent":
+            return ChangeAccent(json_field(data, "color", str))
+        case "change_text_size":
+            return ChangeTextSize(cast("TextSize", _word(data, "size", get_args(TextSize))))
+        case "remove_button":
+            return RemoveButton(json_field(data, "label", str))
+        case "undo_change":
+            return UndoChange(cast("Undone", _word(data, "what", get_args(Undone))))
         case _:
             return None
+
+
+def _word(data: dict[str, Any], field: str, words: tuple[str, ...]) -> str:
+    word = json_field(data, field, str)
+    if word not in words:
+        raise BadField(field, f"should be one of {words}, is {word!r}")
+    return word
 
 
 def _parse_start(data: dict[str, Any]) -> Start:
@@ -393,11 +462,8 @@ def _parse_error(data: dict[str, Any]) -> Error:
 
 
 def _parse_end(data: dict[str, Any]) -> End:
-    status = json_field(data, "status", str)
-    if status not in get_args(EndStatus):
-        raise BadField("status", f"should be one of {get_args(EndStatus)}, is {status!r}")
     return End(
-        cast("EndStatus", status),
+        cast("EndStatus", _word(data, "status", get_args(EndStatus))),
         json_field(data, "reason", str, ""),
         _parse_usage(json_field(data, "usage", dict, {})),
     )
@@ -417,6 +483,10 @@ def _parse_usage(data: dict[str, Any]) -> Usage:
 _TYPES: dict[type, bytes] = {
     ChangeTheme: b"ui_control",
     AddButton: b"ui_control",
+    ChangeAccent: b"ui_control",
+    ChangeTextSize: b"ui_control",
+    RemoveButton: b"ui_control",
+    UndoChange: b"ui_control",
     Start: b"start",
     Status: b"status",
     Thinking: b"thinking",

@@ -1,9 +1,13 @@
 /**
  * The chat vocabulary: what a run says, each event one JSON object `{"type": ..., "data": {...}}`.
  *
- * @typedef {{action: "change_theme", color: string}} ChangeTheme The page takes "#RRGGBB".
+ * @typedef {{action: "change_theme", color: string}} ChangeTheme The page takes a tint of "#RRGGBB".
+ * @typedef {{action: "change_accent", color: string}} ChangeAccent
+ * @typedef {{action: "change_text_size", size: "smaller" | "larger" | "normal"}} ChangeTextSize
  * @typedef {{action: "add_button", label: string, message: string}} AddButton
- * @typedef {ChangeTheme | AddButton} UiControl
+ * @typedef {{action: "remove_button", label: string}} RemoveButton
+ * @typedef {{action: "undo_change", what: "last" | "all"}} UndoChange
+ * @typedef {ChangeTheme | ChangeAccent | ChangeTextSize | AddButton | RemoveButton | UndoChange} UiControl
  *
  * @typedef {object} Usage Times are in seconds. What is not known is absent or null.
  * @property {number | null} [prompt_tokens]
@@ -105,9 +109,16 @@ function checkEnd(values) {
 export function isAllowed(data) {
   switch (data.action) {
     case "change_theme":
+    case "change_accent":
       return typeof data.color === "string" && COLOR.test(data.color);
     case "add_button":
       return isShort(data.label, MAX_LABEL) && isShort(data.message, MAX_MESSAGE);
+    case "change_text_size":
+      return data.size === "smaller" || data.size === "larger" || data.size === "normal";
+    case "remove_button":
+      return isShort(data.label, MAX_LABEL);
+    case "undo_change":
+      return data.what === "last" || data.what === "all";
     default:
       return false;
   }

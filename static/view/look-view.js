@@ -1,17 +1,21 @@
 /** Draws what a chat has made of the page, and how to undo it. */
 
 import { arrange, fromTemplate, part } from "./dom.js";
-import { paletteOf } from "./palette.js";
+import { accentOf, paletteOf } from "./palette.js";
 
 /**
  * @typedef {import("../chat/page-look.js").Button} Button
  * @typedef {import("../chat/page-look.js").PageLook} PageLook
+ * @typedef {import("../chat/page-look.js").Part} Part
  */
 
 const bar = part(document, "#look");
-const colorUndo = part(document, "#color-undo");
+/** @type {readonly Part[]} */
+const PARTS = ["color", "accent", "size"];
+/** Of the text's first size, a step each; the smallest first. */
+const SIZES = ["87.5%", "", "112.5%", "125%", "150%"];
 
-/** The page's colour, and a bar of buttons above the composer. */
+/** The page's colours and the size of its text, and a bar of buttons above the composer. */
 export class LookView {
   #busy = false;
   /** @type {Map<string, HTMLElement>} */
@@ -22,13 +26,15 @@ export class LookView {
   /**
    * @param {object} handlers
    * @param {(message: string) => void} handlers.onMessage A button was pressed.
-   * @param {() => void} handlers.onUndoColor
+   * @param {(what: Part) => void} handlers.onUndo
    * @param {(label: string) => void} handlers.onRemoveButton
    */
-  constructor({ onMessage, onUndoColor, onRemoveButton }) {
+  constructor({ onMessage, onUndo, onRemoveButton }) {
     this.#onMessage = onMessage;
     this.#onRemoveButton = onRemoveButton;
-    part(colorUndo, "button").addEventListener("click", onUndoColor);
+    for (const what of PARTS) {
+      part(bar, `#${what}-undo button`).addEventListener("click", () => onUndo(what));
+    }
   }
 
   /**
@@ -37,11 +43,14 @@ export class LookView {
    * @param {PageLook} look
    */
   show(look) {
-    showColor(look.color);
+    showColors(look);
+    document.documentElement.style.fontSize = SIZES[look.size + 1] ?? "";
     const had = bar.contains(document.activeElement);
-    colorUndo.hidden = look.color === null;
+    part(bar, "#color-undo").hidden = look.color === null;
+    part(bar, "#accent-undo").hidden = look.accent === null;
+    part(bar, "#size-undo").hidden = look.size === 0;
     this.#showButtons(look.buttons);
-    bar.hidden = look.color === null && look.buttons.length === 0;
+    bar.hidden = look.isPlain;
     if (had && !(bar.contains(document.activeElement) && document.activeElement?.checkVisibility())) {
       // What had the focus is gone, or hidden and about to lose it.
       part(document, "#message").focus();
@@ -85,17 +94,23 @@ export class LookView {
   }
 }
 
-/** @param {string | null} color "#RRGGBB"; null gives the page its own colours back. */
-function showColor(color) {
+/** @param {PageLook} look */
+function showColors({ color, accent }) {
   const { style } = document.documentElement;
-  const { scheme, ...colors } = paletteOf(color ?? "#000000");
-  style.colorScheme = color === null ? "" : scheme;
-  for (const [name, value] of Object.entries(colors)) {
-    if (color === null) {
-      style.removeProperty(`--${name}`);
-    } else {
-      style.setProperty(`--${name}`, value);
-    }
+  for (const name of Object.keys(paletteOf("#000000"))) {
+    style.removeProperty(`--${name}`);
   }
-  part(document, "#color-undo .swatch").style.backgroundColor = color ?? "";
+  style.colorScheme = "";
+  if (color !== null) {
+    const { scheme, ...light } = paletteOf(color, "light", accent);
+    const { scheme: other, ...dark } = paletteOf(color, "dark", accent);
+    style.colorScheme = scheme === other ? scheme : "";
+    for (const [name, value] of Object.entries(light)) {
+      style.setProperty(`--${name}`, `light-dark(${value}, ${Object(dark)[name]})`);
+    }
+  } else if (accent !== null) {
+    style.setProperty("--accent", `light-dark(${accentOf(accent, "light")}, ${accentOf(accent, "dark")})`);
+  }
+  part(bar, "#color-undo .swatch").style.backgroundColor = color ?? "";
+  part(bar, "#accent-undo .swatch").style.backgroundColor = accent ?? "";
 }

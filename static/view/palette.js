@@ -31,33 +31,83 @@ const HUES = {
   "syntax-title": [40, 110, 200],
 };
 
-// WCAG 2.2, 1.4.3. Black or white reaches it on any colour: the worst has 4.58 with both.
+// WCAG 2.2, 1.4.3.
 const READABLE = 4.5;
 
 /**
- * Return the palette of a page in the given colour: every colour of text has a contrast of at least
- * 4.5 on it and on its surfaces.
+ * The page's own colours, as page.css has them, and how light a tint may be.
+ *
+ * @type {Readonly<Record<"light" | "dark", {page: Rgb, surface: Rgb, accent: Rgb, fits: (light: number) => boolean}>>}
+ */
+const SCHEMES = {
+  light: { page: [252, 252, 250], surface: [239, 243, 241], accent: [11, 111, 102], fits: (light) => light > 0.76 },
+  dark: { page: [20, 24, 27], surface: [31, 39, 43], accent: [95, 212, 196], fits: (light) => light < 0.03 },
+};
+/** The most of a colour that a page takes. */
+const STRONGEST = 0.45;
+/** Parts of a colour that differ less are those of a grey. */
+const GREY = 24;
+
+/**
+ * Return the palette of a page with a tint of the given colour: every colour of text has a contrast of
+ * at least 4.5 on it and on its surfaces. Light stays light, and dark stays dark, unless the colour is
+ * black or white, which say which of them is meant.
  *
  * @param {string} color "#RRGGBB".
- * @returns {Palette & {scheme: "light" | "dark"}} `scheme` is for the browser's own controls.
+ * @param {"light" | "dark"} [wanted] The scheme so far.
+ * @param {string | null} [accent] "#RRGGBB", for what can be pressed; null derives it from the colour.
+ * @returns {Palette & {scheme: "light" | "dark"}}
  */
-export function paletteOf(color) {
-  const page = parse(color);
-  const text = contrast(page, BLACK) >= contrast(page, WHITE) ? BLACK : WHITE;
+export function paletteOf(color, wanted = "light", accent = null) {
+  const hue = parse(color);
+  const isGrey = Math.max(...hue) - Math.min(...hue) < GREY;
+  const scheme = !isGrey ? wanted : luminance(hue) < 0.05 ? "dark" : luminance(hue) > 0.7 ? "light" : wanted;
+  const text = scheme === "light" ? BLACK : WHITE;
+  const own = SCHEMES[scheme];
+  const page = tintOf(hue, own);
   const surface = surfaceOf(page, text);
-  /** @param {number} wanted @param {Rgb} [hue] @param {number} [least] */
-  const tone = (wanted, hue = page, least = 0.4) => toneOf(hue, text, [page, surface], wanted, least);
-  const hues = Object.entries(HUES).map(([name, hue]) => [name, css(tone(READABLE + 0.2, hue, 0))]);
+  /** @param {number} ratio @param {Rgb} [of] @param {number} [least] */
+  const tone = (ratio, of = hue, least = 0.4) => toneOf(of, text, [page, surface], ratio, least);
+  const hues = Object.entries(HUES).map(([name, of]) => [name, css(tone(READABLE + 0.2, of, 0))]);
+  const pressed = accent ? parse(accent) : isGrey ? own.accent : hue;
   return {
     page: css(page),
     surface: css(surface),
-    line: css(mix(page, text, 0.25)),
-    text: css(text === BLACK ? tone(15) : tone(13)),
+    line: css(mix(page, text, 0.2)),
+    text: css(text === BLACK ? tone(14) : tone(12)),
     muted: css(tone(5.5)),
-    accent: css(tone(6.5)),
+    accent: css(tone(READABLE + 0.2, pressed, 0)),
     ...Object.fromEntries(hues),
-    scheme: text === BLACK ? "light" : "dark",
+    scheme,
   };
+}
+
+/**
+ * Return an accent for the page's own colours: what is nearest to a colour and can be read on them.
+ *
+ * @param {string} color "#RRGGBB".
+ * @param {"light" | "dark"} scheme
+ */
+export function accentOf(color, scheme) {
+  const { page, surface } = SCHEMES[scheme];
+  const text = scheme === "light" ? BLACK : WHITE;
+  return css(toneOf(parse(color), text, [page, surface], READABLE + 0.2, 0));
+}
+
+/**
+ * Return a page with as much of a colour as leaves it light, or dark.
+ *
+ * @param {Rgb} hue
+ * @param {{page: Rgb, fits: (light: number) => boolean}} scheme
+ */
+function tintOf(hue, { page, fits }) {
+  for (let share = STRONGEST; share > 0; share -= 0.01) {
+    const tint = mix(page, hue, share);
+    if (fits(luminance(tint))) {
+      return tint;
+    }
+  }
+  return page;
 }
 
 /**

@@ -17,7 +17,7 @@ MANY = 60
 
 
 async def test_old_messages_are_left_out_of_frames(opener: Opener) -> None:
-    """They stay in their order, can be found and edited, and the browser skips them out of sight."""
+    """They stay in their order and can be edited; the browser skips them while out of sight."""
     roles = ("user", "assistant")
     messages = [{"role": roles[n % 2], "content": f"Message {n}"} for n in range(MANY)]
     file = json.dumps({"messages": messages}).encode()
@@ -28,8 +28,9 @@ async def test_old_messages_are_left_out_of_frames(opener: Opener) -> None:
         )
         texts = chat.page.locator("article :is(.prose, .text)").filter(has_text="Message")
         await expect(texts).to_have_text([message["content"] for message in messages])
-        skipped = "!document.querySelector('article .prose').checkVisibility({contentVisibilityAuto: true})"
-        await chat.wait_for(skipped)
+        oldest = "document.querySelector('article .prose')"
+        seen = f"{oldest}.checkVisibility({{ contentVisibilityAuto: true }})"
+        await chat.wait_for(f"!{seen}")
         await chat.ask("Go on")
         await chat.wait_answered(MANY // 2 + 1)
         first = chat.questions.first

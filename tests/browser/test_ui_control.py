@@ -1,4 +1,4 @@
-"""What a chat may do to the page: take a colour, and add buttons. Nothing else."""
+"""What a chat may do to the page: its colours, its text's size, and buttons. Nothing else."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 END = {"type": "end", "data": {"status": "completed"}}
 STILL_HERE = {"type": "text_message", "data": {"content": "Still here."}}
 READABLE = 4.5  # WCAG 2.2, 1.4.3
+BACKGROUND = "e => getComputedStyle(e).backgroundColor.match(/\\d+/g).map(Number)"
 
 # In the browser: the contrast of each visible text with what is behind it.
 CONTRASTS = """async () => {
@@ -43,9 +44,16 @@ CONTRASTS = """async () => {
 
 
 async def expect_colour(chat: ChatPage, color: str) -> None:
-    """Wait until the page stands on exactly this colour, "#RRGGBB"."""
-    parts = ", ".join(str(part) for part in bytes.fromhex(color[1:]))
-    await expect(chat.page.locator("body")).to_have_css("background-color", f"rgb({parts})")
+    """Wait until the page has a tint of this colour, "#RRGGBB", in the scheme of the browser."""
+    page = await chat.page.evaluate(
+        """async ([color]) => {
+            const { paletteOf } = await import("/static/view/palette.js");
+            const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+            return paletteOf(color, dark ? "dark" : "light").page;
+        }""",
+        [color],
+    )
+    await expect(chat.page.locator("body")).to_have_css("background-color", page.replace(" ", ", "))
 
 
 async def expect_readable(chat: ChatPage) -> None:
@@ -55,13 +63,68 @@ async def expect_readable(chat: ChatPage) -> None:
     assert {text: value for text, value in contrasts.items() if value < READABLE} == {}
 
 
-async def test_page_takes_the_colour(opener: Opener) -> None:
-    """The whole page turns #90EE90 after "Change color to light green"."""
+@pytest.mark.parametrize(
+    ("scheme", "color", "light"),
+    [
+        ("light", "light green", True),
+        ("dark", "light green", False),
+        ("light", "navy", True),
+        ("dark", "yellow", False),
+        ("light", "black", False),
+        ("dark", "white", True),
+    ],
+)
+async def test_a_colour_is_a_tint(opener: Opener, scheme: str, color: str, light: bool) -> None:
+    """Light stays light and dark stays dark; only black and white say which of them is meant."""
     async with chat_server(Script("Done!")) as (_, server):
-        chat = await opener(server.url)
-        await chat.ask("Change color to light green")
-        await expect_colour(chat, "#90EE90")
-        await chat.wait_text("Done!")
+        chat = await opener(server.url, color_scheme=scheme, reduced_motion="reduce")
+        body = chat.page.locator("body")
+        at_first = await body.evaluate(BACKGROUND)
+        await chat.ask(f"Change color to {color}")
+        await chat.wait_answered()
+        tint = await body.evaluate(BACKGROUND)
+        assert tint != at_first
+        assert (min(tint) > 128) is light
+        await chat.reload()
+        # Before any module has run: first-paint.js knows it.
+        assert await body.evaluate(BACKGROUND) == tint
+
+
+async def test_the_page_changes_by_words(opener: Opener) -> None:
+    """Accent, text size, several buttons at once; each taken back by words."""
+    async with chat_server(Script("Done!")) as (_, server):
+        chat = await opener(server.url, reduced_motion="reduce")
+        root = chat.page.locator(":root")
+        buttons = chat.page.get_by_role("group", name="Buttons of this chat").locator(".chip")
+        send = chat.page.get_by_role("button", name="Send")
+        answers = 0
+
+        async def say(text: str) -> None:
+            nonlocal answers
+            answers += 1
+            await chat.ask(text)
+            await chat.wait_answered(answers)
+
+        await say("Add buttons called Yes, No and Maybe, and make the text bigger")
+        await expect(buttons).to_have_text(["Yes", "No", "Maybe"])
+        await expect(root).to_have_css("font-size", "18px")
+        plain = await send.evaluate("e => getComputedStyle(e).backgroundColor")
+        await say("Make the accent crimson")
+        await expect(send).not_to_have_css("background-color", plain)
+        await expect(chat.page.locator("#accent-undo")).to_be_visible()
+        await expect_readable(chat)
+        await say("undo that")
+        await expect(send).to_have_css("background-color", plain)
+        await say("remove the no button")
+        await expect(buttons).to_have_text(["Yes", "Maybe"])
+        await say("undo")
+        await expect(buttons).to_have_text(["Yes", "Maybe", "No"])
+        await chat.page.get_by_role("button", name="Undo the text size").click()
+        await expect(root).to_have_css("font-size", "16px")
+        await say("reset the page")
+        await expect(chat.page.get_by_role("group", name="What this chat")).to_be_hidden()
+        await chat.reload()
+        await expect(buttons).to_have_count(0)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -95,7 +158,8 @@ async def test_any_colour_gives_a_readable_palette(opener: Opener) -> None:
                 for (let n = 0; n < 5832; n += 1) {
                     const parts = [n % 18, Math.floor(n / 18) % 18, Math.floor(n / 324)];
                     const hex = parts.map((p) => (p * 15).toString(16).padStart(2, "0")).join("");
-                    const { page, surface, line, scheme, ...texts } = paletteOf(`#${hex}`);
+                    const { page, surface, line, scheme, ...texts } =
+                        paletteOf(`#${hex}`, n % 2 ? "light" : "dark", n % 3 ? null : `#${hex}`);
                     for (const front of Object.values(texts)) {
                         for (const back of [page, surface]) {
                             worst = Math.min(worst, contrast(rgb(front), rgb(back)));
@@ -195,6 +259,10 @@ NOT_ALLOWED: list[dict[str, object]] = [
     {"action": "add_button", "label": "Hi", "message": "x" * 501},
     {"action": "add_button", "label": "Hi", "message": 5},
     {"action": "add_button", "label": "Hi"},
+    {"action": "change_accent", "color": "teal"},
+    {"action": "change_text_size", "size": "200px"},
+    {"action": "remove_button", "label": ""},
+    {"action": "undo_change", "what": 1},
     {"action": "navigate", "url": "https://example.com"},
     {"action": "constructor"},
 ]

@@ -9,10 +9,13 @@ import orjson
 
 from dripline.events import (
     AddButton,
+    ChangeAccent,
+    ChangeTextSize,
     ChangeTheme,
     End,
     Error,
     Event,
+    RemoveButton,
     Start,
     Status,
     TextMessage,
@@ -20,6 +23,7 @@ from dripline.events import (
     ToolCall,
     ToolResult,
     UiControl,
+    UndoChange,
     data_of,
 )
 from dripline_server.dialects import Json
@@ -27,7 +31,14 @@ from dripline_server.dialects.translated import public_name
 
 PROTOCOL_VERSION = "1.0"
 # The client's tools that carry out `ui_control`: name -> the arguments that each receives.
-UI_TOOLS = {"change_theme": {"color"}, "add_button": {"label", "message"}}
+UI_TOOLS = {
+    "change_theme": {"color"},
+    "add_button": {"label", "message"},
+    "change_accent": {"color"},
+    "change_text_size": {"size"},
+    "remove_button": {"label"},
+    "undo_change": {"what"},
+}
 # AG-UI requires a namespace.
 UI_CONTROL_EVENT = "dripline.ui_control"
 
@@ -99,7 +110,14 @@ class AguiTranslator:
                 self._model = model
             case Status(phase, model):
                 yield from self._switch(_step(f"{phase} {model}".strip()))
-            case ChangeTheme() | AddButton():
+            case (
+                ChangeTheme()
+                | ChangeAccent()
+                | ChangeTextSize()
+                | AddButton()
+                | RemoveButton()
+                | UndoChange()
+            ):
                 yield from self._ui_control(seq, event)
             case ToolCall(call_id, name, arguments, unreadable):
                 told = unreadable or orjson.dumps(arguments).decode()

@@ -23,7 +23,15 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from dripline.events import AddButton, ChangeTheme, UiControl
+from dripline.events import (
+    AddButton,
+    ChangeAccent,
+    ChangeTextSize,
+    ChangeTheme,
+    RemoveButton,
+    UiControl,
+    UndoChange,
+)
 from dripline_server.tools.ui_values import (
     DARK,
     LIGHT,
@@ -33,12 +41,16 @@ from dripline_server.tools.ui_values import (
     parse_message,
 )
 
+# The page has no more.
+MAX_BUTTONS = 12
 # In characters. A longer message is a pasted text. The limit also bounds each pattern's work.
 MAX_REQUEST = 500
 
-# The slots that a clause fills: name -> text, quoted text without its quotes.
+# The slots that a clause fills: name -> text, quoted text without its quotes. The slot `labels` has a
+# line for each label.
 Slots = Mapping[str, str]
 Words = str | list[str]
+Commands = UiControl | list[UiControl]
 
 
 def _change_theme(slots: Slots) -> ChangeTheme | None:
@@ -66,12 +78,39 @@ def _add_button(slots: Slots) -> AddButton | None:
     return AddButton(label, message) if label and message else None
 
 
+def _add_buttons(slots: Slots) -> list[UiControl] | None:
+    buttons: list[UiControl] = []
+    for label in map(parse_label, slots["labels"].split("\n")):
+        if label is None:
+            return None
+        buttons.append(AddButton(label, label))
+    return buttons if len(buttons) <= MAX_BUTTONS else None
+
+
+def _remove_button(slots: Slots) -> RemoveButton | None:
+    label = parse_label(slots["label"])
+    return RemoveButton(label) if label else None
+
+
+def _change_accent(slots: Slots) -> ChangeAccent | None:
+    color = parse_color(slots["color"])
+    return ChangeAccent(color) if color else None
+
+
 # The actions of the rules in `ui_phrases.toml`.
-_DOES: dict[str, Callable[[Slots], UiControl | None]] = {
+_DOES: dict[str, Callable[[Slots], Commands | None]] = {
     "change_theme": _change_theme,
     "change_theme_of_it": _change_theme_of_it,
     "leave_theme": _leave_theme,
     "add_button": _add_button,
+    "add_buttons": _add_buttons,
+    "remove_button": _remove_button,
+    "change_accent": _change_accent,
+    "larger_text": lambda _: ChangeTextSize("larger"),
+    "smaller_text": lambda _: ChangeTextSize("smaller"),
+    "normal_text": lambda _: ChangeTextSize("normal"),
+    "undo_last": lambda _: UndoChange("last"),
+    "undo_all": lambda _: UndoChange("all"),
 }
 
 
@@ -82,12 +121,12 @@ class Rule:
     Attributes:
         example: A message that it matches.
         pattern: Matches a whole clause.
-        read: Makes the command from the clause's slots, or refuses.
+        read: Makes the commands from the clause's slots, or refuses.
     """
 
     example: str
     pattern: re.Pattern[str]
-    read: Callable[[Slots], UiControl | None]
+    read: Callable[[Slots], Commands | None]
 
 
 def _expanded(words: Words, parts: Mapping[str, Words]) -> str:
@@ -120,7 +159,7 @@ def phrases() -> Phrases:
 
     rules = []
     for rule in file["rules"]:
-        tail = "{button_tail}" if rule["does"] == "add_button" else "{tail}"
+        tail = "{button_tail}" if rule["does"] in ("add_button", "add_buttons") else "{tail}"
         pattern = compiled(f"{{lead}}(?:{rule['pattern']}){tail}")
         rules.append(Rule(rule["example"], pattern, _DOES[rule["does"]]))
     return Phrases(rules, {name: compiled(words) for name, words in file["reading"].items()})
@@ -148,10 +187,10 @@ def read_commands(text: str) -> list[UiControl]:
             return commands
         if commands and isinstance(commands[-1], AddButton):
             clause = phrases().reading["and_a_button"].sub("add a button", clause)
-        command = _read_clause(clause, quotations)
-        if command is None:
+        read = _read_clause(clause, quotations)
+        if read is None:
             return []
-        commands.append(command)
+        commands += read if isinstance(read, list) else [read]
     return commands
 
 
@@ -178,19 +217,26 @@ def _clauses(text: str) -> Iterator[str]:
             yield from filter(None, phrases().reading[joint].split(sentence))
 
 
-def _read_clause(clause: str, quotations: Sequence[str]) -> UiControl | None:
-    """Return the command of the first rule that matches the clause and does not refuse."""
+def _read_clause(clause: str, quotations: Sequence[str]) -> Commands | None:
+    """Return the commands of the first rule that matches the clause and does not refuse."""
     for rule in phrases().rules:
         if match := rule.pattern.fullmatch(clause):
             slots = {name: words for name, words in match.groupdict().items() if words is not None}
             if any(map(phrases().reading["more_than_a_label"].search, slots.values())):
                 return None
             for name, words in slots.items():
-                if words.startswith("\0"):
-                    slots[name] = quotations[int(words.strip("\0"))]
+                slots[name] = "\n".join(
+                    quotations[int(piece.strip("\0"))] if piece.startswith("\0") else piece
+                    for piece in _pieces(name, words)
+                )
             if command := rule.read(slots):
                 return command
     return None
+
+
+def _pieces(name: str, words: str) -> list[str]:
+    """Return the labels of the slot `labels`, or the one text of any other slot."""
+    return phrases().reading["between_labels"].split(words) if name == "labels" else [words]
 
 
 def describe(commands: Sequence[UiControl]) -> str:
@@ -218,6 +264,16 @@ def _describe_one(command: UiControl) -> str:
                 f"A button labelled {_quoted(label)} has just been added to the page; "
                 f"pressing it sends {_quoted(message)}."
             )
+        case ChangeAccent(color):
+            return f"The colour of the page's links and buttons has just been changed to {color}."
+        case ChangeTextSize(size):
+            return f"The page's text size has just been changed: {size}."
+        case RemoveButton(label):
+            return f"A button labelled {_quoted(label)} has just been removed from the page."
+        case UndoChange("last"):
+            return "The last change of the page has just been undone."
+        case UndoChange():
+            return "All changes of the page have just been undone."
 
 
 def _quoted(text: str) -> str:

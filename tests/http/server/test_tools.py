@@ -10,14 +10,18 @@ import pytest
 
 from dripline import (
     AddButton,
+    ChangeAccent,
+    ChangeTextSize,
     ChangeTheme,
     End,
     Event,
+    RemoveButton,
     RunFailed,
     Start,
     TextMessage,
     Thinking,
     ToolResult,
+    UndoChange,
 )
 from dripline import ToolCall as CallEvent
 from dripline.testing import (
@@ -61,6 +65,16 @@ async def elevation(city: str) -> dict[str, int]:
     """Return how high a city lies."""
     await asyncio.sleep(0)
     return {"metres": len(city)}
+
+
+PAGE_TOOLS = [
+    "change_theme",
+    "add_button",
+    "change_accent",
+    "change_text_size",
+    "remove_button",
+    "undo_change",
+]
 
 
 def script(*replies: str | list[str] | Reply, **more: Any) -> Script:
@@ -116,6 +130,20 @@ async def test_the_page_obeys_the_model() -> None:
         assert len(s.ollama.chats) == 2
 
 
+async def test_each_of_the_pages_tools_is_an_event() -> None:
+    """Whatever the page can do, a model can have it do, in any language that it reads."""
+    wanted: dict[Event, Call] = {
+        ChangeAccent("#008080"): Call("change_accent", {"color": "teal"}),
+        ChangeTextSize("larger"): Call("change_text_size", {"size": "larger"}),
+        RemoveButton("Oui"): Call("remove_button", {"label": " Oui "}),
+        UndoChange("last"): Call("undo_change", {}),
+        UndoChange("all"): Call("undo_change", {"what": "all"}),
+    }
+    async with stack(script(calling(*wanted.values()), "Voilà.")) as s:
+        events = await events_of(s, "Plus grand, s'il te plaît", ui_control="auto")
+    assert events[1 : 1 + len(wanted)] == [*wanted]
+
+
 async def test_usage_is_that_of_all_rounds() -> None:
     """Tokens add up; the first token is the first round's."""
     sea = Call("change_theme", {"color": "navy"})
@@ -136,6 +164,10 @@ async def test_usage_is_that_of_all_rounds() -> None:
         (Call("change_theme", {}), "color: Field required"),
         (Call("change_theme", {"color": "url(javascript:1)"}), "not a colour"),
         (Call("add_button", {"label": "x" * 81}), "at most 80"),
+        (Call("remove_button", {"label": " "}), "at most 80"),
+        (Call("change_accent", {"color": "loud"}), "no colour"),
+        (Call("change_text_size", {"size": "200%"}), "size: Input should be 'smaller', 'larger'"),
+        (Call("undo_change", {"what": "you"}), "what: Input should be 'last' or 'all'"),
         (Call("add_button", {"label": "Go", "message": "\u202e"}), "at most 500"),
         (Call("add_button", {"label": "Go", "onclick": "x"}), "onclick: Extra inputs"),
     ],
@@ -153,8 +185,8 @@ async def test_bad_arguments_never_reach_the_page(call: Call, words: str) -> Non
     ("fields", "names"),
     [
         ({}, ["population"]),
-        ({"ui_control": "auto"}, ["population", "change_theme", "add_button"]),
-        ({"ui_control": "tools"}, ["population", "change_theme", "add_button"]),
+        ({"ui_control": "auto"}, ["population", *PAGE_TOOLS]),
+        ({"ui_control": "tools"}, ["population", *PAGE_TOOLS]),
         ({"ui_control": "rules"}, ["population"]),
         ({"ui_control": "off"}, ["population"]),
         ({"format": {"type": "object"}}, []),
@@ -162,7 +194,7 @@ async def test_bad_arguments_never_reach_the_page(call: Call, words: str) -> Non
         ({"tools": [CLIENT_TOOL], "ui_control": "auto"}, ["locate", "population"]),
         (
             {"tools": [CLIENT_TOOL], "ui_control": "tools"},
-            ["locate", "population", "change_theme", "add_button"],
+            ["locate", "population", *PAGE_TOOLS],
         ),
     ],
 )
@@ -178,7 +210,7 @@ async def test_rules_and_tools_do_not_double() -> None:
     async with stack(script("Done")) as s:
         first = await events_of(s, "Change color to light green")
         again = await events_of(s, "Change color to light green", ui_control="tools")
-        assert (offered(s, 0), offered(s, 1)) == ([], ["change_theme", "add_button"])
+        assert (offered(s, 0), offered(s, 1)) == ([], PAGE_TOOLS)
     assert [type(event) for event in first] == [ChangeTheme, Start, TextMessage, End]
     assert [type(event) for event in again] == [Start, TextMessage, End]
 
@@ -188,7 +220,7 @@ async def test_clients_tools_go_before_the_servers_of_the_same_name() -> None:
     own = {"type": "function", "function": {"name": "change_theme", "parameters": {}}}
     async with stack(script(calling(Call("change_theme", {"color": "red"})))) as s:
         events = await events_of(s, tools=[own], ui_control="tools")
-        assert offered(s) == ["change_theme", "add_button"]
+        assert sorted(offered(s)) == sorted(PAGE_TOOLS)
     assert [type(event) for event in events] == [Start, CallEvent, End]
 
 
@@ -348,7 +380,7 @@ async def test_the_same_call_with_the_same_result_ends_the_rounds() -> None:
     again = calling(Call("population", {"city": "X"}), Call("add_button", {"label": "Go"}))
     async with stack(script(again, again, "Enough"), functions=[population]) as s:
         events = await events_of(s, ui_control="auto")
-        assert [len(offered(s, chat)) for chat in range(3)] == [3, 3, 0]
+        assert [len(offered(s, chat)) for chat in range(3)] == [7, 7, 0]
     assert [event for event in events if isinstance(event, AddButton)] == [AddButton("Go", "Go")]
     assert isinstance(end := events[-1], End)
     assert (end.status, end.reason) == ("completed", "tool_rounds")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from typing import get_args
 
 import pytest
 from hypothesis import example, given
@@ -11,20 +12,24 @@ from hypothesis import strategies as st
 
 from dripline import (
     AddButton,
+    ChangeAccent,
+    ChangeTextSize,
     ChangeTheme,
     End,
     Error,
     Event,
     MalformedEvent,
+    RemoveButton,
     Start,
     Status,
     TextMessage,
     Thinking,
     ToolCall,
     ToolResult,
+    UndoChange,
     Usage,
 )
-from dripline.events import from_json, to_json
+from dripline.events import TextSize, Undone, from_json, to_json
 
 TEXT = st.text()
 COUNT = st.none() | st.integers(0, 2**53)
@@ -35,6 +40,10 @@ JSON_OBJECTS = st.dictionaries(
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(ChangeTheme, TEXT),
     st.builds(AddButton, TEXT, TEXT),
+    st.builds(ChangeAccent, TEXT),
+    st.builds(ChangeTextSize, st.sampled_from(get_args(TextSize))),
+    st.builds(RemoveButton, TEXT),
+    st.builds(UndoChange, st.sampled_from(get_args(Undone))),
     st.builds(Start, TEXT, TEXT, TEXT),
     st.builds(Status, TEXT, TEXT),
     st.builds(Thinking, TEXT),

@@ -10,7 +10,17 @@ import webcolors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dripline.events import AddButton, ChangeTheme, UiControl, from_json, to_json
+from dripline.events import (
+    AddButton,
+    ChangeAccent,
+    ChangeTextSize,
+    ChangeTheme,
+    RemoveButton,
+    UiControl,
+    UndoChange,
+    from_json,
+    to_json,
+)
 from dripline_server.tools.ui_control import MAX_REQUEST, Rule, describe, phrases, read_commands
 from dripline_server.tools.ui_values import (
     DARK,
@@ -154,6 +164,22 @@ COMMANDS: dict[str, tuple[str, list[UiControl]]] = {
         'add a button called "a\tb\x07c\u202ed  e"',
         button("a bcd e"),
     ),
+    # What else the page can do
+    "buttons-at-once": (
+        "add buttons called Yes, No and Maybe",
+        button("Yes") + button("No") + button("Maybe"),
+    ),
+    "buttons-at-once-quoted": ('add buttons "Yes" and "No, no"', button("Yes") + button("No, no")),
+    "buttons-at-once-colon": ("Create two buttons: Yes, No", button("Yes") + button("No")),
+    "button-removed": ("please remove the Help button", [RemoveButton("Help")]),
+    "button-removed-quoted": ('delete the button called "Sit down"', [RemoveButton("Sit down")]),
+    "accent-alone": ("Make the accent colour red", [ChangeAccent(RED)]),
+    "text-larger": ("increase the font size", [ChangeTextSize("larger")]),
+    "text-smaller": ("make the text a bit smaller, please", [ChangeTextSize("smaller")]),
+    "text-normal": ("reset the text size", [ChangeTextSize("normal")]),
+    "undo": ("Undo that, please", [UndoChange("last")]),
+    "undo-all": ("undo all changes", [UndoChange("all")]),
+    "page-reset": ("reset the page", [UndoChange("all")]),
     # Several, in their order
     "two-buttons": (
         "create a button called Yes and a button called No",
@@ -188,6 +214,18 @@ COMMANDS_AND_MORE: dict[str, tuple[str, list[UiControl]]] = {
 
 # name -> what a person writes that the page must leave alone
 NOT_COMMANDS: dict[str, str] = {
+    "undo-of-a-text": "undo my last sentence",
+    "text-longer": "make the text about cats longer",
+    "text-bold": "make the text bold",
+    "shirt-buttons": "make buttons for shirts and trousers",
+    "too-many-buttons": "add buttons called " + ", ".join("abcdefghijklm"),
+    "paragraph-removed": "remove the last paragraph",
+    "buttons-of-a-coat": "sew buttons on my coat, and iron it",
+    "buttons-asked-of-the-model": "Give me buttons for yes and no",
+    "accent-of-a-speaker": "make the accent Scottish",
+    "reset-of-a-device": "reset the router",
+    "undo-in-git": "undo the last commit",
+    "smaller-words": "make the words smaller",
     # Talk about colours
     "question": "what is the color of the sky?",
     "question-why": "why is the sky blue?",

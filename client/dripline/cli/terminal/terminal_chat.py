@@ -20,7 +20,7 @@ from dripline.cli.terminal.questions import Questions
 from dripline.cli.terminal.request_options import request_fields
 from dripline.cli.terminal.server_info import ServerInfo, read_server
 from dripline.errors import DriplineError, RequestError, RequestRefused, RunFailed, RunGone
-from dripline.events import AddButton, ChangeTheme
+from dripline.events import AddButton, ChangeTheme, RemoveButton
 
 PAINT_SECONDS = 0.05
 MAX_BUTTONS: Final = 20
@@ -217,6 +217,13 @@ class TerminalChat:
                     view.show(event)
                 if isinstance(event, ChangeTheme):
                     self.color = event.color
+                elif isinstance(event, RemoveButton):
+                    self._remove_button(event.label)
+
+    def _remove_button(self, label: str) -> None:
+        for number, button in list(self.buttons.items()):
+            if button.label.casefold() == label.casefold():
+                del self.buttons[number]
 
     def _add_button(self, button: AddButton) -> int:
         """Add a button and return its number; remove the oldest one if there are too many."""
