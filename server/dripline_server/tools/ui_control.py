@@ -46,8 +46,8 @@ MAX_BUTTONS = 12
 # In characters. A longer message is a pasted text. The limit also bounds each pattern's work.
 MAX_REQUEST = 500
 
-# The slots that a clause fills: name -> text, quoted text without its quotes. The slot `labels` has a
-# line for each label.
+# The slots that a clause fills: name -> text, quoted text without its quotes. The slot `labels` has
+# a line for each label.
 Slots = Mapping[str, str]
 Words = str | list[str]
 Commands = UiControl | list[UiControl]
