@@ -168,6 +168,10 @@ listenToKeys({
 });
 part(document, "#open-settings").addEventListener("click", openSettings);
 part(document, "#open-help").addEventListener("click", showHelp);
+part(document, "#skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address names the chat
+  composer.focus();
+});
 
 addEventListener("online", () => app.wake());
 document.addEventListener("visibilitychange", () => {

@@ -1,6 +1,7 @@
 /** Draws the list of conversations, and hears what is to be done with them. */
 
 import { fromTemplate, isComposing, part } from "./dom.js";
+import { listenToListKeys, rove } from "./list-keys.js";
 
 /** @typedef {import("../chat/conversation.js").Conversation} Conversation */
 
@@ -44,6 +45,7 @@ export class ConversationList {
       }
     });
     this.#listenToSearch();
+    listenToListKeys();
   }
 
   /** What is looked for; "" where nothing is. */
@@ -82,6 +84,7 @@ export class ConversationList {
       item.classList.toggle("current", id === current);
       item.classList.toggle("busy", isBusy(id));
     });
+    rove();
     none.textContent = conversations.length > 0 ? "" : search.value ? "Nothing found." : "No chats yet.";
   }
 

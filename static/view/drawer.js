@@ -3,6 +3,7 @@
 import { part } from "./dom.js";
 
 const sidebar = part(document, "#sidebar");
+const drawer = part(document, "#drawer");
 const chat = part(document, "#chat");
 const toggle = part(document, "#toggle-sidebar");
 const narrow = matchMedia("(width < 48rem)");
@@ -74,5 +75,8 @@ export class Drawer {
     toggle.ariaExpanded = String(shown);
     // What a drawer covers cannot be reached; the drawer has a button of its own to close it.
     chat.inert = shown && narrow.matches;
+    drawer.role = chat.inert ? "dialog" : null;
+    drawer.ariaModal = chat.inert ? "true" : null;
+    drawer.ariaLabel = chat.inert ? "Chats" : null;
   }
 }

@@ -69,17 +69,32 @@ export function paletteOf(color, wanted = "light", accent = null) {
   /** @param {number} ratio @param {Rgb} [of] @param {number} [least] */
   const tone = (ratio, of = hue, least = 0.4) => toneOf(of, text, [page, surface], ratio, least);
   const hues = Object.entries(HUES).map(([name, of]) => [name, css(tone(READABLE + 0.2, of, 0))]);
-  const pressed = accent ? parse(accent) : isGrey ? own.accent : hue;
+  const derived = isGrey ? own.accent : scheme === "light" ? vivid(hue) : hue;
+  const pressed = accent ? parse(accent) : derived;
   return {
     page: css(page),
     surface: css(surface),
     line: css(mix(page, text, 0.2)),
     text: css(text === BLACK ? tone(14) : tone(12)),
-    muted: css(tone(5.5)),
+    muted: css(tone(5.5, page)),
     accent: css(tone(READABLE + 0.2, pressed, 0)),
     ...Object.fromEntries(hues),
     scheme,
   };
+}
+
+/**
+ * Return a colour with less white in it: what is darkened to be read on a light page is no grey then.
+ *
+ * @param {Rgb} rgb
+ * @returns {Rgb}
+ */
+function vivid([red, green, blue]) {
+  const white = 0.75 * Math.min(red, green, blue);
+  const most = Math.max(red, green, blue);
+  /** @param {number} value */
+  const without = (value) => Math.round(((value - white) * most) / (most - white));
+  return [without(red), without(green), without(blue)];
 }
 
 /**

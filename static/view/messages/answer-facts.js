@@ -12,26 +12,32 @@
  */
 
 /**
- * Return it in a few words each.
+ * Return it in a few words each: what is seen at once, and what whoever looks closer reads.
  *
  * @param {Ended} answer
- * @returns {string[]}
+ * @returns {{brief: string, whole: string}}
  */
 export function factsOf({ model, status, reason, usage, isDemo }) {
   const { prompt_tokens, completion_tokens, load_time, first_token_time, total_time } = usage;
-  const facts = [
+  const tokens = completion_tokens ? counted(completion_tokens, "token") : "";
+  const rate = tokensPerSecond(usage);
+  const news = [
     isDemo && "Demo answer, not from a model",
     status === "cancelled" && "Stopped",
     reason === "length" && "Stopped at the length limit",
+  ];
+  const whole = [
+    ...news,
     model,
-    completion_tokens && counted(completion_tokens, "token"),
-    tokensPerSecond(usage),
+    tokens,
+    rate && `${rate} tokens/s`,
     first_token_time && `first after ${seconds(first_token_time)}`,
     load_time && load_time >= 1 && `loaded in ${seconds(load_time)}`,
     total_time && `${seconds(total_time)} in all`,
     prompt_tokens && `prompt ${counted(prompt_tokens, "token")}`,
   ];
-  return facts.filter((fact) => typeof fact === "string").filter((fact) => fact !== "");
+  const brief = [...news, [tokens, rate && `${rate}/s`].filter(Boolean).join(", ")];
+  return { brief: brief.filter(Boolean).join(" · ") || model, whole: whole.filter(Boolean).join(" · ") };
 }
 
 /**
@@ -55,7 +61,7 @@ function tokensPerSecond({ completion_tokens, first_token_time, total_time }) {
     return "";
   }
   const rate = (completion_tokens - 1) / time;
-  return `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} tokens/s`;
+  return rate < 10 ? rate.toFixed(1) : String(Math.round(rate));
 }
 
 /**

@@ -110,9 +110,10 @@ export class AnswerView {
     this.element.ariaBusy = "false";
     // While it grew, a translator would have put its own nodes in the place of those that grow.
     this.element.removeAttribute("translate");
-    const facts = factsOf(this.#answer).join(" · ");
-    this.#part(".facts").textContent = facts;
-    this.#part(".facts").hidden = !facts;
+    const { brief, whole } = factsOf(this.#answer);
+    this.#part(".facts").dataset.brief = brief;
+    this.#part(".facts").textContent = whole;
+    this.#part(".facts").hidden = !whole;
   }
 
   /** @param {string} selector */

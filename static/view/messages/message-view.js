@@ -95,6 +95,15 @@ export class MessageView {
     this.#activity?.draw();
   }
 
+  /**
+   * Give the focus to what can be done with it.
+   *
+   * @param {string} name Of the button, as the template has it.
+   */
+  focusAction(name) {
+    /** @type {HTMLElement | null} */ (this.#actions.querySelector(`[data-does="${name}"]`))?.focus();
+  }
+
   /** @param {import("../../chat/answering.js").Activity | null} activity */
   showActivity(activity) {
     this.#activity?.show(activity);

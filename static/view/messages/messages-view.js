@@ -50,10 +50,16 @@ export class MessagesView {
       return;
     }
     const views = path.map(({ message }) => this.#viewOf(message));
+    const pressed = /** @type {HTMLElement | null} */ (document.activeElement);
+    const held = [...this.#views.values()].findIndex(({ element }) => element.contains(pressed));
     arrangeInGroups(views.map(({ element }) => element));
     this.#views = new Map(views.map((view) => [view.message.id, view]));
     path.forEach((shown, place) => views[place]?.show(shown, place === path.length - 1));
     welcome.hidden = path.length > 0;
+    if (held >= 0 && !pressed?.isConnected) {
+      // Another version stands in the place of the one whose button was pressed.
+      views[held]?.focusAction(pressed?.dataset.does ?? "");
+    }
   }
 
   /**

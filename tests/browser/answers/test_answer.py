@@ -119,7 +119,9 @@ async def test_figures_at_the_end(opener: Opener) -> None:
         )
         await chat.ask("Sky?")
         await chat.wait_answered()
-        await expect(chat.answers.locator(".facts")).to_have_text(
+        facts = chat.answers.locator(".facts")
+        await expect(facts).to_have_attribute("data-brief", "101 tokens, 50/s")
+        await expect(facts).to_have_text(
             "mistral · 101 tokens · 50 tokens/s · first after 13 s · loaded in 12 s · 15 s in all"
             " · prompt 31 tokens"
         )
