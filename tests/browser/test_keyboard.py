@@ -45,6 +45,7 @@ async def test_tab_reaches_everything_in_the_order_it_is_seen(opener: Opener) ->
             chat.page.get_by_role("button", name="Why is the sky blue?"),
             chat.page.get_by_role("button", name="Change color"),
             chat.page.get_by_role("button", name="Add a button"),
+            chat.page.get_by_role("button", name="Show me some Python code"),
             chat.message,
             chat.page.get_by_role("button", name="Add pictures"),
             chat.page.get_by_role("combobox", name="Thinking"),
