@@ -25,16 +25,16 @@ CONSTANT = re.compile(r'^const ([A-Z_]+) = "(\.\.?/[^"]+)";$', re.MULTILINE)
 WORKER = re.compile(r'new URL\("([^"]+\.m?js)", import\.meta\.url\)')
 # What index.html loads, beside its icon.
 LINKED = re.compile(r'<(?:link|script)[^>]* (?:href|src)="static/([^"]+\.(?:css|m?js))"')
+# What other pages import by its own name, so that this one has no hash: it is one file by itself.
+CLIENT = "client.js"
 IMPORT_MAP = re.compile(r'\s*<script type="importmap">.*?</script>', re.DOTALL)
 STYLE_SHEET = re.compile(r'\s*<link rel="stylesheet"[^>]*>')
 ESBUILD = (
     "--bundle",
     "--format=esm",
     "--minify",
-    "--splitting",
     "--target=es2024",
     "--legal-comments=none",  # the licences are files of the wheel
-    "--entry-names=[name]-[hash]",
     "--chunk-names=[name]-[hash]",
     "--log-level=warning",
 )
@@ -76,6 +76,7 @@ def bundle(page: Path, esbuild: str) -> None:
     (page / "style.css").write_text("".join(f'@import "./{name}";\n' for name in sheets))
     scripts = [name for name in linked if name not in sheets]
     names = _run(page, esbuild, out, ["style.css", *scripts])
+    _run(page, esbuild, out, [CLIENT], "--entry-names=[name]")
     (out / "index.html").write_text(_with_names(index, names))
     shutil.copy(page / "icon.svg", out)
     for licence in page.glob("node_modules/**/[Ll][Ii][Cc][Ee][Nn]*"):
@@ -109,10 +110,18 @@ def _bundle_workers(page: Path, modules: Iterable[Path], esbuild: str, out: Path
         module.write_text(text)
 
 
-def _run(page: Path, esbuild: str, out: Path, entries: Iterable[str]) -> dict[str, str]:
+def _run(page: Path, esbuild: str, out: Path, entries: Iterable[str], *how: str) -> dict[str, str]:
     """Bundle entry points, and return the names of their bundles."""
+    how = how or ("--splitting", "--entry-names=[name]-[hash]")
     report = page.resolve() / "esbuild.json"
-    command = [esbuild, *entries, *ESBUILD, f"--outdir={out.resolve()}", f"--metafile={report}"]
+    command = [
+        esbuild,
+        *entries,
+        *ESBUILD,
+        *how,
+        f"--outdir={out.resolve()}",
+        f"--metafile={report}",
+    ]
     subprocess.run([*command, "--outbase=."], cwd=page, check=True)
     outputs: dict[str, dict[str, Any]] = json.loads(report.read_text())["outputs"]
     return {

@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from dripline import (
     AddButton,
     Answer,
+    ChangeAccent,
+    ChangeTextSize,
     ChangeTheme,
     ChatClient,
     ChatStream,
@@ -21,6 +23,7 @@ from dripline import (
     EventDecoder,
     EventSource,
     ModelInfo,
+    RemoveButton,
     RunFailed,
     ServerSentEvent,
     Start,
@@ -32,6 +35,7 @@ from dripline import (
     ToolCall,
     ToolError,
     ToolResult,
+    UndoChange,
     Usage,
 )
 from dripline.testing import (
@@ -108,10 +112,14 @@ def show(event: Event) -> str:  # noqa: C901 (a case for each event)
             return f"{name} {arguments}"
         case ToolResult(_, name, content):
             return f"{name} {content}"
-        case ChangeTheme(color):
+        case ChangeTheme(color) | ChangeAccent(color):
             return color
-        case AddButton(label):
+        case ChangeTextSize(size):
+            return size
+        case AddButton(label) | RemoveButton(label):
             return label
+        case UndoChange(what):
+            return what
         case State(value):
             return f"{value}"
         case Custom(name, value):

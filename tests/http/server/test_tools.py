@@ -165,7 +165,7 @@ async def test_usage_is_that_of_all_rounds() -> None:
         (Call("change_theme", {"color": "url(javascript:1)"}), "not a colour"),
         (Call("add_button", {"label": "x" * 81}), "at most 80"),
         (Call("remove_button", {"label": " "}), "at most 80"),
-        (Call("change_accent", {"color": "loud"}), "no colour"),
+        (Call("change_accent", {"color": "loud"}), "not a colour"),
         (Call("change_text_size", {"size": "200%"}), "size: Input should be 'smaller', 'larger'"),
         (Call("undo_change", {"what": "you"}), "what: Input should be 'last' or 'all'"),
         (Call("add_button", {"label": "Go", "message": "\u202e"}), "at most 500"),

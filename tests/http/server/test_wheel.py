@@ -68,12 +68,27 @@ def test_the_wheel_has_the_page_bundled(wheel: Path) -> None:
     files = {name for name in own if not name.startswith("node_modules/")}
     plain = {name for name in files if not name.endswith(".gz")}
     assert files == plain | {f"{name}.gz" for name in plain}
-    assert {name for name in plain if not HASHED_NAME.search(name)} == {"index.html", "icon.svg"}
+    unhashed = {name for name in plain if not HASHED_NAME.search(name)}
+    assert unhashed == {"index.html", "icon.svg", "client.js"}
     # Whatever a module asks for when it is needed is there: each grammar, the formulas, the worker.
     grammars = ROOT / "static/node_modules/@highlightjs/cdn-assets/es/languages"
     needed = {path.name.removesuffix(".js") for path in grammars.glob("*.min.js")}
     needed |= {"main", "style", "first-paint", "highlight-worker", "markdown-it.esm.min", "temml"}
     assert needed <= {name.rpartition("-")[0] for name in plain}
+
+
+def test_the_wheel_has_the_client_of_other_pages(wheel: Path, tmp_path: Path) -> None:
+    """One file by itself, with the names of the checkout's."""
+    (name,) = (n for n in zipfile.ZipFile(wheel).namelist() if n.endswith("/static/client.js"))
+    bundled = tmp_path / "client.mjs"
+    bundled.write_bytes(zipfile.ZipFile(wheel).read(name))
+    show = "import(process.argv[1]).then((m) => console.log(Object.keys(m).sort().join()))"
+    found, wanted = (
+        subprocess.run(["node", "-e", show, path], check=True, capture_output=True, text=True)
+        for path in (bundled, ROOT / "static/client.js")
+    )
+    assert "ChatClient" in found.stdout
+    assert found.stdout == wanted.stdout
 
 
 def test_the_wheel_has_the_licences_of_the_pages_libraries(wheel: Path) -> None:
