@@ -56,6 +56,10 @@ class ErrorCode(StrEnum):
         "The name in `Host` is not one of the names of the server.",
     )
     ORIGIN_NOT_ALLOWED = "origin_not_allowed", "Pages from that `Origin` may not use the server."
+    MODEL_CHANGES_NOT_ALLOWED = (
+        "model_changes_not_allowed",
+        "Requests may not add, change or remove Ollama's models.",
+    )
     BODY_TOO_SLOW = "body_too_slow", "The body did not come in time."
     NOT_FOUND = "not_found", "There is nothing at this address."
     METHOD_NOT_ALLOWED = "method_not_allowed", "The address does not take this method."

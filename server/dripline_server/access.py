@@ -19,7 +19,7 @@ from dripline_server.problems import Handler, Problem, path_within
 from dripline_server.proxies import REMOTE, Proxies
 from dripline_server.settings import Settings, is_loopback
 
-ALLOWED_METHODS = "GET, POST, DELETE"
+ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 ALLOWED_HEADERS = "Authorization, Content-Type, Last-Event-ID, X-On-Disconnect"
 EXPOSED_HEADERS = "X-Run-Id, X-First-Event-Id, Content-Location, Retry-After"
 PREFLIGHT_AGE = 600  # seconds
@@ -42,6 +42,7 @@ class Access:
         self._origins = frozenset(settings.cors_origins)
         self._tokens = tokens
         self._proxies = Proxies(settings.trusted_proxies)
+        self._model_changes = settings.lets_models_change
 
     def check(self, request: web.Request) -> None:
         """Let the request pass, and note its caller in it; or raise.
@@ -71,6 +72,10 @@ class Access:
             token = ""  # which is nobody's
         # surrogateescape: a header may contain bytes that are not UTF-8.
         return self._tokens.caller_of(token.strip().encode("utf-8", "surrogateescape"))
+
+    def may_change_models(self, request: web.Request) -> bool:
+        """Whether this request may add, change or remove Ollama's models."""
+        return request[CALLER].may_change_models(self._model_changes)
 
     def cors_headers(self, request: web.Request) -> dict[str, str]:
         """Return the headers that let a page from an allowed origin read the answer."""
@@ -127,7 +132,7 @@ def add_access(app: web.Application, settings: Settings, tokens: KnownTokens) ->
                 status=204,
                 headers={
                     hdrs.ACCESS_CONTROL_ALLOW_METHODS: ALLOWED_METHODS,
-                    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ALLOWED_HEADERS,
+                    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _allowed_headers(request),
                     hdrs.ACCESS_CONTROL_MAX_AGE: str(PREFLIGHT_AGE),
                 },
             )
@@ -139,6 +144,15 @@ def add_access(app: web.Application, settings: Settings, tokens: KnownTokens) ->
 
     app.middlewares.append(guard)
     app.on_response_prepare.append(share)
+
+
+def _allowed_headers(request: web.Request) -> str:
+    """Return the headers that a page may send: those that it asks for, and those used here.
+
+    OpenAI's package sends a dozen `X-Stainless-...` headers, and the next one may send others.
+    """
+    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+    return ", ".join(filter(None, (ALLOWED_HEADERS, asked)))
 
 
 def _is_open(request: web.Request) -> bool:

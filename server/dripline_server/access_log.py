@@ -15,6 +15,9 @@ from dripline_server.run_log import ID_SHOWN
 
 access_logger: logging.Logger = logging.getLogger("dripline_server.access")
 
+# Ollama's endpoint for which a request is, stored in the request.
+ENDPOINT = web.RequestKey("ENDPOINT", str)
+
 _PLAIN = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 # Model names come from requests, and may be as long as a request.
 MAX_SHOWN = 200
@@ -68,6 +71,8 @@ class AccessLog(AbstractAccessLogger):
 
 def route_of(request: web.Request) -> str:
     """Return a request's route, such as "/runs/{run_id}", without any text from the client."""
+    if ENDPOINT in request:
+        return request[ENDPOINT]
     resource = request.match_info.route.resource
     return resource.canonical if resource else "none"
 

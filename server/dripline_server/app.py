@@ -19,7 +19,7 @@ from dripline_server.known_tokens import KnownTokens
 from dripline_server.listening import listening
 from dripline_server.metrics import Metrics
 from dripline_server.problems import answer_problems
-from dripline_server.routes import agui, chat, info, openai, runs, ui_message
+from dripline_server.routes import agui, chat, info, openai, relay, runs, ui_message
 from dripline_server.routes.page import add_page
 from dripline_server.run_log import RunLogs
 from dripline_server.run_log.memory import Budget, MemoryRunLogs
@@ -78,6 +78,7 @@ def create_app(
     app.add_routes(agui.routes)
     app.add_routes(ui_message.routes)
     app.add_routes(openai.routes)
+    app.add_routes(relay.routes)
     add_page(app)
     add_access(app, settings, tokens)
 

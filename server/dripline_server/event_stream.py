@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Protocol
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -26,6 +27,62 @@ if sys.platform != "win32":
 PING = encode_comment("ping")
 # Bytes that the kernel may buffer for one reader. Linux doubles the figure for its own needs.
 KERNEL_BUFFER = 64 * 1024
+
+
+class ReaderProgress:
+    """Watches whether a reader takes what it is sent.
+
+    Args:
+        transport: The connection to the reader; None if it is closed.
+    """
+
+    def __init__(self, transport: asyncio.Transport | None) -> None:
+        self._transport = transport
+        self._taken = 0
+        self._taken_at = 0.0
+        if transport and (found := transport.get_extra_info("socket")):
+            # Without a limit the kernel buffers megabytes for a reader that reads nothing.
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait in this process."""
+        return self._transport.get_write_buffer_size() if self._transport else 0
+
+    def is_stuck(self, now: float, sent: int, reader_timeout: float) -> bool:
+        """Whether the reader has taken nothing for too long.
+
+        Args:
+            now: The event loop's time.
+            sent: How many bytes have been written to the transport.
+            reader_timeout: The limit in seconds; 0: none.
+        """
+        # Count what the reader has acknowledged. Looking only at our own buffer would cut a slow
+        # reader that still drains the kernel's.
+        taken = sent - self.unsent - self._in_kernel()
+        if taken != self._taken or not self.unsent:
+            self._taken, self._taken_at = taken, now
+        return bool(self.unsent and reader_timeout and now - self._taken_at >= reader_timeout)
+
+    def _in_kernel(self) -> int:
+        """Return how many bytes in the kernel the other side has not acknowledged yet."""
+        found = self._transport and self._transport.get_extra_info("socket")
+        if found and sys.platform != "win32":
+            with suppress(OSError, ValueError):
+                return int.from_bytes(ioctl(found.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+        return 0
+
+
+class OpenStream(Protocol):
+    """A stream that `Pulse` looks after."""
+
+    async def look_after(self, now: float, *, heartbeat: float, reader_timeout: float) -> bool:
+        """Do what is due, without waiting; return whether to keep looking after the stream."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        ...
 
 
 class EventStream(web.StreamResponse):
@@ -60,8 +117,7 @@ class EventStream(web.StreamResponse):
         self._transport = request.transport
         self._time = asyncio.get_running_loop().time
         self._last_sent = self._time()
-        self._taken = 0
-        self._taken_at = 0.0
+        self._progress = ReaderProgress(None)
         self._finished = False
         self.record: ReaderRecord | None = None
         self._frames = frames
@@ -82,9 +138,8 @@ class EventStream(web.StreamResponse):
         self._direct = writer is not None and getattr(writer, "output_size", 0) > 0
         self._direct = self._direct and not self.compression
         self._in_chunks = self.chunked
-        if self._transport and (found := self._transport.get_extra_info("socket")):
-            # Without a limit the kernel buffers megabytes for a reader that reads nothing.
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
+        if not was_prepared:
+            self._progress = ReaderProgress(self._transport)
         if self.record and not was_prepared:  # aiohttp calls this again at the end
             self.record.started(self)
         return writer
@@ -152,26 +207,13 @@ class EventStream(web.StreamResponse):
         """
         if self._transport is None or self._transport.is_closing():
             return False
-        unsent = self._transport.get_write_buffer_size()
-        # Count what the reader has acknowledged. Looking only at our own buffer would cut a slow
-        # reader that still drains the kernel's.
-        taken = self.body_length - unsent - self._in_kernel()
-        if taken != self._taken or not unsent:
-            self._taken, self._taken_at = taken, now
-        if unsent and reader_timeout and now - self._taken_at >= reader_timeout:
+        unsent = self._progress.unsent
+        if self._progress.is_stuck(now, self.body_length, reader_timeout):
             self._transport.abort()
         elif not (unsent or self._finished) and heartbeat and now - self._last_sent >= heartbeat:
             with suppress(ConnectionError):
                 await self.send(PING)
         return bool(unsent) or not self._finished
-
-    def _in_kernel(self) -> int:
-        """Return how many bytes in the kernel the other side has not acknowledged yet."""
-        found = self._transport and self._transport.get_extra_info("socket")
-        if found and sys.platform != "win32":
-            with suppress(OSError, ValueError):
-                return int.from_bytes(ioctl(found.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
-        return 0
 
 
 class Pulse:
@@ -185,12 +227,12 @@ class Pulse:
     def __init__(self, *, heartbeat: float, reader_timeout: float) -> None:
         self._heartbeat = heartbeat
         self._reader_timeout = reader_timeout
-        self._streams: set[EventStream] = set()
+        self._streams: set[OpenStream] = set()
         limits = [limit for limit in (heartbeat, reader_timeout) if limit]
         period = min([1.0, *(limit / 4 for limit in limits)])
         self._task = asyncio.create_task(self._beat(period), name="pulse")
 
-    def add(self, stream: EventStream) -> None:
+    def add(self, stream: OpenStream) -> None:
         """Look after a prepared stream until all of it is sent or its connection is closed."""
         self._streams.add(stream)
 

@@ -18,6 +18,9 @@ OLLAMA = "ollama"
 # long as the server runs, and series stay.
 MAX_CALLERS = 1000
 OTHERS = "(others)"  # which cannot be a name
+# Names of models in metrics. Clients choose the names, so their number has to be bounded.
+MOST_MODELS = 100
+OTHER_MODEL = "other"
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -51,6 +54,23 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+
+        self._relayed = self._counter(
+            "dripline_relayed_requests",
+            "Requests that were passed on to Ollama, by the class of its status; failed: Ollama did"
+            " not answer, or broke off; left: the client did.",
+            "endpoint",
+            "model",
+            "outcome",
+        )
+        self._relay_head = Histogram(
+            "dripline_relay_head_seconds",
+            "From a relayed request to the head of Ollama's answer.",
+            ("endpoint",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._models: set[str] = set()
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, labels, registry=self._registry)
@@ -93,6 +113,25 @@ class Metrics:
     def tool_called(self, name: str, failed: bool) -> None:
         """Count a call of one of the server's tools."""
         self._tool_calls.labels(name, "failed" if failed else "ok").inc()
+
+    def relayed(self, endpoint: str, model: str, outcome: str) -> None:
+        """Count a request that was passed on to Ollama.
+
+        Args:
+            endpoint: A name from a bounded set.
+            model: The model that the request names. Only names that Ollama has accepted are kept,
+                and no more than `MOST_MODELS`.
+            outcome: "2xx" and so on, "failed" or "left".
+        """
+        if model and outcome == "2xx" and len(self._models) < MOST_MODELS:
+            self._models.add(model)
+        if model and model not in self._models:
+            model = OTHER_MODEL
+        self._relayed.labels(endpoint, model, outcome).inc()
+
+    def relay_answered(self, endpoint: str, seconds: float) -> None:
+        """Note how long Ollama took to answer a request that was passed on."""
+        self._relay_head.labels(endpoint).observe(seconds)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus's text format."""

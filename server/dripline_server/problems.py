@@ -10,7 +10,7 @@ from aiohttp import web
 
 from dripline.errors import ErrorCode
 from dripline_server.access_log import route_of
-from dripline_server.dialects.openai import error_object
+from dripline_server.dialects.ollama_apis import OllamaApi, api_error, api_of
 from dripline_server.run_log import EndedBefore, RunLogUnavailable
 from dripline_server.state import STATE
 
@@ -21,6 +21,9 @@ RETRY_AFTER = 5
 
 # The name of the route "/". Any path prefix before it belongs to the app that contains this one.
 ROOT = "dripline"
+
+# All of Ollama is reachable below this path.
+BELOW = "/ollama"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -123,15 +126,20 @@ def _of_aiohttp(error: web.HTTPException, code: ErrorCode, request: web.Request)
 
 
 def _answer(request: web.Request, problem: Problem) -> web.Response:
-    openai = path_within(request).startswith("/v1/")
     return problem_response(
         problem.status,
         problem.code,
         problem.message,
         problem.headers,
-        openai=openai,
+        api=_api_of(path_within(request)),
         field=problem.field,
     )
+
+
+def _api_of(path: str) -> OllamaApi | None:
+    """Return the API in whose form errors at this path are; None for dripline's own."""
+    path = path.removeprefix(BELOW) or "/"
+    return api_of(path) if path.startswith(("/api/", "/v1/")) else None
 
 
 def problem_response(
@@ -140,12 +148,12 @@ def problem_response(
     message: str,
     headers: Mapping[str, str] | None = None,
     *,
-    openai: bool = False,
+    api: OllamaApi | None = None,
     field: str | None = None,
 ) -> web.Response:
-    """Return an error as JSON, in the format of dripline's API or of OpenAI's."""
-    if openai:
-        body = error_object(status, code, message, field)
+    """Return an error as JSON, in the form of dripline's API or of one of Ollama's."""
+    if api:
+        body = api_error(api, status, code, message, field)
     else:
         body = {"error": {"code": code, "message": message}}
     return json_response(

@@ -238,7 +238,7 @@ def option(
 ) -> Any:
     """Declare an option.
 
-    An option that is False by default becomes a flag without a value.
+    A switch becomes a flag without a value.
 
     Args:
         default: Its default value.
@@ -349,6 +349,13 @@ class Settings:
         parse=_api_key,
         variable="OLLAMA_API_KEY",
         secret=True,
+    )
+    allow_model_changes: bool | None = option(
+        None,
+        "Let requests add, change and remove Ollama's models: pull, push, create, copy, delete and"
+        " blobs. By default only a server that listens on this machine alone and has no token does;"
+        " its variable can be false, too.",
+        parse=_switch,
     )
     model: str = option("", "Default model, for requests that name none.", metavar="NAME")
     stall_timeout: float = option(
@@ -507,6 +514,13 @@ class Settings:
             )
 
     @property
+    def lets_models_change(self) -> bool:
+        """Whether requests may change Ollama's models."""
+        if self.allow_model_changes is None:
+            return is_loopback(self.host) and not (self.token or self.tokens)
+        return self.allow_model_changes
+
+    @property
     def ollama_url(self) -> str:
         """The address of Ollama."""
         return self.ollama or self.ollama_host or DEFAULT_OLLAMA_URL
@@ -547,7 +561,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         if flag is None:
             continue
         meaning = declared.metadata["meaning"]
-        if declared.default is False:
+        if declared.metadata["parse"] is _switch:
             group.add_argument(
                 flag, action="store_const", const="true", default=argparse.SUPPRESS, help=meaning
             )

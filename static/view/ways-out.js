@@ -41,6 +41,7 @@ export const WAYS_OUT = {
   unauthorized: { actions: ["token"] },
   host_not_allowed: AGAIN,
   origin_not_allowed: AGAIN,
+  model_changes_not_allowed: AGAIN,
   not_found: RELOAD,
   method_not_allowed: RELOAD,
   body_too_large: {

@@ -36,26 +36,43 @@ async def read_json(request: web.Request, model: type[M]) -> M:
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
             "Send the body with the header Content-Type: application/json.",
         )
+    body = await read_body(request)
+    request[BODY] = body
+    return parse_json(body, model)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Read the body.
+
+    Raises:
+        Problem: It did not arrive in time (408), or has another encoding than it declares (400
+            `bad_json`).
+        web.HTTPRequestEntityTooLarge: It is too large.
+    """
     settings = request.app[STATE].settings
     limit = settings.body_time
     # If this app is mounted in another one, the other app's limit would apply.
     bounded = request.clone(client_max_size=settings.max_body)
     try:
         async with asyncio.timeout(limit or None):
-            body = await bounded.read()
+            return await bounded.read()
     except TimeoutError as error:
-        raise Problem(
-            408,
-            ErrorCode.BODY_TOO_SLOW,
-            f"The body did not arrive within {limit:g} s (--body-time).",
-            {"Connection": "close"},
-        ) from error
+        raise body_too_slow(limit) from error
     except web.RequestPayloadError as error:
-        request.content.feed_eof()  # otherwise aiohttp reads on, and logs a fault of the server
-        message = "The body cannot be read: it is not encoded as its headers say."
-        raise Problem(400, ErrorCode.BAD_JSON, message, {"Connection": "close"}) from error
-    request[BODY] = body
-    return parse_json(body, model)
+        raise unreadable_body(request) from error
+
+
+def body_too_slow(limit: float) -> Problem:
+    """Return the problem to raise if a body did not arrive within so many seconds."""
+    message = f"The body did not arrive within {limit:g} s (--body-time)."
+    return Problem(408, ErrorCode.BODY_TOO_SLOW, message, {"Connection": "close"})
+
+
+def unreadable_body(request: web.Request) -> Problem:
+    """Return the problem to raise if a body is not encoded as its headers say."""
+    request.content.feed_eof()  # otherwise aiohttp reads on, and logs a fault of the server
+    message = "The body cannot be read: it is not encoded as its headers say."
+    return Problem(400, ErrorCode.BAD_JSON, message, {"Connection": "close"})
 
 
 def parse_json(body: bytes, model: type[M]) -> M:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -93,13 +93,21 @@ async def start_run(
         message = f"There is no agent {wanted.model!r}; there are: {there}."
         raise Problem(404, ErrorCode.MODEL_NOT_FOUND, message)
     try:
-        return await state.runs.start(wanted, asked.run_id)
+        with not_accepted():
+            return await state.runs.start(wanted, asked.run_id)
     except RunIdInUse as in_use:
         message = "run_id: another request already uses this id; choose a new one."
         raise Problem(409, ErrorCode.RUN_ID_IN_USE, message) from in_use
     except RunOfAnother as another:
         message = "run_id: this id cannot be used; choose a new one."
         raise Problem(404, ErrorCode.NOT_FOUND, message) from another
+
+
+@contextmanager
+def not_accepted() -> Iterator[None]:
+    """Turn `RegistryFull` into a `Problem` (503)."""
+    try:
+        yield
     except RegistryFull as full:
         status = 429 if full.code is ErrorCode.TOO_MANY_RUNS else 503
         raise Problem(status, full.code, str(full), {"Retry-After": str(RETRY_AFTER)}) from full

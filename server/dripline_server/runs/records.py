@@ -15,6 +15,7 @@ from typing import Self
 
 from aiohttp import web
 
+from dripline.http.redaction import Headers
 from dripline.recordings.recording import ExchangeEnding, Request
 from dripline.recordings.writer import PartWriter, RecordingWriter
 from dripline_server.run_log import ID_SHOWN
@@ -47,7 +48,11 @@ class ReaderRecord:
 
     def started(self, response: web.StreamResponse) -> None:
         """Record the status and the headers of the response."""
-        self._part.response(response.status, tuple(response.headers.items()))
+        self.answered(response.status, tuple(response.headers.items()))
+
+    def answered(self, status: int, headers: Headers) -> None:
+        """Record a status and headers."""
+        self._part.response(status, headers)
 
     def sent(self, data: bytes) -> None:
         """Record bytes that were handed to the network."""
@@ -55,7 +60,11 @@ class ReaderRecord:
 
     def finished(self) -> None:
         """Record that the body is complete."""
-        self._part.end(ExchangeEnding.EOF)
+        self.ended(ExchangeEnding.EOF)
+
+    def ended(self, how: ExchangeEnding) -> None:
+        """Record how the exchange ended. Only the first call has an effect."""
+        self._part.end(how)
 
 
 class RunRecord:

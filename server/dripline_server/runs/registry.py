@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from dripline.errors import ErrorCode
 from dripline.events import Error
 from dripline.tool_runner import ToolRunner
+from dripline_server.callers import Caller
 from dripline_server.known_tokens import KnownTokens
 from dripline_server.metrics import Metrics
 from dripline_server.run_log import FoundRun, RunExists, RunLog, RunLogs, RunLogUnavailable
@@ -77,6 +79,8 @@ class RunRegistry:
         self._starting: dict[str, asyncio.Future[None]] = {}
         # Finished runs in the order in which they ended, each with the timer that discards it.
         self._ended: dict[str, tuple[Run, asyncio.TimerHandle]] = {}
+        # What stops each relayed request that counts as a run.
+        self._relays: set[Callable[[Error], None]] = set()
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -179,6 +183,29 @@ class RunRegistry:
 
         return make
 
+    @contextmanager
+    def relay(self, caller: Caller, stop: Callable[[Error], None]) -> Iterator[None]:
+        """Count a request that is passed on to Ollama as an active run, until the context ends.
+
+        Args:
+            caller: Who sends the request.
+            stop: Ends the request with an error if the server shuts down.
+
+        Raises:
+            RegistryFull: The server, or the caller, has as many active runs as it may; or the
+                server shuts down.
+        """
+        self._check_room()
+        self.places.take(caller)
+        self._relays.add(stop)
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._relays.discard(stop)
+            self.places.release(caller.name)
+            self._note_if_idle()
+
     async def find(self, run_id: str, caller: str = "") -> FoundRun | None:
         """Return a caller's run, of this process or of another one; None if there is none.
 
@@ -222,6 +249,8 @@ class RunRegistry:
         self._draining = True
         for run in self._active.values():
             run.stop(_shutdown_error())
+        for stop in tuple(self._relays):
+            stop(_shutdown_error())
         await self._idle.wait()
         # Their logs stay, because other processes may still serve them.
         for _, timer in self._ended.values():
@@ -234,8 +263,8 @@ class RunRegistry:
 
     @property
     def active(self) -> int:
-        """How many runs are active in this process."""
-        return len(self._active) + len(self._starting)
+        """How many runs are active in this process, relayed requests included."""
+        return len(self._active) + len(self._starting) + len(self._relays)
 
     def _runs(self) -> Iterator[Run]:
         yield from self._active.values()

@@ -27,6 +27,10 @@ _OURS = frozenset(
         "upgrade",
     }
 )
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+"""Names and values of headers as the bytes that came, in their order."""
+
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _MAX_SHOWN = 300
 
@@ -108,6 +112,23 @@ class OllamaAddress:
         lines += [f"{name}: {value}" for name, value in _own_headers(length)]
         lines += [f"{name}: {value}" for name, value in self._headers]
         return "\r\n".join((*lines, "\r\n")).encode()
+
+    def relayed_head(self, method: str, target: str, headers: RawHeaders) -> bytes:
+        """Return the head of a client's request, with the headers of the settings.
+
+        Args:
+            method: Its method.
+            target: Its path and query, which are not changed.
+            headers: Its headers, without those about the connection and without `Host`.
+        """
+        base = self._base.raw_path.rstrip("/")
+        lines = [f"{method} {base}{target} HTTP/1.1".encode("utf-8", "surrogateescape")]
+        if not self._has_host:
+            lines.append(f"Host: {_authority(self._base)}".encode())
+        own = {name.lower().encode() for name, _ in self._headers}
+        lines += [b"%b: %b" % header for header in headers if header[0].lower() not in own]
+        lines += [f"{name}: {value}".encode() for name, value in self._headers]
+        return b"\r\n".join((*lines, b"Connection: close", b"\r\n"))
 
     def recorded_headers(self, url: URL, length: int) -> Headers:
         """Return the headers for a recording, without any secret value."""

@@ -27,7 +27,12 @@ from yarl import URL
 from dripline.http.response_body import BodyBroken
 from dripline.recordings.exchange import ExchangeEnding, Request
 from dripline.recordings.writer import PartWriter
-from dripline_server.upstream.address import REDIRECTS, OllamaAddress, shown_location
+from dripline_server.upstream.address import (
+    REDIRECTS,
+    OllamaAddress,
+    RawHeaders,
+    shown_location,
+)
 
 CONNECT_TIMEOUT = 10.0
 # Reading from the socket pauses when this many bytes are waiting here.
@@ -165,6 +170,24 @@ class HttpClient:
             finally:
                 await answer.close()
 
+    async def begin(
+        self, answer: HttpAnswer, method: str, target: str, headers: RawHeaders
+    ) -> None:
+        """Connect, and send the head of a client's request. The body and the answer follow.
+
+        Args:
+            answer: Receives the answer. The caller closes it.
+            method: For example "POST".
+            target: Path and query, as they stand in the client's request.
+            headers: The headers to pass on; those of the settings override them.
+
+        Raises:
+            ConnectionError, TimeoutError: No connection could be made.
+            NotTrusted: The server's certificate is not trusted.
+        """
+        await self._connect(answer, self._address.at("/"))
+        answer.transport.write(self._address.relayed_head(method, target, headers))
+
     async def _send(
         self, method: str, url: URL, body: bytes, stall_timeout: float, record: Record | None
     ) -> HttpAnswer:
@@ -213,6 +236,7 @@ class HttpAnswer(asyncio.Protocol):
     Attributes:
         status: The status; 0 until the head has arrived.
         headers: The headers that are used here, by lower-case name.
+        join: Makes one piece of the pieces of the body that one read brought.
     """
 
     __slots__ = (
@@ -236,6 +260,7 @@ class HttpAnswer(asyncio.Protocol):
         "_undelivered",
         "_waiter",
         "headers",
+        "join",
         "on_body",
         "status",
         "transport",
@@ -247,6 +272,7 @@ class HttpAnswer(asyncio.Protocol):
         self.transport: asyncio.Transport = _NO_TRANSPORT
         self._loop = asyncio.get_running_loop()
         self._pieces: list[bytes] = []
+        self.join: Callable[[list[bytes]], bytes] = b"".join
         self.on_body = self._keep_to_record if part else self._pieces.append
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._all_headers: list[tuple[str, str]] = []
@@ -309,7 +335,7 @@ class HttpAnswer(asyncio.Protocol):
 
     def _hand_on(self, deliver_now: Callable[[bytes], bool]) -> None:
         """Deliver the waiting pieces; if that fails, make `deliver` return."""
-        body = b"".join(self._pieces)
+        body = self.join(self._pieces)
         self._pieces.clear()
         self._held = 0
         try:

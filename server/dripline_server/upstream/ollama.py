@@ -19,7 +19,7 @@ from dripline.errors import ErrorCode
 from dripline.http.response_body import BodyBroken, Break
 from dripline.json_text import has_too_many_values, load_json
 from dripline_server.upstream import ollama_lists
-from dripline_server.upstream.address import OllamaAddress
+from dripline_server.upstream.address import OllamaAddress, RawHeaders
 from dripline_server.upstream.chat_chunks import Chunk, ChunkReader
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.http_client import (
@@ -35,6 +35,7 @@ from dripline_server.upstream.known_models import KnownModels
 from dripline_server.upstream.model_memory import ModelMemory, StatusPhase
 from dripline_server.upstream.ollama_lists import InMemory, Listed, Shown
 from dripline_server.upstream.ollama_refusals import refusal, sentence, stranger
+from dripline_server.upstream.relayed_answer import RelayedAnswer
 
 T = TypeVar("T")
 
@@ -157,6 +158,45 @@ class Ollama:
         finally:
             await answer.close()
 
+    async def relay(
+        self,
+        answer: RelayedAnswer,
+        method: str,
+        target: str,
+        headers: RawHeaders,
+        body: AsyncGenerator[bytes] | None = None,
+        *,
+        chunked: bool = False,
+    ) -> None:
+        """Send a client's request as it is, and wait for the head of the answer.
+
+        The answer may begin before the whole body is sent. The caller closes it; only that makes
+        Ollama stop.
+
+        Args:
+            answer: Receives the answer.
+            method: For example "POST".
+            target: Path and query, as they stand in the client's request.
+            headers: The headers to pass on.
+            body: The body, in pieces.
+            chunked: Whether to send the body as HTTP chunks, because its length is not known.
+
+        Raises:
+            UpstreamError: Ollama failed, in whatever way.
+            Exception: The exception that `body` raised.
+        """
+        with self.upstream_errors():
+            await self._http.begin(answer, method, target, headers)
+            if body:
+                answer.start_upload(body, chunked=chunked)
+            await answer.wait_for_head()
+
+    def relayed_answer(self, method: str, on_continue: Callable[[], None]) -> RelayedAnswer:
+        """Return an answer for `relay`; `on_continue` is called if Ollama asks for the body."""
+        return RelayedAnswer(
+            self._stall_timeout, head_only=method == "HEAD", on_continue=on_continue
+        )
+
     def _check_end(self, lines: ChunkReader, broken: BodyBroken | None) -> None:
         """Raise an error if the answer ended early; prefer Ollama's own words as the reason."""
         if broken and not lines.done and not _says_why(lines.failure):
@@ -165,14 +205,14 @@ class Ollama:
             raise lines.failure
 
     async def _post_chat(self, body: bytes, record: Record | None) -> HttpAnswer:
-        with self._upstream_errors():
+        with self.upstream_errors():
             return await self._http.send(
                 "POST", "/api/chat", body, stall_timeout=self._stall_timeout, record=record
             )
 
     @contextmanager
-    def _upstream_errors(self) -> Iterator[None]:
-        """Turn the errors of a request, up to the head of its answer, into `UpstreamError`."""
+    def upstream_errors(self) -> Iterator[None]:
+        """Turn the errors of a request into `UpstreamError`."""
         try:
             yield
         except BodyBroken as error:
@@ -308,7 +348,7 @@ class Ollama:
         Raises:
             UpstreamError: Ollama does not answer, or its answer is unusable.
         """
-        with self._upstream_errors():
+        with self.upstream_errors():
             try:
                 status, content, compressed = await self._http.fetch(
                     method, path, body, seconds=INFO_TIMEOUT, limit=MAX_INFO
