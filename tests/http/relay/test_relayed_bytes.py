@@ -200,24 +200,24 @@ async def models() -> AsyncIterator[Stack]:
 
 async def test_the_ollama_package(models: Stack) -> None:
     """List, chat, generate, embed, show, copy and delete, and its error."""
-    client = ollama.AsyncClient(models.url)
-    assert {model.model for model in (await client.list()).models} == {
-        "story:latest",
-        "thinker:latest",
-        "vectors:latest",
-    }
-    chunks = [c async for c in await client.chat("story", user("Hi"), stream=True)]
-    assert "".join(c.message.content or "" for c in chunks) == "Once upon a time."
-    assert chunks[-1].done
-    whole = await client.generate("thinker", "Hi")
-    assert (whole.response, whole.thinking) == ("Blue.", "Hm.")
-    assert len((await client.embed("vectors", ["a", "b"])).embeddings) == 2
-    assert "tools" in ((await client.show("story")).capabilities or [])
-    await client.copy("story", "other")
-    await client.delete("other")
-    with pytest.raises(ollama.ResponseError, match="model 'nope' not found") as refused:
-        await client.chat("nope", user("Hi"))
-    assert refused.value.status_code == 404
+    async with ollama.AsyncClient(models.url) as client:
+        assert {model.model for model in (await client.list()).models} == {
+            "story:latest",
+            "thinker:latest",
+            "vectors:latest",
+        }
+        chunks = [c async for c in await client.chat("story", user("Hi"), stream=True)]
+        assert "".join(c.message.content or "" for c in chunks) == "Once upon a time."
+        assert chunks[-1].done
+        whole = await client.generate("thinker", "Hi")
+        assert (whole.response, whole.thinking) == ("Blue.", "Hm.")
+        assert len((await client.embed("vectors", ["a", "b"])).embeddings) == 2
+        assert "tools" in ((await client.show("story")).capabilities or [])
+        await client.copy("story", "other")
+        await client.delete("other")
+        with pytest.raises(ollama.ResponseError, match="model 'nope' not found") as refused:
+            await client.chat("nope", user("Hi"))
+        assert refused.value.status_code == 404
 
 
 @pytest.mark.parametrize("base", ["/v1", "/ollama/v1"])
