@@ -85,6 +85,8 @@ DRIPLINE = Kind(
     ("dripline", "aiohttp", "orjson", "uvloop"),
     fields=(("on_disconnect", "stop"),),  # at once, when the reader has gone
 )
+# dripline passing Ollama's own API on, with access control, limits and figures.
+RELAY = Kind("dripline's relay", DRIPLINE.needs, path="/api/chat")
 FASTAPI = Kind("FastAPI + ollama", ("fastapi", "uvicorn", "ollama", "httpx", "httptools"))
 SSE_STARLETTE = Kind("sse-starlette + ollama", ("sse-starlette", "fastapi", "uvicorn", "ollama"))
 AIOHTTP_SSE = Kind("aiohttp-sse + ollama", ("aiohttp-sse", "aiohttp", "ollama"))
@@ -101,7 +103,19 @@ FLOOR = Kind("uvloop floor, as many bytes", ("uvloop",))
 # These two relay bytes without looking at them, and make no SSE of them.
 NGINX = Kind("nginx, raw bytes", program="nginx", path="/api/chat")
 NONE = Kind("no relay", path="/api/chat")
-KINDS = (DRIPLINE, FASTAPI, SSE_STARLETTE, AIOHTTP_SSE, LITELLM, GO, GO_TWO, NGINX, FLOOR, NONE)
+KINDS = (
+    DRIPLINE,
+    RELAY,
+    FASTAPI,
+    SSE_STARLETTE,
+    AIOHTTP_SSE,
+    LITELLM,
+    GO,
+    GO_TWO,
+    NGINX,
+    FLOOR,
+    NONE,
+)
 
 _LITELLM_VERSION = "from importlib.metadata import version; print('litellm', version('litellm'))"
 _VERSION_COMMANDS: dict[str, list[str | Path]] = {
@@ -161,7 +175,7 @@ def _command(
         "warning",
     ]
     uvicorn += ["--loop", "uvloop", "--http", "httptools"]
-    if kind is DRIPLINE:
+    if kind in (DRIPLINE, RELAY):
         return [BIN / "dripline-server", "--port", str(port), "--ollama", ollama, *flags]
     if kind is FASTAPI:
         return [*uvicorn, "fastapi_ollama:app"]

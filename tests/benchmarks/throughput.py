@@ -20,6 +20,7 @@ from tests.benchmarks.servers import (
     LITELLM,
     NGINX,
     NONE,
+    RELAY,
     SSE_STARLETTE,
     Kind,
     Server,
@@ -44,6 +45,8 @@ PACED_LIMITS = {
     GO_TWO: (1.0, None),
     NGINX: (1.9, None),
 }
+# CPU a token of dripline's relay at most, of nginx's: both pass the bytes on as they are.
+RELAY_LIMIT = 2.0
 MANY = "1,000 streams, 20 tokens/s each"
 LEFT_OUT = {
     # Its reader gone, LiteLLM goes on with such a stream: 25 s later it still did.
@@ -166,6 +169,10 @@ def _verdicts(name: str, results: Found) -> list[Verdict]:
             for kind, limits in PACED_LIMITS.items()
             if kind in results
         ]
+    if RELAY in results and NGINX in results:
+        ratio = _against(results[RELAY], results[NGINX])
+        what = "CPU a token of the relay, of nginx's"
+        verdicts.append(Verdict(name, what, ratio, RELAY_LIMIT))
     if name == MANY:
         missing = Spread.of(1 - m.tokens / m.sent for m in ours).median
         verdicts += [

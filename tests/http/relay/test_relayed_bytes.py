@@ -102,7 +102,9 @@ PATHS = [
 async def test_addresses_are_not_touched(method: str, path: str) -> None:
     """Percent-encoding, query and slashes reach Ollama as they were sent, with any method."""
     async with (
-        ScriptedServer(Say(b"HTTP/1.1 299 Odd  Reason\r\nX-a: \xff\xfe\r\nx-A: 2\r\n\r\nyes")) as up,
+        ScriptedServer(
+            Say(b"HTTP/1.1 299 Odd  Reason\r\nX-a: \xff\xfe\r\nx-A: 2\r\n\r\nyes")
+        ) as up,
         serve(Settings(port=0, ollama=up.url)) as dripline,
     ):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(dripline.url[17:]))
@@ -222,7 +224,7 @@ async def test_the_ollama_package(models: Stack) -> None:
 
 @pytest.mark.parametrize("base", ["/v1", "/ollama/v1"])
 async def test_the_openai_package(models: Stack, base: str) -> None:
-    """dripline's own chat completions, Ollama's, and what Ollama alone has."""
+    """Dripline's own chat completions, Ollama's, and what Ollama alone has."""
     async with openai.AsyncOpenAI(base_url=f"{models.url}{base}", api_key="any") as client:
         chat = await client.chat.completions.create(
             model="story", messages=[{"role": "user", "content": "Hi"}], stream=True

@@ -146,24 +146,24 @@ async def test_events_cut_at_every_byte(path: str, events: bytes, name: str) -> 
 
 async def test_the_openai_package_at_every_cut() -> None:
     """It raises, and says why."""
-    async with cutting() as (upstream, url):
-        async with openai.AsyncOpenAI(
-            base_url=f"{url}/ollama/v1", api_key="any", max_retries=0
-        ) as client:
-            for at in range(0, len(OPENAI_EVENTS), 5):
-                upstream.head, upstream.body = HEAD.format(EVENTS).encode(), OPENAI_EVENTS[:at]
-                chat = await client.chat.completions.create(
-                    model="m", messages=[{"role": "user", "content": "Hi"}], stream=True
-                )
-                with pytest.raises(openai.APIError, match="Ollama closed the connection"):
-                    async for _ in chat:
-                        pass
-            for at in range(0, len(RESPONSES_EVENTS), 5):
-                upstream.body = RESPONSES_EVENTS[:at]
-                events = await client.responses.create(model="m", input="Hi", stream=True)
-                with pytest.raises(openai.APIError, match="Ollama closed the connection"):
-                    async for _ in events:
-                        pass
+    async with (
+        cutting() as (upstream, url),
+        openai.AsyncOpenAI(base_url=f"{url}/ollama/v1", api_key="any", max_retries=0) as client,
+    ):
+        for at in range(0, len(OPENAI_EVENTS), 5):
+            upstream.head, upstream.body = HEAD.format(EVENTS).encode(), OPENAI_EVENTS[:at]
+            chat = await client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "Hi"}], stream=True
+            )
+            with pytest.raises(openai.APIError, match="Ollama closed the connection"):
+                async for _ in chat:
+                    pass
+        for at in range(0, len(RESPONSES_EVENTS), 5):
+            upstream.body = RESPONSES_EVENTS[:at]
+            events = await client.responses.create(model="m", input="Hi", stream=True)
+            with pytest.raises(openai.APIError, match="Ollama closed the connection"):
+                async for _ in events:
+                    pass
 
 
 async def test_half_of_the_last_word() -> None:
@@ -255,9 +255,11 @@ async def test_before_the_answer(path: str, say: Say | None, status: int, words:
         url = upstream.url
         if say is None:
             await upstream.refuse()
-        async with serve(Settings(port=0, ollama=url, stall_timeout=0.2)) as dripline:
-            async with httpx.AsyncClient() as http:
-                answer = await http.post(f"{dripline.url}{path}", json={"model": "m"})
+        async with (
+            serve(Settings(port=0, ollama=url, stall_timeout=0.2)) as dripline,
+            httpx.AsyncClient() as http,
+        ):
+            answer = await http.post(f"{dripline.url}{path}", json={"model": "m"})
     assert answer.status_code == status
     assert words in str(FORMS[path](answer.json()))
 
@@ -311,7 +313,9 @@ async def test_leaving_in_the_middle_of_an_upload() -> None:
     half = asyncio.Event()
     async with TcpServer(take) as upstream, serve(Settings(port=0, ollama=upstream.url)) as d:
         _, writer = await asyncio.open_connection("127.0.0.1", int(d.url[17:]))
-        writer.write(b"POST /api/embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf")
+        writer.write(
+            b"POST /api/embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"
+        )
         await half.wait()
         writer.transport.abort()
         await closed.wait()
@@ -355,5 +359,3 @@ async def test_a_shutdown() -> None:
         assert refused.status == 503
         assert "shutting down" in json.loads(refused.body)["error"]
         assert (await raw_exchange(s.url, "GET", "/api/tags")).status == 200
-
-
