@@ -51,11 +51,6 @@ OPERATIONS = (
     *("bad request", "busy", "cut", "error in the stream", "abort", "load, unload, ps", "pull"),
     *("create", "copy, push, delete"),
 )
-# Clients of `/v1/chat/completions`, which dripline answers itself, and what they try beside it.
-OPENAI_CLIENTS = (
-    *("dspy_py", "instructor_py", "langchain_openai_py", "openai_js", "openai_py"),
-    "pydantic_ai_py",
-)
 BESIDE_CHATS = ("generate", "streamed generate", "responses", "embeddings")
 AT_ONCE = 2
 
@@ -274,7 +269,7 @@ def main() -> int:
     parser.add_argument(
         "--dripline",
         action="store_true",
-        help="put dripline before the fake, and try what it answers itself: OpenAI's chats",
+        help="put dripline before the fake: it passes on what it doesn't answer itself",
     )
     options = parser.parse_args()
     unknown = set(options.clients) - {*clients()}
@@ -282,7 +277,7 @@ def main() -> int:
         parser.error(f"there is no client {sorted(unknown)[0]!r}; there are {', '.join(clients())}")
     if options.dripline and (options.write or options.check):
         parser.error("the table is of the fake alone: leave out --dripline")
-    names = options.clients or (sorted(OPENAI_CLIENTS) if options.dripline else clients())
+    names = options.clients or clients()
     all_tried = asyncio.run(run(names, dripline=options.dripline))
     if options.write:
         TABLE.write_text(table(all_tried))

@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 # would refuse origins that it does not know. The cookies are those of any server on this host.
 _NOT_PASSED = frozenset((b"host", b"authorization", b"x-api-key", b"cookie", b"origin"))
 _READING = frozenset((hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS))
+# Encodings that aiohttp undoes as a body comes in.
+_UNPACKED = frozenset(("gzip", "deflate", "br", "zstd"))
 _CHAT = "/api/chat"
 _BLOBS = "/api/blobs"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -88,6 +90,7 @@ class _Relayed:
         self._run_id = secrets.token_urlsafe(16)
         self._body = bytearray()
         self._body_known = True
+        self._model = ""
         self._may_continue = request.headers.get(hdrs.EXPECT, "").lower() == "100-continue"
         request[ENDPOINT] = self._path.endpoint
 
@@ -154,12 +157,17 @@ class _Relayed:
         if not request.body_exists:
             return None, None
         if self._target.partition("?")[0] != _CHAT or request.method != hdrs.METH_POST:
-            return self._pieces(), request.content_length
+            return self._pieces(), None if self._is_unpacked else request.content_length
         # Bodies of the AI SDK were sent here until version 0.1.
         self._continue()
         self._body += await read_body(request)
         self._refuse_ui_messages()
         return self._whole(), len(self._body)
+
+    @property
+    def _is_unpacked(self) -> bool:
+        """Whether aiohttp has unpacked the body, so that its length is not the header's."""
+        return self._request.headers.get(hdrs.CONTENT_ENCODING, "").lower() in _UNPACKED
 
     async def _whole(self) -> AsyncGenerator[bytes]:
         yield bytes(self._body)
@@ -203,6 +211,8 @@ class _Relayed:
         dropped = hop_by_hop(sent) | _NOT_PASSED
         if not self._may_continue:
             dropped |= {b"expect"}
+        if self._is_unpacked:
+            dropped |= {b"content-encoding"}
         # Framing is always written here, so that both servers see the same end of the request.
         dropped |= {b"content-length"}
         headers = [header for header in sent if header[0].lower() not in dropped]
@@ -215,19 +225,13 @@ class _Relayed:
 
     def _json(self) -> Any:
         """Return the body's value; None if it is unknown, or not JSON."""
-        if not self._body_known or has_too_many_values(bytes(self._body)):
+        body = bytes(self._body)
+        if not body or has_too_many_values(body):
             return None
         try:
-            return load_json(bytes(self._body))
+            return load_json(body)
         except orjson.JSONDecodeError:
             return None
-
-    def _model(self) -> str:
-        match self._json():
-            case {"model": str(name)} | {"name": str(name)}:
-                return name
-            case _:
-                return ""
 
     def _refuse_ui_messages(self) -> None:
         if b'"parts"' not in self._body:
@@ -265,8 +269,13 @@ class _Relayed:
         except Exception:
             outcome[0] = "failed"
             raise
-        state.metrics.relay_answered(self._path.endpoint, asyncio.get_running_loop().time() - began)
+        finally:
+            self._model = _model_of(self._json())
+        seconds = asyncio.get_running_loop().time() - began
+        state.metrics.relay_answered(self._path.endpoint, seconds)
         with self._recorded() as reader:
+            self._body_known = False
+            self._body.clear()  # the answer may take minutes
             response = RelayedResponse(request, answer, self._run_id, reader)
             await response.start()
             state.pulse.add(response)
@@ -308,7 +317,7 @@ class _Relayed:
         try:
             yield outcome
         finally:
-            self._state.metrics.relayed(self._path.endpoint, self._model(), outcome[0])
+            self._state.metrics.relayed(self._path.endpoint, self._model, outcome[0])
 
     @contextmanager
     def _recorded(self) -> Iterator[ReaderRecord | None]:
@@ -320,6 +329,7 @@ class _Relayed:
         self._request[BODY] = bytes(self._body)
         try:
             reader = record.reader(self._request)
+            del self._request[BODY]
             if reader is None:
                 yield None
                 return
@@ -340,6 +350,14 @@ _ENDINGS = {
     ErrorCode.UPSTREAM_STALLED: ExchangeEnding.TIMEOUT,
     ErrorCode.UPSTREAM_RESET: ExchangeEnding.RESET,
 }
+
+
+def _model_of(body: object) -> str:
+    match body:
+        case {"model": str(name)} | {"name": str(name)}:
+            return name
+        case _:
+            return ""
 
 
 def _has_parts(message: object) -> bool:

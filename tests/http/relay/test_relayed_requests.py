@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import math
 from collections.abc import AsyncIterator, Callable
@@ -283,6 +284,18 @@ async def test_an_upload_is_passed_on_as_it_comes() -> None:
             await gathered(came, len(rest))
             assert b" 201 " in await reader.readline()
             writer.close()
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/embed"])
+async def test_a_compressed_request(path: str) -> None:
+    """Ollama gets it unpacked, and framed right: it knows no such bodies itself."""
+    async with stack(Script("Hi", capabilities=["completion", "embedding"])) as s:
+        headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        data = gzip.compress(json.dumps({**CHAT, "input": "Hi"}).encode())
+        async with s.http.post(s.url + path, data=data, headers=headers) as response:
+            assert response.status == 200
+            await response.read()
+        assert "Content-Encoding" not in s.ollama.requests[0].headers
 
 
 async def test_limits_of_bodies() -> None:
