@@ -27,8 +27,8 @@ test: $(VENV)/dev.installed try-page try-tests
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(ARGS)
 
 # Real clients, each from its registry in an environment of its own, against the fake; --write puts
-# the table into docs/clients.md. ARGS="ollama_py openai_js" tries some of them, ARGS=--dripline those
-# of OpenAI's API with dripline in front of the fake.
+# the table into docs/clients.md. ARGS="ollama_py openai_js" tries some of them, and ARGS=--dripline puts
+# dripline in front of the fake.
 clients: $(VENV)/dev.installed
 	$(BIN)/python -m tests.clients $(if $(ARGS),$(ARGS),--write)
 

@@ -114,4 +114,7 @@ def _problem(error: Error) -> Problem:
     """Return a run's failure with the status that OpenAI's clients expect."""
     if error is STOPPED:
         return Problem(GIVEN_UP, ErrorCode.RUN_CANCELLED, error.message)
-    return Problem(STATUS_OF.get(error.code, 502), error.code, error.message)
+    message = error.message
+    if error.code == ErrorCode.MODEL_NOT_FOUND:
+        message = f"model not found: {message}"  # the words that clients of Ollama look for
+    return Problem(STATUS_OF.get(error.code, 502), error.code, message)
