@@ -101,7 +101,7 @@ class CompletionRequest(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
     model: str = ""
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1, fail_fast=True)]
+    messages: Annotated[list[dict[str, Any]], Field(fail_fast=True)]
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=0)] | None = None
@@ -146,6 +146,8 @@ def chat_request(asked: CompletionRequest, on_disconnect: str) -> ChatRequest:
     Raises:
         Problem: A field cannot be honoured (400, named).
     """
+    if not asked.messages:
+        raise bad_field("messages", "[] is too short")  # as OpenAI and Ollama put it
     _refuse_unusual(asked)
     if on_disconnect not in ("stop", "grace", "continue"):
         raise bad_field(

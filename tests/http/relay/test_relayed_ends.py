@@ -55,7 +55,9 @@ class Cutting(TcpServer):
         self.head, self.body, self.then = b"", b"", "FIN"
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        # All of the request: closing before that would be a reset.
+        await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
         # A chunk that is not complete, so that the cut is inside of it.
         chunk = b"%x\r\n%b" % (len(self.body) + 9, self.body) if self.body else b""
         writer.write(self.head + chunk)
