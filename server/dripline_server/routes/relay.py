@@ -285,9 +285,6 @@ class _Relayed:
                         await response.caught_up()
                 response.finish()
                 outcome[0] = f"{answer.status // 100}xx"
-            except asyncio.CancelledError:
-                access_logger.info("reader left", extra={"run": self._run_id[:ID_SHOWN]})
-                raise
             except (UpstreamError, Problem, web.HTTPException) as error:
                 outcome[0] = "failed"
                 response.break_off(self._last_words(response, error))
@@ -316,6 +313,10 @@ class _Relayed:
         outcome = ["left"]
         try:
             yield outcome
+        except asyncio.CancelledError:
+            # aiohttp does not log a request whose client has left.
+            access_logger.info("reader left", extra={"run": self._run_id[:ID_SHOWN]})
+            raise
         finally:
             self._state.metrics.relayed(self._path.endpoint, self._model, outcome[0])
 

@@ -70,6 +70,14 @@ async def test_a_part_of_another_app() -> None:
                 assert kind in response.content_type
         async with http.get(f"{url}/ai/static/main.js") as response:
             assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+        async with http.get(f"{url}/ai/api/tags") as response:
+            assert (await response.json())["models"][0]["name"] == "story:latest"
+        async with http.get(f"{url}/ai/ollama/") as response:
+            assert await response.text() == "Ollama is running"
+        async with http.post(
+            f"{url}/ai/api/chat", json={"id": "x", "messages": [{"parts": []}]}
+        ) as response:
+            assert "/ai-sdk/chat" in (await response.json())["error"]
         async with http.post(f"{url}/ai/v1/chat/completions", json={}) as response:
             assert (await response.json())["error"]["type"] == "invalid_request_error"
 
