@@ -42,7 +42,6 @@ class Access:
         self._origins = frozenset(settings.cors_origins)
         self._tokens = tokens
         self._proxies = Proxies(settings.trusted_proxies)
-        self._model_changes = settings.lets_models_change
 
     def check(self, request: web.Request) -> None:
         """Let the request pass, and note its caller in it; or raise.
@@ -72,10 +71,6 @@ class Access:
             token = ""  # which is nobody's
         # surrogateescape: a header may contain bytes that are not UTF-8.
         return self._tokens.caller_of(token.strip().encode("utf-8", "surrogateescape"))
-
-    def may_change_models(self, request: web.Request) -> bool:
-        """Whether this request may add, change or remove Ollama's models."""
-        return request[CALLER].may_change_models(self._model_changes)
 
     def cors_headers(self, request: web.Request) -> dict[str, str]:
         """Return the headers that let a page from an allowed origin read the answer."""

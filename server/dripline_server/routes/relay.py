@@ -21,14 +21,13 @@ from dripline.errors import ErrorCode
 from dripline.events import Error
 from dripline.json_text import has_too_many_values, load_json
 from dripline.recordings.exchange import ExchangeEnding
-from dripline_server.access import ACCESS
 from dripline_server.access_log import ENDPOINT, access_logger
 from dripline_server.callers import CALLER
 from dripline_server.dialects.ollama_apis import api_of, last_words
 from dripline_server.problems import BELOW, RETRY_AFTER, ROOT, Problem
 from dripline_server.routes.relayed_response import RelayedResponse, hop_by_hop
 from dripline_server.routes.request_body import body_too_slow, read_body, unreadable_body
-from dripline_server.routes.run_answer import STATUS_OF, not_accepted
+from dripline_server.routes.run_answer import STATUS_OF, model_not_allowed, not_accepted
 from dripline_server.run_log import ID_SHOWN
 from dripline_server.runs.records import BODY, ReaderRecord
 from dripline_server.state import STATE
@@ -105,13 +104,15 @@ class _Relayed:
         answer = state.upstream.relayed_answer(request.method, self._continue)
 
         def stop(error: Error) -> None:
-            answer.give_up(UpstreamError(ErrorCode.SERVER_SHUTDOWN, error.message))
+            code = next(code for code in ErrorCode if code == error.code)
+            answer.give_up(UpstreamError(code, error.message))
 
         with ExitStack() as counted:
             if self._path.is_work(request.method):
                 counted.enter_context(not_accepted())
                 counted.enter_context(state.runs.relay(request[CALLER], stop))
             body, length = await self._upload()
+            self._check_model()
             with self._counted() as outcome:
                 try:
                     return await self._pass_on(answer, body, length, outcome)
@@ -124,7 +125,7 @@ class _Relayed:
             message = "The path leads above Ollama's address, with `..`."
             raise Problem(400, ErrorCode.NOT_FOUND, message)
         changes = self._path.changes_models and request.method not in _READING
-        if changes and not request.app[ACCESS].may_change_models(request):
+        if changes and not request[CALLER].may_change_models(settings.lets_models_change):
             raise Problem(
                 403,
                 ErrorCode.MODEL_CHANGES_NOT_ALLOWED,
@@ -156,12 +157,14 @@ class _Relayed:
         request = self._request
         if not request.body_exists:
             return None, None
-        if self._target.partition("?")[0] != _CHAT or request.method != hdrs.METH_POST:
+        is_chat = self._target.partition("?")[0] == _CHAT and request.method == hdrs.METH_POST
+        # A caller who may use some models alone has to name one before Ollama is asked.
+        if not (is_chat or (request[CALLER].models and self._is_limited)):
             return self._pieces(), None if self._is_unpacked else request.content_length
-        # Bodies of the AI SDK were sent here until version 0.1.
         self._continue()
         self._body += await read_body(request)
-        self._refuse_ui_messages()
+        if is_chat:  # Bodies of the AI SDK were sent here until version 0.1.
+            self._refuse_ui_messages()
         return self._whole(), len(self._body)
 
     @property
@@ -232,6 +235,22 @@ class _Relayed:
             return load_json(body)
         except orjson.JSONDecodeError:
             return None
+
+    def _check_model(self) -> None:
+        """Refuse a model that the caller may not use.
+
+        Raises:
+            Problem: The request names such a model, or none (403).
+        """
+        caller = self._request[CALLER]
+        if not caller.models or self._path.changes_models:
+            return
+        named = _models_in(self._json())
+        if not named and self._path.is_work(self._request.method):
+            named = [""]
+        for name in named:
+            if not caller.may_use(name):
+                raise model_not_allowed(caller, name)
 
     def _refuse_ui_messages(self) -> None:
         if b'"parts"' not in self._body:
@@ -351,6 +370,17 @@ _ENDINGS = {
     ErrorCode.UPSTREAM_STALLED: ExchangeEnding.TIMEOUT,
     ErrorCode.UPSTREAM_RESET: ExchangeEnding.RESET,
 }
+
+
+def _models_in(body: object) -> list[str]:
+    """Return every model that Ollama could take for the one that a request names.
+
+    Go, in which Ollama is written, reads JSON without regard to the case of names.
+    """
+    if not isinstance(body, dict):
+        return []
+    fields = ((name.casefold(), value) for name, value in body.items())
+    return [str(value) for name, value in fields if name in ("model", "name")]
 
 
 def _model_of(body: object) -> str:

@@ -84,7 +84,7 @@ async def start_run(
     wanted = run_request(asked, state.default_model, state.settings.grace, offered)
     wanted = replace(wanted, caller=caller)
     if not caller.may_use(wanted.model):
-        raise _model_not_allowed(caller, asked.model)
+        raise model_not_allowed(caller, asked.model)
     if wanted.model in state.agents:
         answering = state.agents.answering(wanted.model, asker or Asker(request))
         wanted = replace(wanted, tools=(), answering=answering)
@@ -113,7 +113,8 @@ def not_accepted() -> Iterator[None]:
         raise Problem(status, full.code, str(full), {"Retry-After": str(RETRY_AFTER)}) from full
 
 
-def _model_not_allowed(caller: Caller, named: str) -> Problem:
+def model_not_allowed(caller: Caller, named: str) -> Problem:
+    """Return the problem to raise if the caller may not use a model; "" for the default one."""
     allowed = ", ".join(caller.models)
     message = (
         f"model: {named[:100]!r} is not allowed for your token; it may use {allowed}."

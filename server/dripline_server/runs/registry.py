@@ -79,8 +79,8 @@ class RunRegistry:
         self._starting: dict[str, asyncio.Future[None]] = {}
         # Finished runs in the order in which they ended, each with the timer that discards it.
         self._ended: dict[str, tuple[Run, asyncio.TimerHandle]] = {}
-        # What stops each relayed request that counts as a run.
-        self._relays: set[Callable[[Error], None]] = set()
+        # What stops each relayed request that counts as a run, and its caller's name.
+        self._relays: dict[Callable[[Error], None], str] = {}
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -197,12 +197,14 @@ class RunRegistry:
         """
         self._check_room()
         self.places.take(caller)
-        self._relays.add(stop)
+        self._relays[stop] = caller.name
         self._idle.clear()
+        if not self._tokens.knows(caller.name):
+            stop(_token_removed())
         try:
             yield
         finally:
-            self._relays.discard(stop)
+            del self._relays[stop]
             self.places.release(caller.name)
             self._note_if_idle()
 
@@ -283,6 +285,9 @@ class RunRegistry:
         for run in self._active.values():
             if run.caller == caller:
                 run.stop(_token_removed())
+        for stop, name in tuple(self._relays.items()):
+            if name == caller:
+                stop(_token_removed())
 
     def _note_if_idle(self) -> None:
         if not self.active:

@@ -17,7 +17,9 @@ import pytest
 from dripline.recordings.recording import ExchangeEnding, Recording
 from dripline.recordings.replay_server import ReplayServer
 from dripline.testing import Fault, Pace, Script
+from dripline_server import token_file
 from dripline_server.app import serve
+from dripline_server.callers import Caller
 from dripline_server.settings import Settings
 from tests.support.raw_http import raw_exchange
 from tests.support.scripted_server import Say, ScriptedServer, answer
@@ -423,3 +425,45 @@ async def test_figures_and_the_access_log(caplog: pytest.LogCaptureFixture) -> N
     routes = [vars(r).get("route") for r in caplog.records if r.name == "dripline_server.access"]
     assert routes[:5] == ["/api/chat"] * 4 + ["other"]
     assert all(vars(r)["run"] for r in caplog.records if vars(r).get("route") == "/api/chat")
+
+
+async def test_named_tokens(tmp_path: Path) -> None:
+    """Each may use its models alone, and change models only if that is its right."""
+    file = tmp_path / "tokens.toml"
+    few = token_file.add(file, Caller("few", max_runs=1, models=("story",)))
+    admin = token_file.add(file, Caller("admin", allow_model_changes=True))
+    scripts = {"story": Script("Hi"), "other": Script("Hi")}
+    async with stack(scripts, tokens=str(file)) as s:
+
+        async def asked(token: str, path: str, body: bytes | None = None) -> int:
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            async with s.http.post(s.url + path, data=body, headers=headers) as response:
+                await response.read()
+                return response.status
+
+        mine = json.dumps({**CHAT, "stream": False}).encode()
+        for path in ("/api/chat", "/ollama/v1/chat/completions"):
+            assert await asked(few, path, mine) == 200
+            assert await asked(admin, path, mine.replace(b"story", b"other")) == 200
+        before = len(s.ollama.requests)
+        for path in (
+            "/api/chat",
+            "/api/chat/",
+            "/api/generate",
+            "/v1/messages",
+            "/api/show",
+            "/api/x",
+        ):
+            for body in (
+                mine.replace(b"story", b"other"),
+                mine.replace(b'"model"', b'"MODEL"').replace(b"story", b"other"),
+                b'{"Model": "other", "model": "story"}',
+                b'{"name": "other"}',
+            ):
+                assert await asked(few, path, body) == 403, (path, body)
+        for unnamed in (b"{}", b"no JSON", None):
+            assert await asked(few, "/api/generate", unnamed) == 403
+        assert len(s.ollama.requests) == before
+        copy = json.dumps({"source": "story", "destination": "b"}).encode()
+        assert await asked(few, "/api/copy", copy) == 403
+        assert await asked(admin, "/api/copy", copy) == 200
