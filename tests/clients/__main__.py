@@ -51,7 +51,6 @@ OPERATIONS = (
     *("bad request", "busy", "cut", "error in the stream", "abort", "load, unload, ps", "pull"),
     *("create", "copy, push, delete"),
 )
-BESIDE_CHATS = ("generate", "streamed generate", "responses", "embeddings")
 AT_ONCE = 2
 
 
@@ -201,9 +200,6 @@ async def try_client(name: str, command: list[str], versions: str, *, dripline: 
             if line.startswith('{"operation"'):
                 result = json.loads(line)
                 tried.problems[result["operation"]] = result["problem"]
-        if dripline:
-            for operation in BESIDE_CHATS:
-                tried.problems.pop(operation, None)
         if process.returncode or not tried.problems:
             tried.problems["start"] = err.decode()[-400:] or "it said nothing"
         left = [chat for chat in ollama.chats if chat.chat and chat.chat.model == "slow"]
