@@ -9,6 +9,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import httpx
@@ -121,12 +122,13 @@ async def test_credentials_stay_here() -> None:
     """Dripline's token, or any other, and cookies are not passed on; Ollama's own key is sent."""
     sent = {**BEARER, "X-Api-Key": TOKEN, "Cookie": "a=b", "X-Mine": "1", "Origin": ""}
     async with ScriptedServer(OK) as upstream:
-        for settings, key in (
+        cases: list[tuple[dict[str, Any], bytes | None]] = [
             ({"token": TOKEN}, None),
             ({}, None),
             ({"ollama_api_key": "ollamas-key"}, b"Bearer ollamas-key"),
             ({"ollama_headers": (("X-Mine", "theirs"),)}, None),
-        ):
+        ]
+        for settings, key in cases:
             async with (
                 serve(Settings(port=0, ollama=upstream.url, **settings)) as dripline,
                 httpx.AsyncClient() as http,
