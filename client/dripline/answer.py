@@ -10,11 +10,13 @@ from dripline.events import (
     ChangeAccent,
     ChangeTextSize,
     ChangeTheme,
+    Custom,
     End,
     Error,
     Event,
     RemoveButton,
     Start,
+    State,
     TextMessage,
     Thinking,
     ToolCall,
@@ -36,6 +38,8 @@ class Answer:
         ui_controls: The `ui_control` events, which change the page.
         logprobs: Ollama's token log probabilities, if the request asked for them: those of the
             text, of the reasoning and of calls, in the order of the tokens.
+        state: The newest state of an agent's application; None if there is none.
+        custom: The events of an agent's own.
         error: The error, if the run failed.
         end: The `end` event. While it is None, the answer is incomplete.
     """
@@ -46,6 +50,8 @@ class Answer:
     tool_results: list[ToolResult] = field(default_factory=list)
     ui_controls: list[UiControl] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
+    state: Any = None
+    custom: list[Custom] = field(default_factory=list)
     error: Error | None = None
     end: End | None = None
     _text: list[str] = field(default_factory=list, repr=False)
@@ -83,11 +89,23 @@ class Answer:
                 | UndoChange()
             ):
                 self.ui_controls.append(event)
-            case ToolCall():
-                self.tool_calls.append(event)
-            case ToolResult():
-                self.tool_results.append(event)
+            case ToolCall() | ToolResult():
+                self._add_of_tool(event)
+            case State() | Custom():
+                self._add_of_agent(event)
             case Error():
                 self.error = event
             case End():
                 self.end = event
+
+    def _add_of_tool(self, event: ToolCall | ToolResult) -> None:
+        if isinstance(event, ToolCall):
+            self.tool_calls.append(event)
+        else:
+            self.tool_results.append(event)
+
+    def _add_of_agent(self, event: State | Custom) -> None:
+        if isinstance(event, State):
+            self.state = event.value
+        else:
+            self.custom.append(event)

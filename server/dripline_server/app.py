@@ -120,7 +120,7 @@ async def _state(
 ) -> AsyncIterator[AppState]:
     async with _upstreams(settings, agents) as upstreams:
         await _check_names(agents, settings, upstreams)
-        hosted = AgentHost(agents, settings, upstreams)
+        hosted = AgentHost(agents, _demo_agents(upstreams.demo), settings, upstreams)
         budget = Budget(settings.total_log_bytes)
         figures = Metrics()
         records = RunRecords(settings.record)
@@ -138,6 +138,7 @@ async def _state(
                 settings=settings,
                 upstreams=upstreams,
                 agents=hosted,
+                offers_models=settings.names_ollama or not agents,
                 tools=tools,
                 runs=registry,
                 logs=logs,
@@ -173,6 +174,15 @@ def _run_logs(settings: Settings, budget: Budget) -> RunLogs:
         )
     except ValueError as error:
         raise BadSetting(f"--run-log: {error}") from error
+
+
+def _demo_agents(demo: str) -> Mapping[str, Agent]:
+    """Return the agent that shows itself beside the demo model; none where Ollama answers."""
+    if not demo:
+        return {}
+    from dripline_server.agents.tour import tour
+
+    return as_agents({"tour": tour})
 
 
 async def _check_names(

@@ -29,6 +29,7 @@ class AppState:
         settings: The options.
         upstreams: Ollama, or the fake that stands in for it.
         agents: The agents.
+        offers_models: Whether chats can be answered by Ollama's models, and not by agents alone.
         tools: The server's tools that every chat may use.
         runs: All runs.
         logs: The runs' logs.
@@ -41,6 +42,7 @@ class AppState:
     settings: Settings
     upstreams: Upstreams
     agents: AgentHost
+    offers_models: bool
     tools: Sequence[Tool]
     runs: RunRegistry
     logs: RunLogs
@@ -71,10 +73,6 @@ class AppState:
         model = self.default_model
         return model if caller.may_use(model) else ""
 
-    @property
-    def offers_models(self) -> bool:
-        """Whether chats can be answered by Ollama's models, and not by agents alone."""
-        return self.settings.names_ollama or not self.agents or bool(self.demo)
 
 
 STATE = web.AppKey("STATE", AppState)

@@ -95,7 +95,7 @@ export function addEvent(message, id, event, now) {
       break;
     case "start":
     case "status":
-      message.model = event.data.model ?? message.model;
+      message.model = event.data.model || message.model;
       break;
     case "thinking":
       message.thinkingBegan ||= now;

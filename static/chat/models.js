@@ -4,7 +4,8 @@
  * @typedef {object} Model As `GET /models` lists it.
  * @property {string} name Such as "mistral:latest".
  * @property {number} size Bytes on disk.
- * @property {string} [family] Its architecture, such as "llama".
+ * @property {string} [family] Its architecture, such as "llama"; "agent" for what is no model.
+ * @property {string} [description] What it is for.
  * @property {string[]} capabilities Such as "completion", "tools", "thinking", "vision".
  * @property {boolean} loaded Whether it is in memory now.
  */
@@ -50,12 +51,14 @@ export function firstChoice(models, preferred) {
 
 /**
  * Return what there is to say of a model, in a few words each: its size, what it can do besides
- * chatting, and that it is in memory.
+ * chatting, and that it is in memory; of an agent what it is for.
  *
  * @param {Model} model
  */
 export function traits(model) {
   return [
+    model.family === "agent" && "agent",
+    (model.description ?? "") !== "" && String(model.description),
     model.size > 0 && sizeInWords(model.size),
     canSee(model) && "sees images",
     isThinking(model) && "thinks",

@@ -22,6 +22,7 @@ const MODEL_FIELDS = {
   name: "string",
   size: "number?",
   family: "string?",
+  description: "string?",
   capabilities: "list?",
   loaded: "boolean?",
 };

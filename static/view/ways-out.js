@@ -75,6 +75,8 @@ export const WAYS_OUT = {
   upstream_garbage: AGAIN,
   upstream_stalled: GO_ON,
   upstream_line_too_long: AGAIN,
+  agent_failed: AGAIN,
+  agent_stalled: AGAIN,
   server_shutdown: GO_ON,
   run_cancelled: AGAIN,
   owner_lost: GO_ON,

@@ -71,12 +71,21 @@ class ModelInfo:
         size: Size on disk in bytes.
         capabilities: For example "completion", "tools", "thinking", "vision".
         loaded: Whether it is in memory now; None if Ollama does not say.
+        agent: Whether it is no model of Ollama but an agent of the server's.
+        description: What an agent is for, in its own words.
     """
 
     name: str
     size: int
     capabilities: tuple[str, ...]
     loaded: bool | None
+    agent: bool = False
+    description: str = ""
+
+    @property
+    def about(self) -> str:
+        """What it can do, or what it is for, in a few words."""
+        return self.description or ", ".join(self.capabilities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +325,8 @@ class ChatClient:
                         size=int(model["size"]),
                         capabilities=tuple(map(str, model["capabilities"])),
                         loaded=None if model["loaded"] is None else bool(model["loaded"]),
+                        agent=model.get("family") == "agent",
+                        description=str(model.get("description", "")),
                     )
                     for model in found
                 ]

@@ -198,9 +198,9 @@ def models(options: argparse.Namespace) -> int:
         if options.json:
             print(orjson.dumps(model).decode())
         else:
-            size = f"{model.size / 1e9:.1f} GB"
+            size = "agent" if model.agent else f"{model.size / 1e9:.1f} GB"
             state = "loaded" if model.loaded else ""
-            row = f"{model.name:<32} {size:>9}  {state:<6}  {', '.join(model.capabilities)}"
+            row = f"{model.name:<32} {size:>9}  {state:<6}  {model.about}"
             print(visible_on(sys.stdout, row))
     return 0
 

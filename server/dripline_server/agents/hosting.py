@@ -47,18 +47,28 @@ class AgentHost:
 
     Args:
         agents: The agents by name.
+        demo_agents: Those that there are as long as the built-in fake stands in for Ollama.
         settings: The limits.
         upstreams: Gives the Ollama that agents can ask.
     """
 
     def __init__(
-        self, agents: Mapping[str, Agent], settings: Settings, upstreams: Upstreams
+        self,
+        agents: Mapping[str, Agent],
+        demo_agents: Mapping[str, Agent],
+        settings: Settings,
+        upstreams: Upstreams,
     ) -> None:
-        self._agents = dict(agents)
+        self._own = agents
+        self._demo = demo_agents
         self._settings = settings
         self._upstreams = upstreams
         # The tasks of agents that did not end when they were stopped.
         self._abandoned: set[asyncio.Task[None]] = set()
+
+    @property
+    def _agents(self) -> Mapping[str, Agent]:
+        return {**self._demo, **self._own} if self._upstreams.demo else self._own
 
     def __contains__(self, name: str) -> bool:
         return name in self._agents
@@ -77,7 +87,7 @@ class AgentHost:
                 size=0,
                 family=FAMILY,
                 capabilities=[],
-                loaded=True,
+                loaded=None,
                 description=agent.description,
             )
             for agent in self._agents.values()

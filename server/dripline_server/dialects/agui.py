@@ -12,11 +12,13 @@ from dripline.events import (
     ChangeAccent,
     ChangeTextSize,
     ChangeTheme,
+    Custom,
     End,
     Error,
     Event,
     RemoveButton,
     Start,
+    State,
     Status,
     TextMessage,
     Thinking,
@@ -89,7 +91,7 @@ class AguiTranslator:
         self._parent_id = ""
         # Tool calls without a result, in their order.
         self._pending: dict[str, None] = {}
-        self._model = ""
+        self._start = Start("", "", "")
         self._error = Error("internal_error", "The run failed.")
 
     def translate(self, seq: int, event: Event) -> Iterator[bytes]:
@@ -106,8 +108,8 @@ class AguiTranslator:
                 yield from self._text(seq, content)
             case Thinking(content):
                 yield from self._reasoning(seq, content)
-            case Start(_, _, model):
-                self._model = model
+            case Start():
+                self._start = event
             case Status(phase, model):
                 yield from self._switch(_step(f"{phase} {model}".strip()))
             case (
@@ -117,8 +119,10 @@ class AguiTranslator:
                 | AddButton()
                 | RemoveButton()
                 | UndoChange()
+                | State()
+                | Custom()
             ):
-                yield from self._ui_control(seq, event)
+                yield from self._of_application(seq, event)
             case ToolCall(call_id, name, arguments, unreadable):
                 told = unreadable or orjson.dumps(arguments).decode()
                 yield from self._tool_call(seq, call_id, name, told)
@@ -145,6 +149,17 @@ class AguiTranslator:
             self._message_id = f"{self._key}-{seq}"
             yield from self._switch(_reasoning(self._message_id))
         yield {"type": "REASONING_MESSAGE_CONTENT", "messageId": self._message_id, "delta": content}
+
+    def _of_application(self, seq: int, event: UiControl | State | Custom) -> Iterator[Json]:
+        match event:
+            case State(value):
+                yield from self._close()
+                yield {"type": "STATE_SNAPSHOT", "snapshot": value}
+            case Custom(name, value):
+                yield from self._close()
+                yield {"type": "CUSTOM", "name": name, "value": value}
+            case _:
+                yield from self._ui_control(seq, event)
 
     def _ui_control(self, seq: int, control: UiControl) -> Iterator[Json]:
         data = orjson.loads(orjson.dumps(data_of(control)))
@@ -209,7 +224,7 @@ class AguiTranslator:
             "outputTokens": end.usage.completion_tokens,
         }
         known = {name: count for name, count in counts.items() if count is not None}
-        return {"provider": "ollama", "model": self._model, **known}
+        return {"provider": self._start.agent, "model": self._start.model, **known}
 
     def _named(self, event: Json) -> Json:
         return event | {"threadId": self._run.thread_id, "runId": self._run.run_id}

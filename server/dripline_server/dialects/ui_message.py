@@ -9,15 +9,18 @@ import orjson
 from dripline.events import (
     AddButton,
     ChangeTheme,
+    Custom,
     End,
     Error,
     Event,
     Start,
+    State,
     Status,
     TextMessage,
     Thinking,
     ToolCall,
     ToolResult,
+    UiControl,
     data_of,
 )
 from dripline.tool import why_unreadable
@@ -71,12 +74,8 @@ class UiMessageTranslator:
                 yield from self._content("reasoning", seq, content)
             case Start(_, _, model):
                 yield {"type": "message-metadata", "messageMetadata": {"model": model}}
-            case Status():
-                # Transient: the SDK passes it to `onData`, but does not add it to the message.
-                yield {"type": "data-status", "data": data_of(event), "transient": True}
-            case ChangeTheme() | AddButton():
-                data_id = f"{self._key}-{seq}"
-                yield {"type": "data-ui-control", "id": data_id, "data": data_of(event)}
+            case Status() | ChangeTheme() | AddButton() | State() | Custom():
+                yield self._data(seq, event)
             case ToolCall():
                 yield from self._tool_call(event)
             case ToolResult():
@@ -85,6 +84,21 @@ class UiMessageTranslator:
                 self._error = event
             case End():
                 yield from self._end(event)
+
+    def _data(self, seq: int, event: Status | UiControl | State | Custom) -> Json:
+        """Return a part of the application's own, which the SDK passes to `onData`."""
+        own = {"id": f"{self._key}-{seq}"}
+        match event:
+            case Status():
+                # Transient: the SDK does not add it to the message.
+                return {"type": "data-status", "data": data_of(event), "transient": True}
+            case State(value):
+                # One id, so that each state replaces the one before it in the message.
+                return {"type": "data-state", "id": f"{self._key}-state", "data": value}
+            case Custom(name, value):
+                return {"type": f"data-{name}", **own, "data": value}
+            case _:
+                return {"type": "data-ui-control", **own, "data": data_of(event)}
 
     def _content(self, kind: str, seq: int, content: str) -> Iterator[Json]:
         if not content:

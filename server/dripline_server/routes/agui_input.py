@@ -22,11 +22,13 @@ from ag_ui.core import (
     ToolMessage,
     UserMessage,
 )
+from aiohttp import web
 from pydantic import ValidationError
 
+from dripline_server.agents.hosting import Asker
 from dripline_server.dialects import Json
 from dripline_server.dialects.agui import UI_TOOLS, AguiRun
-from dripline_server.routes.chat_request import ChatRequest
+from dripline_server.routes.chat_request import ChatMessage, ChatRequest
 from dripline_server.routes.data_url import image_of_data_url
 from dripline_server.routes.dialect_query import MAX_NAME
 from dripline_server.routes.request_body import bad_field, invalid
@@ -59,7 +61,7 @@ def _is_ui_tool(tool: Tool) -> bool:
 
 
 def chat_request(asked: RunAgentInput, on_disconnect: str) -> ChatRequest:
-    """Convert the body to a chat request.
+    """Convert the body to a chat request, without its context and state.
 
     Args:
         asked: The body.
@@ -77,7 +79,7 @@ def chat_request(asked: RunAgentInput, on_disconnect: str) -> ChatRequest:
     if not asked.messages:
         raise bad_field("messages", "there is none to answer")
     own = _forwarded(asked.forwarded_props)
-    fields: Json = {"messages": [*_background(asked), *_messages(asked)]}
+    fields: Json = {"messages": [*_messages(asked)]}
     # A client that offers the page's tools shows that it can obey `ui_control`, which also works
     # with models that cannot call tools.
     controlled = own.get("ui_control") != "off"
@@ -114,13 +116,23 @@ def _tool(tool: Tool) -> Json:
     return {"type": "function", "function": function}
 
 
-def _background(asked: RunAgentInput) -> Iterator[Json]:
-    """Yield the application's own context as a system message."""
+def background(asked: RunAgentInput) -> list[ChatMessage]:
+    """Return the application's context and state as a system message, if there are any."""
     told = [f"{item.description}: {item.value}" for item in asked.context or []]
     if asked.state:
         told.append(f"The application's state: {orjson.dumps(asked.state).decode()}")
-    if told:
-        yield {"role": "system", "content": "\n".join(["What the application tells you:", *told])}
+    if not told:
+        return []
+    content = "\n".join(["What the application tells you:", *told])
+    return [ChatMessage.model_validate({"role": "system", "content": content})]
+
+
+def asker(request: web.Request, asked: RunAgentInput) -> Asker:
+    """Return what an agent gets to know besides the chat request."""
+    context = [
+        {"description": item.description, "value": item.value} for item in asked.context or []
+    ]
+    return Asker(request, asked.state, context)
 
 
 def _messages(asked: RunAgentInput) -> Iterator[Json]:

@@ -104,13 +104,13 @@ async def _run_log_health(state: AppState) -> dict[str, str]:
 
 @routes.get("/models")
 async def models(request: web.Request) -> web.Response:
-    """List the agents and Ollama's models, as far as the caller may use them."""
+    """List Ollama's models and the agents, as far as the caller may use them."""
     default = request.app[STATE].default_model_of(request[CALLER])
     return json_response({"models": await list_models(request), "default": default})
 
 
 async def list_models(request: web.Request) -> list[Model]:
-    """Return what the caller may use: agents, and Ollama's models whose name no agent has.
+    """Return what the caller may use: Ollama's models whose name no agent has, and agents.
 
     Raises:
         Problem: Ollama does not answer (502 to 504).
@@ -126,7 +126,7 @@ async def list_models(request: web.Request) -> list[Model]:
         status = max(502, STATUS_OF.get(error.code, 502))
         raise Problem(status, error.code, error.message) from error
     models = (model for model in found if caller.may_use(model.name))
-    return [*agents, *(model for model in models if model.name not in state.agents)]
+    return [*(model for model in models if model.name not in state.agents), *agents]
 
 
 @routes.get("/metrics")

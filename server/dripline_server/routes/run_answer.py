@@ -303,6 +303,10 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         "tool_calls": [data_of(call) for call in answer.tool_calls],
         "ui_controls": [data_of(control) for control in answer.ui_controls],
     }
+    if answer.state is not None:
+        body["state"] = answer.state
+    if answer.custom:
+        body["custom"] = answer.custom
     if answer.logprobs:
         body["logprobs"] = answer.logprobs
     if end:

@@ -81,7 +81,7 @@ def complete(chat: TerminalChat, document: Document, event: CompleteEvent) -> It
 def _choices(chat: TerminalChat, takes: Takes) -> Iterable[tuple[str, str]]:
     match takes:
         case "model":
-            return [(model.name, ", ".join(model.capabilities)) for model in chat.server.models]
+            return [(model.name, model.about) for model in chat.server.models]
         case "option":
             return [(name, option.meaning) for name, option in OPTIONS.items()]
         case _:
@@ -119,8 +119,9 @@ async def _model(chat: TerminalChat, name: str) -> None:
 
 
 def _model_row(model: ModelInfo, *, chosen: bool) -> tuple[str, ...]:
-    size, state = f"{model.size / 1e9:.1f} GB", "loaded" if model.loaded else ""
-    return f"{'*' if chosen else ' '} {model.name}", size, state, ", ".join(model.capabilities)
+    size = "agent" if model.agent else f"{model.size / 1e9:.1f} GB"
+    state = "loaded" if model.loaded else ""
+    return f"{'*' if chosen else ' '} {model.name}", size, state, model.about
 
 
 def _current(chat: TerminalChat) -> str:
