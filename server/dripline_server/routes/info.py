@@ -126,7 +126,8 @@ async def list_models(request: web.Request) -> list[Model]:
         status = max(502, STATUS_OF.get(error.code, 502))
         raise Problem(status, error.code, error.message) from error
     models = (model for model in found if caller.may_use(model.name))
-    return [*(model for model in models if model.name not in state.agents), *agents]
+    named = ((model, model.name.removesuffix(":latest")) for model in models)
+    return [*(model for model, name in named if name not in state.agents), *agents]
 
 
 @routes.get("/metrics")
