@@ -37,6 +37,7 @@ from dripline.testing import Call, Fault, Pace, Reply, Script
 from dripline.testing.fake_ollama.received import Ending
 from dripline_server import BadAgent, BadSetting, Settings, create_app, serve
 from dripline_server.agents import AgentError, AgentFunction, Chat
+from tests.support.npm_clients import NpmClients
 from tests.support.stack import stack
 from tests.support.usual_ollama import move_usual_ollama
 
@@ -630,3 +631,31 @@ def test_agui_is_not_imported_for_nothing() -> None:
     code = "import sys, dripline_server.agents.hosting; sys.exit('ag_ui' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_what_aguis_application_tells(npm_clients: NpmClients) -> None:
+    """State and context come as they are, and the messages are the client's own."""
+    got: list[Chat] = []
+
+    async def agent(chat: Chat) -> AsyncGenerator[object]:
+        got.append(chat)
+        yield Custom("seats", 4)
+        yield agui.StateDeltaEvent.model_validate(
+            {"delta": [{"op": "add", "path": "/more", "value": True}]}
+        )
+
+    async with served(agent=agent) as client:
+        said = await npm_clients.agui(
+            client.url,
+            [{"id": "1", "role": "user", "content": "Hi"}],
+            state={"row": 4},
+            context=[{"description": "Place", "value": "Bern"}],
+        )
+    (chat,) = got
+    assert chat.messages == [{"role": "user", "content": "Hi"}]
+    assert chat.state == {"row": 4}
+    assert chat.context == [{"description": "Place", "value": "Bern"}]
+    custom, snapshot = (e for e in said.events if e["type"] in ("CUSTOM", "STATE_SNAPSHOT"))
+    assert (custom["name"], custom["value"]) == ("seats", 4)
+    assert snapshot["snapshot"] == {"row": 4, "more": True}
+    assert said.events[-1]["usage"] == [{"provider": "agent", "model": "agent"}]

@@ -172,7 +172,7 @@ STOPPED: list[tuple[Hostile, list[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("make", "noted", "logged"), STOPPED, ids=lambda row: "")
+@pytest.mark.parametrize(("make", "noted", "logged"), STOPPED)
 @pytest.mark.parametrize("how", ["stop", "grace", "shutdown"])
 async def test_stop(
     make: Hostile, noted: list[str], logged: str, how: str, caplog: pytest.LogCaptureFixture

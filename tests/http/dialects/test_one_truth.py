@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import ag_ui.core as agui
 import openai
 import pytest
 
-from dripline import ChatClient, EventDecoder, RunFailed
+from dripline import (
+    AddButton,
+    ChangeTheme,
+    ChatClient,
+    EventDecoder,
+    RunFailed,
+    State,
+    Status,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
 from dripline.answer import Answer
 from dripline.events import data_of, from_json, to_json
 from dripline.testing import Call, Fault, Pace, Replay, Reply, Script, in_rounds
 from dripline.testing.fake_ollama.models import demo_models
+from dripline_server.agents import AgentError, AgentFunction, Chat
 from dripline_server.dialects import Position
 from dripline_server.dialects.agui import AguiRun, AguiTranslator
 from dripline_server.dialects.translated import TranslatedDialect, Translator
@@ -48,6 +61,7 @@ class Truth:
     tool_results: list[str]
     ui_controls: list[object]
     ending: tuple[str, str]
+    state: object = None
 
 
 def from_native(answer: Answer) -> Truth:
@@ -59,6 +73,7 @@ def from_native(answer: Answer) -> Truth:
         [result.content for result in answer.tool_results],
         [data_of(control) for control in answer.ui_controls],
         (answer.end.status, answer.error.code if answer.error else answer.end.reason),
+        answer.state,
     )
 
 
@@ -66,8 +81,10 @@ def from_agui(said: AguiOutcome) -> Truth:
     assert said.said["unhandled"] == []
     results = [m["content"] for m in said.messages if m["role"] == "tool"]
     controls = [event["value"] for event in said.events if event["type"] == "CUSTOM"]
+    states = [event["snapshot"] for event in said.events if event["type"] == "STATE_SNAPSHOT"]
     calls = [(name, arguments) for _, name, arguments in said.tool_calls]
-    return Truth(said.text, said.thinking, calls, results, controls, said.ending)
+    state = states[-1] if states else None
+    return Truth(said.text, said.thinking, calls, results, controls, said.ending, state)
 
 
 def from_chat(said: ChatOutcome) -> Truth:
@@ -75,6 +92,7 @@ def from_chat(said: ChatOutcome) -> Truth:
     tools = [part for part in said.message["parts"] if part["type"].startswith("tool-")]
     results = [part.get("output") or part.get("errorText") for part in tools]
     controls = [part["data"] for part in said.message["parts"] if part["type"] == "data-ui-control"]
+    states = [part["data"] for part in said.message["parts"] if part["type"] == "data-state"]
     calls = [(name, arguments) for _, name, arguments in said.tool_calls]
     return Truth(
         said.joined("text"),
@@ -83,6 +101,7 @@ def from_chat(said: ChatOutcome) -> Truth:
         [result for result in results if result is not None],
         controls,
         said.ending,
+        states[-1] if states else None,
     )
 
 
@@ -262,6 +281,88 @@ async def test_tools_of_the_server(npm_clients: NpmClients) -> None:
     assert truth.ending == ("completed", "stop")
     assert truth.text == "Let me see.Many."
     assert len(truth.tool_results) == 3
+
+
+def an_agent(*items: object) -> AgentFunction:
+    """Return an agent that yields these, and raises what is an exception."""
+
+    async def agent(chat: Chat) -> AsyncGenerator[object]:
+        for item in items:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    return agent
+
+
+BOOK = ToolCall("1", "get_weather", {"city": "Bern"})
+AGENTS: dict[str, tuple[AgentFunction, tuple[str, str]]] = {
+    "text": (an_agent("a\r\n", "\u2028é", "👩‍👩‍👧‍👦"), ("completed", "stop")),
+    "all": (
+        an_agent(
+            Status("searching"),
+            Thinking("Hm"),
+            "Let me see.",
+            ToolCall("1", "look_up", {"word": "drip"}),
+            ToolResult("1", "look_up", "a drop"),
+            ChangeTheme("#90EE90"),
+            State({"seats": 4}),
+            "Done.",
+            AddButton("Go", "go"),
+        ),
+        ("completed", "stop"),
+    ),
+    "failed tool": (
+        an_agent(
+            ToolCall("1", "look_up", {}), ToolResult("1", "look_up", "no", failed=True), "So."
+        ),
+        ("completed", "stop"),
+    ),
+    "client's tool": (an_agent("Well. ", BOOK, "never"), ("completed", "stop")),
+    "AG-UI's events": (
+        an_agent(
+            agui.ReasoningMessageContentEvent(message_id="1", delta="Hm"),
+            agui.TextMessageContentEvent(message_id="2", delta="Hello"),
+            agui.StateSnapshotEvent(snapshot=[1]),
+        ),
+        ("completed", "stop"),
+    ),
+    "fails": (an_agent("a", ValueError("secret")), ("failed", "agent_failed")),
+    "says so": (an_agent("a", AgentError("No seats.")), ("failed", "agent_failed")),
+    "yields a dict": (an_agent("a", {}), ("failed", "agent_failed")),
+}
+
+
+@pytest.mark.parametrize("name", AGENTS)
+async def test_agents(npm_clients: NpmClients, name: str) -> None:
+    """What an agent yields, also where it fails; OpenAI's dialect has the same text."""
+    agent, ending = AGENTS[name]
+    truth = await check(
+        npm_clients,
+        Script("I am no agent."),
+        "Hi",
+        tools=True,
+        settings={"agents": {"agent": agent}, "model": "agent"},
+    )
+    assert truth.ending == ending
+    async with (
+        stack(Script(""), agents={"agent": agent}) as s,
+        openai.AsyncOpenAI(base_url=f"{s.url}/v1", api_key="-", max_retries=0) as client,
+    ):
+        text = ""
+        failed = False
+        try:
+            async for chunk in await client.chat.completions.create(
+                model="agent",
+                messages=[{"role": "user", "content": "Hi"}],
+                tools=[{"type": "function", "function": {"name": "get_weather"}}],
+                stream=True,
+            ):
+                text += "".join(choice.delta.content or "" for choice in chunk.choices)
+        except openai.APIError:
+            failed = True
+    assert text == truth.text
+    assert failed == (ending[0] == "failed")
 
 
 async def test_cut_short(npm_clients: NpmClients) -> None:
