@@ -22,7 +22,7 @@ from tests.benchmarks.servers import KINDS
 
 FOLDER = Path(__file__).parent
 # Each is a module here with `async def run(options: Options) -> Section`.
-SECTIONS = ("throughput", "idle", "leaving", "shared_log", "decoders", "clients", "page")
+SECTIONS = ("throughput", "idle", "leaving", "shared_log", "agents", "decoders", "clients", "page")
 
 
 def main() -> int:

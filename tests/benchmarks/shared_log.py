@@ -31,14 +31,15 @@ async def run(options: Options) -> Section:
     if not shutil.which("redis-server"):
         section.notes.append("redis-server is not installed here, so this is not measured.")
         return section
-    async with load() as with_load, _redis() as (redis, url):
+    async with load() as with_load, redis_running() as (redis, url):
         section.tables.append(await _against_memory(section, options, with_load, url))
         section.tables.append(await _several(options, with_load, redis, url))
     return section
 
 
 @asynccontextmanager
-async def _redis() -> AsyncIterator[tuple[Running, str]]:
+async def redis_running() -> AsyncIterator[tuple[Running, str]]:
+    """Run a Redis; yield it, and its address."""
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     async with running(command) as redis:

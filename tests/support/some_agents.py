@@ -21,3 +21,10 @@ async def ticks(chat: Chat) -> AsyncGenerator[str]:
         yield f"{number} "
         number += 1
         await asyncio.sleep(0.01)
+
+
+async def flood(chat: Chat) -> AsyncGenerator[str]:
+    """Say words for ever, as fast as they can be said."""
+    while True:
+        for word in (" the", " sky", " is", " blue", ",", " because", " sunlight", ".", "\n\n"):
+            yield word
