@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar, cast
 
 import orjson
+import pytest
+from aiohttp import web
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,14 +25,17 @@ from hypothesis.stateful import (
 from dripline import End, Error, ErrorCode, Start, Status, TextMessage
 from dripline.events import Event, from_json
 from dripline.tool_runner import ToolRunner
+from dripline_server.agents import AgentError, Chat, agent_answer
+from dripline_server.agents.agent import Agent
+from dripline_server.agents.agent_answer import AgentAnswer
 from dripline_server.known_tokens import KnownTokens
 from dripline_server.metrics import Metrics
-from dripline_server.run_log import Batch, PositionGone, PositionUnknown
+from dripline_server.run_log import Batch, PositionGone, PositionUnknown, RunLog
 from dripline_server.run_log.memory import Budget, MemoryRunLogs
 from dripline_server.runs.records import RunRecords
 from dripline_server.runs.registry import RunRegistry
 from dripline_server.runs.run import Run
-from dripline_server.runs.run_request import RunRequest
+from dripline_server.runs.run_request import MakeAnswerer, RunRequest
 from dripline_server.settings import Settings
 from dripline_server.upstream.chat_chunks import Chunk
 from dripline_server.upstream.failures import UpstreamError
@@ -104,6 +109,43 @@ class ScriptedUpstream:
         finally:
             answer.open = False
 
+    async def agent(self, chat: Chat) -> AsyncGenerator[str]:
+        """Stand where an agent does, and say the same."""
+        answer = self.answers[chat.last_text] = Answer()
+        try:
+            while True:
+                said = await answer.to_say.get()
+                if isinstance(said, UpstreamError):
+                    raise AgentError(said.message)
+                for one in said:
+                    assert isinstance(one, dict)
+                    if one.get("done"):
+                        return
+                    yield one["message"]["content"]
+        finally:
+            answer.open = False
+
+    def answering(self, name: str) -> MakeAnswerer:
+        """Return what makes the agent's answer in a run."""
+        body = orjson.dumps({"messages": [{"role": "user", "content": name}]})
+        asked = RunRequest("agent", body)
+
+        def make(
+            run_id: str, log: RunLog, on_answer: Callable[[], object], record: object
+        ) -> AgentAnswer:
+            return AgentAnswer(
+                Agent("agent", self.agent),
+                run_id,
+                log,
+                lambda _: Chat(run_id, asked, cast("web.Request", None), cast("Ollama", self)),
+                on_answer,
+                stop_time=1,
+                stall_timeout=0,
+                abandon=lambda task: pytest.fail(task.get_name()),
+            )
+
+        return make
+
 
 def _text_alone(said: list[Chunk]) -> bytes:
     """Return the inside of the JSON of what is one piece of text alone, as `ChunkReader` does."""
@@ -119,6 +161,7 @@ class ModelRun:
     def __init__(self, name: str, grace: float, now: float) -> None:
         self.name = name
         self.grace = grace
+        self.by_agent = False
         self.run: Run
         self.readers: set[ModelReader] = set()
         self.unread_since: float | None = now
@@ -203,14 +246,19 @@ class RunMachine(RuleBasedStateMachine):
         target=runs,
         grace=st.sampled_from([0, 5, math.inf]),
         loaded=st.booleans(),
+        by_agent=st.booleans(),
     )
-    def start(self, grace: float, loaded: bool) -> ModelRun:
+    def start(self, grace: float, loaded: bool, by_agent: bool) -> ModelRun:
         """A chat begins; whoever began it reads it, or `attach` comes later."""
         self.upstream.loaded = loaded
         model = ModelRun(str(len(self.all)), grace, self.loop.now)
+        model.by_agent = by_agent
 
         async def begin() -> None:
-            request = RunRequest("mistral:latest", model.name.encode(), grace=grace)
+            answering = self.upstream.answering(model.name) if by_agent else None
+            request = RunRequest(
+                "mistral:latest", model.name.encode(), grace=grace, answering=answering
+            )
             run = await self.registry.start(request)
             assert isinstance(run, Run)
             model.run = run
@@ -344,7 +392,8 @@ class RunMachine(RuleBasedStateMachine):
                 assert run.over
             if not run.over:
                 assert answer is not None
-                assert answer.open
+                # An agent has returned before all that it said is in the log.
+                assert answer.open or (run.by_agent and run.told_end)
                 # Only a reader that is behind holds an end back.
                 assert not run.told_end or run.readers
                 continue
@@ -415,7 +464,9 @@ class RunMachine(RuleBasedStateMachine):
 
 def test_any_order_keeps_the_promises() -> None:
     """See the machine."""
-    run_state_machine_as_test(
-        RunMachine,
-        settings=hypothesis_settings(max_examples=60, stateful_step_count=30, deadline=None),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agent_answer, "MAX_PENDING", LOG_BYTES)
+        run_state_machine_as_test(
+            RunMachine,
+            settings=hypothesis_settings(max_examples=60, stateful_step_count=30, deadline=None),
+        )
