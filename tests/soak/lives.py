@@ -62,8 +62,17 @@ MODELS = {
         in_rounds(*CALLS), pace=FAST, capabilities=TOOLS, fault=Fault.cut(at_token=30)
     ),
 }
+# The agents, and the code with which each ends.
+AGENTS = {
+    "tells": "",
+    "tells_slowly": "",
+    "in_thread": "",
+    "on_model": "",
+    "fails": "agent_failed",
+    "says_why": "agent_failed",
+}
 # Without the one that is asked for.
-DRAWN = [model for model in MODELS if model != COUNTING]
+DRAWN = [*AGENTS, *(model for model in MODELS if model != COUNTING)]
 DIALECTS = {
     # Where each is asked, and what ends its streams.
     "agui": ("/agui", ("RUN_FINISHED", "RUN_ERROR")),
@@ -116,14 +125,14 @@ class Follower:
 
 async def live(
     http: aiohttp.ClientSession, urls: Sequence[str], nth: int, draw: random.Random
-) -> tuple[str, list[Follower]]:
-    """One run with a drawn fate; returns its id and its followers that read it whole."""
+) -> tuple[str, str, list[Follower]]:
+    """One run with a drawn fate; returns its id, model, and followers that read it whole."""
     model = draw.choice(DRAWN)
     # By the usual time-outs, an Ollama that falls silent is waited for ten minutes: it is stopped,
     # once there is an event (tokens that come together are one).
     fate, most = ("stop", 0) if model == "stall" else (draw.choice(FATES), 9)
     if fate in DIALECTS:
-        return await read_dialect(http, draw.choice(urls), fate, model, str(nth)), []
+        return await read_dialect(http, draw.choice(urls), fate, model, str(nth)), model, []
     body = {
         "messages": [{"role": "user", "content": str(nth)}],
         "model": model,
@@ -136,14 +145,14 @@ async def live(
     if fate in ("leave", "leave at once"):
         await followers[0].read(response, drop_after=draw.randint(0, most))
         response.close()
-        return run_id, []
+        return run_id, model, []
     if fate == "stop":
         await followers[0].read(response, drop_after=draw.randint(0, most))
         answer = await http.delete(f"{draw.choice(urls)}/runs/{run_id}")
         assert answer.status in (202, 204)
     first, *others = followers
     await asyncio.gather(first.follow(run_id, response), *(f.follow(run_id) for f in others))
-    return run_id, followers
+    return run_id, model, followers
 
 
 async def read_dialect(
@@ -215,8 +224,15 @@ def check_followers(followers: Sequence[Follower]) -> None:
         assert follower.ids == list(range(1, len(follower.ids) + 1))
 
 
-async def check_told(request: ReceivedRequest | None, status: str, code: str) -> None:
+async def check_told(request: ReceivedRequest | None, status: str, code: str, model: str) -> None:
     """Ollama's record of a run's last request says the same as the run's ending."""
+    if model in AGENTS:
+        assert status == "cancelled" or (status == "failed", code) == (
+            bool(AGENTS[model]),
+            AGENTS[model],
+        )
+    if model in AGENTS and request is None:
+        return
     if request is None:
         assert status == "cancelled"  # stopped before the request was sent
         return

@@ -121,11 +121,11 @@ class World:
                 seats.create_task(seat(random.Random(self.draw.getrandbits(32))))
 
     async def _live(self, http: aiohttp.ClientSession, nth: int, draw: random.Random) -> None:
-        run_id, followers = await live(http, self.urls, nth, draw)
+        run_id, model, followers = await live(http, self.urls, nth, draw)
         check_followers(followers)
         status, code = await ending_of(http, draw.choice(self.urls), run_id)
         self.endings[status] += 1
-        await check_told(self._request(str(nth)), status, code)
+        await check_told(self._request(str(nth)), status, code, model)
 
     def _request(self, name: str) -> ReceivedRequest | None:
         chats = (r for r in reversed(self.ollama.requests) if r.path == "/api/chat")
@@ -181,6 +181,7 @@ def run_log(name: str) -> Iterator[str]:
 async def world(log: str) -> AsyncIterator[World]:
     """Run servers on a log, and see that they end well and leave nothing behind."""
     options = {"run_log": log, "keep_time": KEEP_TIME, "tools": "tests.soak.tools"}
+    options |= {"agents": "tests.soak.agents"}
     number = 1 if log == "memory" else 2
     async with (
         FakeOllama(MODELS, max_requests=REMEMBERED) as ollama,
