@@ -133,6 +133,10 @@ def _run_log(text: str) -> str:
     return text
 
 
+def _short_time(text: str) -> float:
+    return _number(text, least=0.01)
+
+
 def _lease(text: str) -> float:
     return _number(text, least=1)
 
@@ -381,7 +385,7 @@ class Settings:
     agent_stop_time: float = option(
         5.0,
         "Seconds that an agent may need to end when its chat is stopped.",
-        parse=_number,
+        parse=_short_time,
         metavar="SECONDS",
     )
     tools: str = option(

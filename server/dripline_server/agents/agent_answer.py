@@ -73,7 +73,7 @@ class AgentAnswer:
         self._agent: Agent = agent
         self._run_shown = run_id[:ID_SHOWN]
         self._log = log
-        self._make_chat: Callable[[RunRequest], Chat] | None = make_chat
+        self._make_chat = make_chat
         self._stop_time = stop_time
         self._stall_timeout = stall_timeout
         self._abandon = abandon
@@ -118,11 +118,9 @@ class AgentAnswer:
         Raises:
             AnswerFailed: The agent failed.
         """
-        make_chat, self._make_chat = self._make_chat, None  # it holds the HTTP request
-        assert make_chat
-        chat = make_chat(request)
+        chat = self._make_chat(request)
         yielded = Yielded(self.agent, request.client_tools, chat.state)
-        del request, make_chat
+        del request
         self._last = self._now()
         driving = asyncio.create_task(
             _Watched(self._drive(chat, yielded), self._tell_long_step),

@@ -93,8 +93,8 @@ class AgentHost:
             for agent in self._agents.values()
         ]
 
-    def answering(self, name: str, asker: Asker) -> MakeAnswerer:
-        """Return what makes an agent's answer in a run."""
+    def answering(self, name: str) -> MakeAnswerer:
+        """Return what makes an agent's answer in a run, whose request has an `Asker`."""
         agent, settings = self._agents[name], self._settings
         upstream = self._upstreams.current
 
@@ -102,6 +102,9 @@ class AgentHost:
             run_id: str, log: RunLog, on_answer: Callable[[], object], record: Record | None
         ) -> AgentAnswer:
             def chat(asked: RunRequest) -> Chat:
+                # Not kept here: the request may be megabytes, and ended runs are kept for a while.
+                asker = asked.asker
+                assert isinstance(asker, Asker)
                 return Chat(
                     run_id,
                     asked,

@@ -84,7 +84,12 @@ _GRACE: dict[str | None, float] = {"stop": 0, "continue": math.inf}
 
 
 def run_request(
-    chat: ChatRequest, default_model: str, grace: float, tools: Sequence[Tool] = ()
+    chat: ChatRequest,
+    default_model: str,
+    grace: float,
+    tools: Sequence[Tool] = (),
+    *,
+    by_agent: bool = False,
 ) -> RunRequest:
     """Convert a chat request to the request of a run.
 
@@ -93,6 +98,8 @@ def run_request(
         default_model: The model for a request that names none.
         grace: The grace time for a request that does not choose.
         tools: The server's tools.
+        by_agent: Whether an agent answers: it gets the messages as they are, and no tools of the
+            server's.
 
     Raises:
         Problem: The request names no model, and there is no default; or a field is invalid.
@@ -105,7 +112,7 @@ def run_request(
     body |= {"model": model, "stream": True}
     _unwrap_images(body["messages"])
     controls = _ui_controls(chat)
-    if controls:
+    if controls and not by_agent:
         note = {"role": "system", "content": ui_control.describe(controls)}
         body["messages"].insert(-1, note)
     client_tools = frozenset(tool_names(chat.tools or ()))
@@ -115,7 +122,7 @@ def run_request(
         model,
         b"%b" % orjson.dumps(body),  # a copy: bytes made by orjson occupy at least 4 KiB
         controls,
-        _offered(chat, tools, client_tools, ruled=bool(controls)),
+        [] if by_agent else _offered(chat, tools, client_tools, ruled=bool(controls)),
         client_tools,
         _GRACE.get(chat.on_disconnect, grace),
         _prompt(chat),

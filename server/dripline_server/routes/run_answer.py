@@ -81,13 +81,16 @@ async def start_run(
     """
     state, caller = request.app[STATE], request[CALLER]
     offered = state.tools if tools is None else tools
-    wanted = run_request(asked, state.default_model, state.settings.grace, offered)
+    by_agent = (asked.model or state.default_model) in state.agents
+    wanted = run_request(
+        asked, state.default_model, state.settings.grace, offered, by_agent=by_agent
+    )
     wanted = replace(wanted, caller=caller)
     if not caller.may_use(wanted.model):
         raise model_not_allowed(caller, asked.model)
-    if wanted.model in state.agents:
-        answering = state.agents.answering(wanted.model, asker or Asker(request))
-        wanted = replace(wanted, tools=(), answering=answering)
+    if by_agent:
+        answering = state.agents.answering(wanted.model)
+        wanted = replace(wanted, answering=answering, asker=asker or Asker(request))
     elif not state.offers_models:
         there = ", ".join(filter(caller.may_use, state.agents))
         message = f"There is no agent {wanted.model!r}; there are: {there}."

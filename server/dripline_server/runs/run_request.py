@@ -46,6 +46,7 @@ class RunRequest:
         digest: Equal for equal requests, and different for different ones.
         caller: Who asks. The run belongs to them.
         answering: Makes the answer; None: Ollama does.
+        asker: Who asks, for an answer that is not Ollama's.
     """
 
     model: str
@@ -58,6 +59,7 @@ class RunRequest:
     digest: str = ""
     caller: Caller = UNNAMED
     answering: MakeAnswerer | None = None
+    asker: object = None
 
 
 class AnswerFailed(Exception):

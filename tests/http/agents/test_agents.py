@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -659,3 +661,34 @@ async def test_what_aguis_application_tells(npm_clients: NpmClients) -> None:
     assert (custom["name"], custom["value"]) == ("seats", 4)
     assert snapshot["snapshot"] == {"row": 4, "more": True}
     assert said.events[-1]["usage"] == [{"provider": "agent", "model": "agent"}]
+
+
+async def test_rules_for_plain_words_go_first() -> None:
+    """They change the page, and the agent gets the user's words alone."""
+    got: list[Chat] = []
+
+    async def agent(chat: Chat) -> AsyncGenerator[str]:
+        got.append(chat)
+        yield "green"
+
+    async with served(agent=agent) as client:
+        answer = await client.ask("Change color to red", model="agent", ui_control="auto")
+    assert answer.ui_controls == [ChangeTheme("#FF0000")]
+    assert got[0].messages == [{"role": "user", "content": "Change color to red"}]
+
+
+async def test_nothing_of_a_request_is_kept_with_an_ended_run() -> None:
+    """Ended runs can be read for minutes, and a request may be megabytes."""
+    chats: list[weakref.ref[Chat]] = []
+    requests: list[weakref.ref[Any]] = []
+
+    async def agent(chat: Chat) -> AsyncGenerator[str]:
+        chats.append(weakref.ref(chat))
+        requests.append(weakref.ref(chat.request))
+        yield "seen"
+
+    async with served(agent=agent) as client:
+        await client.ask("Hi", model="agent")
+        await client.models()  # aiohttp holds a connection's last request
+        gc.collect()
+        assert [found() for found in (*chats, *requests)] == [None, None]
