@@ -7,7 +7,7 @@
  * @property {string} [family] Its architecture, such as "llama"; "agent" for what is no model.
  * @property {string} [description] What it is for.
  * @property {string[]} capabilities Such as "completion", "tools", "thinking", "vision".
- * @property {boolean} loaded Whether it is in memory now.
+ * @property {boolean | null} loaded Whether it is in memory now; null where Ollama does not say.
  */
 
 /** @param {Model} model */
@@ -63,7 +63,7 @@ export function traits(model) {
     canSee(model) && "sees images",
     isThinking(model) && "thinks",
     model.capabilities.includes("tools") && "uses tools",
-    model.loaded && "loaded",
+    model.loaded === true && "loaded",
   ].filter((trait) => trait !== false);
 }
 
