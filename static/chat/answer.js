@@ -5,6 +5,7 @@
  * @typedef {import("./events.js").UiControl} UiControl
  * @typedef {Extract<ChatEvent, {type: "tool_call"}>["data"]} ToolCall
  * @typedef {Extract<ChatEvent, {type: "tool_result"}>["data"]} ToolResult
+ * @typedef {Extract<ChatEvent, {type: "custom"}>["data"]} CustomData
  * @typedef {Extract<ChatEvent, {type: "error"}>["data"]} ErrorData
  * @typedef {Extract<ChatEvent, {type: "end"}>["data"]} End
  */
@@ -23,6 +24,10 @@ export class Answer {
   toolResults = [];
   /** @type {UiControl[]} What the page is asked to change. */
   uiControls = [];
+  /** @type {unknown} The newest state of an agent's application; null if there is none. */
+  state = null;
+  /** @type {CustomData[]} The events of an agent's own. */
+  custom = [];
   /** @type {ErrorData | null} Why the run failed, if it did. */
   error = null;
   /** @type {End | null} While it is null, the answer is incomplete. */
@@ -52,6 +57,12 @@ export class Answer {
         break;
       case "ui_control":
         this.uiControls.push(event.data);
+        break;
+      case "state":
+        this.state = event.data.value ?? null;
+        break;
+      case "custom":
+        this.custom.push(event.data);
         break;
       case "error":
         this.error = event.data;

@@ -27,6 +27,8 @@
  *   | {type: "tool_call", data: {id: string, name: string, arguments?: object | null,
  *       unreadable?: string | null}}
  *   | {type: "tool_result", data: {id: string, name: string, content: string, failed?: boolean | null}}
+ *   | {type: "state", data: {value?: unknown}}
+ *   | {type: "custom", data: {name: string, value?: unknown}}
  *   | {type: "error", data: {code: string, message?: string | null, retryable?: boolean | null}}
  *   | {type: "end", data: {status: EndStatus, reason?: string | null, usage?: Usage | null}}
  * } ChatEvent
@@ -52,6 +54,8 @@ const FIELDS = {
   text_message: { content: "string" },
   tool_call: { id: "string", name: "string", arguments: "object?" },
   tool_result: { id: "string", name: "string", content: "string", failed: "boolean?" },
+  state: {},
+  custom: { name: "string" },
   error: { code: "string", message: "string?", retryable: "boolean?" },
   end: { status: "string", reason: "string?", usage: "object?" },
 };

@@ -52,6 +52,8 @@ import {
  * @property {number} size Bytes on disk.
  * @property {string[]} capabilities Such as "completion", "tools", "thinking", "vision".
  * @property {boolean | null} loaded Whether it is in memory now; null if Ollama does not say.
+ * @property {string} [family] Its architecture, such as "llama"; "agent" for an agent of the server.
+ * @property {string} [description] What an agent is for.
  *
  * @typedef {Headers | Record<string, string>} HeaderFields
  * @typedef {HeaderFields | (() => HeaderFields | Promise<HeaderFields>)} HeadersOption

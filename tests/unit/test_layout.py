@@ -184,6 +184,7 @@ PARTS = {
     "dripline_server": "server",
     "dripline_server.run_log.redis": "redis",
     "dripline_server.agents.agui_events": "agui",
+    "dripline_server.agents.yielded": "agui",
     "dripline_server.routes.agui": "agui",
     "dripline_server.routes.agui_input": "agui",
 }

@@ -82,9 +82,10 @@ class Chat:
     @cached_property
     def last_text(self) -> str:
         """The text of the user's last message; "" if there is none."""
-        users = (one for one in reversed(self.messages) if one.get("role") == "user")
-        last = next(users, None)
-        return (last and last.get("content")) or ""
+        for message in reversed(self.messages):
+            if message.get("role") == "user":
+                return message.get("content") or ""
+        return ""
 
     def can_call(self, name: str) -> bool:
         """Whether the client has a tool of this name, so that a `ToolCall` reaches it."""

@@ -118,13 +118,15 @@ class Yielded:
                 )
             case Error():
                 raise self.failed("yielded an Error; raise AgentError instead")
-        if (module := sys.modules.get("ag_ui.core")) and isinstance(item, module.BaseEvent):
-            if self._agui is None:
+        # Not imported for this: whoever yields such an event has done that.
+        if "ag_ui.core" in sys.modules:
+            from ag_ui.core import BaseEvent
+
+            if isinstance(item, BaseEvent):
                 from dripline_server.agents.agui_events import AguiEvents
 
-                self._agui = AguiEvents(self.failed, self._state)
-            events: Iterable[Event] = self._agui.events(item)
-            return events
+                self._agui = self._agui or AguiEvents(self.failed, self._state)
+                return self._agui.events(item)
         raise self.failed(
             f"yielded {_a(item)}; it may yield str, dripline's events and AG-UI's events"
         )
