@@ -74,5 +74,4 @@ class AppState:
         return model if caller.may_use(model) else ""
 
 
-
 STATE = web.AppKey("STATE", AppState)

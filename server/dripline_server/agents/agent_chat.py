@@ -40,6 +40,7 @@ class Chat:
         state: The application's state, from AG-UI; None in the other dialects.
         context: What the application tells the agent, from AG-UI: objects with `description` and
             `value`.
+        caller: The name of the token that the client sent; "" for DRIPLINE_TOKEN and for none.
         request: The HTTP request that started the run, for who is asking. The run goes on when its
             client has left, so only what has been read stays valid: the method, the path, the
             headers, the query, `remote`, the application, and what middlewares stored in it
@@ -69,6 +70,7 @@ class Chat:
         self.think: bool | str | None = body.get("think")
         self.state = state
         self.context = context
+        self.caller: str = asked.caller.name
         self.request = request
         self._client_tools = asked.client_tools
         self._upstream = upstream

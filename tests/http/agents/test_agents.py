@@ -388,7 +388,7 @@ async def test_what_an_agent_gets() -> None:
     assert chat.messages == messages
     assert (chat.model, chat.run_id) == ("agent", answer.run_id)
     assert (chat.options, chat.tools, chat.think) == ({"temperature": 0}, [BOOK], True)
-    assert (chat.format, chat.state, chat.context) == (None, None, ())
+    assert (chat.format, chat.state, chat.context, chat.caller) == (None, None, (), "")
     assert (chat.can_call("book"), chat.can_call("look_up")) == (True, False)
     assert chat.request.headers["Content-Type"] == "application/json"
     assert chat.request.path == "/chat"
