@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any, get_args
 
 from dripline.errors import ErrorCode, MalformedEvent, RequestError
 from dripline.events import (
-    AddButton,
-    ChangeTheme,
     Custom,
     End,
     Error,
@@ -21,28 +19,25 @@ from dripline.events import (
     Thinking,
     ToolCall,
     ToolResult,
+    UiControl,
     data_of,
     from_json,
     to_json,
     type_of,
 )
 from dripline.http.json_encoding import json_body
+from dripline.tool import ToolError
 from dripline_server.runs.run_request import AnswerFailed
-from dripline_server.tools.ui_values import (
-    MAX_LABEL,
-    MAX_MESSAGE,
-    parse_color,
-    parse_label,
-    parse_message,
-)
+from dripline_server.tools.ui_tools import page_tools
 
 if TYPE_CHECKING:
     from dripline_server.agents.agui_events import AguiEvents
 
 # In bytes, as JSON. Clients accept 16 MiB, and some dialects send a text twice.
 MAX_EVENT = 4 * 1024 * 1024
-_ALLOWED = (
-    AddButton, ChangeTheme, Custom, State, Status, TextMessage, Thinking, ToolCall, ToolResult,
+_CONTROLS: tuple[type, ...] = get_args(UiControl)
+_ALLOWED: tuple[type, ...] = (
+    *_CONTROLS, Custom, State, Status, TextMessage, Thinking, ToolCall, ToolResult,
 )  # fmt: skip
 
 
@@ -109,8 +104,9 @@ class Yielded:
         return payload
 
     def _events(self, item: object) -> Iterable[Event]:
-        if isinstance(item, _ALLOWED) and type(item) in _ALLOWED:
-            return [item]
+        if type(item) in _ALLOWED:
+            event: Any = item
+            return [event]
         match item:
             case Start() | End():
                 raise self.failed(
@@ -157,14 +153,8 @@ class Yielded:
                 self._note_call(event)
             case ToolResult(call_id) if self._open_calls.pop(call_id, None) is None:
                 raise self.failed(f"yielded a ToolResult for {call_id!r}, which is no open call")
-            case ChangeTheme(color):
-                event = ChangeTheme(self._one("color", color, parse_color, "colour"))
-            case AddButton(label, message):
-                line = "words on one line, at most {} characters".format
-                event = AddButton(
-                    self._one("label", label, parse_label, line(MAX_LABEL)),
-                    self._one("message", message, parse_message, line(MAX_MESSAGE)),
-                )
+            case _ if isinstance(event, _CONTROLS):
+                event = self._control(event)
         return self._payload(event)
 
     def _note_call(self, call: ToolCall) -> None:
@@ -176,11 +166,16 @@ class Yielded:
         else:
             self._open_calls[call.id] = call.name
 
-    def _one(self, name: str, value: object, parse: Callable[[str], str | None], what: str) -> str:
-        found = parse(value) if isinstance(value, str) else None
-        if found is None:
-            raise self.failed(f"yielded a page control whose {name} is no {what}")
-        return found
+    def _control(self, event: Event) -> UiControl:
+        """Return a change of the page, checked as one that a model asks for."""
+        asked: Any = data_of(event)
+        tool = next(tool for tool in page_tools() if tool.name == asked["action"])
+        try:
+            return tool.control({name: asked[name] for name in asked if name != "action"})
+        except ToolError as error:
+            raise self.failed(
+                f"yielded {_a(event)} that is no change of the page: {error}"
+            ) from error
 
     def _payload(self, event: Event) -> bytes:
         """Return the event as JSON that every client can read."""

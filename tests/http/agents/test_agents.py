@@ -35,6 +35,7 @@ from dripline import (
     ToolCall,
     ToolResult,
 )
+from dripline.events import RemoveButton, UndoChange
 from dripline.testing import Call, Fault, Pace, Reply, Script
 from dripline.testing.fake_ollama.received import Ending
 from dripline_server import BadAgent, BadSetting, Settings, create_app, serve
@@ -115,6 +116,8 @@ YIELDED: list[tuple[object, list[Event]]] = [
     (Thinking("hm \ud800"), [Thinking("hm \ufffd")]),
     (ChangeTheme("light green"), [ChangeTheme("#90EE90")]),
     (AddButton("Go", "go"), [AddButton("Go", "go")]),
+    (RemoveButton("Go"), [RemoveButton("Go")]),
+    (UndoChange("last"), [UndoChange("last")]),
     (Status("searching"), [Status("searching")]),
     (State({"seats": [1, None]}), [State({"seats": [1, None]})]),
     (State(None), [State(None)]),
@@ -174,8 +177,8 @@ BAD_YIELDS: list[tuple[object, str]] = [
     (TextMessage(5), "yielded an object of type TextMessage that is no event"),  # type: ignore[arg-type]
     (State(object()), "data.value: cannot be JSON"),
     (Custom("a", {1: 2}), "yielded an object of type Custom that is no event"),
-    (ChangeTheme("loud"), "whose color is no colour"),
-    (AddButton("", "go"), "whose label is no words on one line"),
+    (ChangeTheme("loud"), "that is no change of the page: color: 'loud' is not a colour"),
+    (AddButton("", "go"), "that is no change of the page: label: should be words on one line"),
     (ToolResult("1", "look_up", "x"), "yielded a ToolResult for '1', which is no open call"),
     (ToolCall("", "look_up", {}), "yielded a ToolCall whose id '' is not its own"),
     (CALL, "called the tool 'look_up', which the client does not have, and yielded no ToolResult"),
