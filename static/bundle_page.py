@@ -23,6 +23,8 @@ PACKAGE = "dripline_server/static"
 # A path that a module keeps in a constant, because the type checker may not follow it.
 CONSTANT = re.compile(r'^const ([A-Z_]+) = "(\.\.?/[^"]+)";$', re.MULTILINE)
 WORKER = re.compile(r'new URL\("([^"]+\.m?js)", import\.meta\.url\)')
+# Stays as it is: it starts its own worker, and reads its tables, by their addresses.
+UNBUNDLED = "node_modules/pdfjs-dist"
 # What index.html loads, beside its icon.
 LINKED = re.compile(r'<(?:link|script)[^>]* (?:href|src)="static/([^"]+\.(?:css|m?js))"')
 # What other pages import by its own name, so that this one has no hash: it is one file by itself.
@@ -52,7 +54,7 @@ class BuildPage(build_py):
         if self.editable_mode:
             return
         (page / Path(__file__).name).unlink()
-        esbuild = shutil.which("esbuild", path=SOURCES / "node_modules/.bin")
+        esbuild = shutil.which("esbuild", path=SOURCES / "node_modules/esbuild-wasm/bin")
         if esbuild:
             bundle(page, esbuild)
         else:
@@ -83,6 +85,7 @@ def bundle(page: Path, esbuild: str) -> None:
         kept = out / licence.relative_to(page)
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(licence, kept)
+    shutil.copytree(page / UNBUNDLED, out / UNBUNDLED, dirs_exist_ok=True)
     for file in [file for file in out.iterdir() if file.is_file()]:
         file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), mtime=0))
     shutil.rmtree(page)
@@ -93,6 +96,9 @@ def _write_paths_out(module: Path) -> None:
     """Write the paths in a module's constants where they are imported: esbuild follows those."""
     text = module.read_text()
     for name, path in CONSTANT.findall(text):
+        if path.endswith(UNBUNDLED):  # the bundles lie beside `node_modules`
+            text = text.replace(f'"{path}"', f'"./{UNBUNDLED}"')
+            continue
         text = text.replace(f"import({name})", f'import("{path}")')
         text = text.replace(f"import(`${{{name}}}/", f"import(`{path}/")
         text = text.replace(f"new URL({name}, ", f'new URL("{path}", ')

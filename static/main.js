@@ -2,41 +2,53 @@
 
 import { App } from "./chat/app.js";
 import { CodedError } from "./chat/coded-error.js";
+import { contextUse } from "./chat/context-use.js";
 import { DraftKeeper } from "./chat/draft-keeper.js";
 import { PageLook } from "./chat/page-look.js";
+import { Pulls } from "./chat/pulls.js";
 import { followRun } from "./net/page-run.js";
-import { readModels, readService, TransportError } from "./net/transport.js";
+import { doWithModel, readModels, readService, TransportError } from "./net/transport.js";
 import { Chats } from "./store/chats.js";
-import { keepForFirstPaint } from "./store/storage.js";
+import { browserStorage, keepForFirstPaint } from "./store/storage.js";
 import { address, addressed } from "./view/address.js";
 import { Composer } from "./view/compose/composer.js";
 import { ConversationList } from "./view/conversation-list.js";
+import { showContext } from "./view/compose/context-view.js";
+import { showQueue } from "./view/compose/queue-view.js";
 import { part } from "./view/dom.js";
 import { Drawer } from "./view/drawer.js";
 import { importAndExport } from "./view/import-export.js";
 import { listenToKeys, showHelp } from "./view/keyboard.js";
 import { LookView } from "./view/look-view.js";
 import { MessagesView } from "./view/messages/messages-view.js";
+import { ModelsDialog } from "./view/settings/models-dialog.js";
 import { announce, offerUndo, showNotice, showTrouble } from "./view/notices-view.js";
+import { notifyAnswer } from "./view/notifications.js";
 import { ScrollView } from "./view/scroll-view.js";
 import { SettingControls } from "./view/settings/controls.js";
 import { askForToken } from "./view/token-dialog.js";
 
 const app = new App(
   {
-    showPath: (path) => messages.show(path),
+    showPath(path) {
+      messages.show(path);
+      drawContext();
+    },
     addEvents: (message, events) => messages.add(message, events),
     showActivity: (message, activity) => messages.showActivity(message, activity),
     setBusy(busy) {
       composer.setBusy(busy);
+      drawQueue();
       lookView.setBusy(busy);
     },
     showConversation(conversation) {
       showLook(conversation.look);
+      drawQueue();
       if (conversation.id !== openId) {
         openId = conversation.id;
         settings.useModel(conversation.model ?? "");
       }
+      settings.useOptions(conversation.options ?? {});
       document.title = conversation.title ? `${conversation.title} – dripline` : "dripline";
       address(conversation.leaf ? conversation.id : "", addressed() === "");
       void drafts.open(conversation.leaf ? conversation.id : "");
@@ -45,7 +57,13 @@ const app = new App(
     showList: () => void showList(),
     obey,
     announce,
-    answered: () => void readServer(), // a model is in memory that was not
+    answered(message) {
+      void readServer(); // a model is in memory that was not
+      if (document.hidden && settings.notifies && message.status === "completed") {
+        const { conversation } = message;
+        notifyAnswer(app.chats.get(conversation)?.title ?? "", () => open(conversation));
+      }
+    },
     showTrouble: (sentence) => showNotice("store", sentence),
   },
   async () => {
@@ -71,6 +89,8 @@ const app = new App(
 let trouble = null;
 /** Why the built-in fake answers instead of Ollama; "" where it does not. */
 let demo = "";
+/** What the model is told in all chats, and how many tokens it sees; 0 where that is not known. */
+let context = { system: "", length: 0 };
 /** The conversation that was opened last. */
 let openId = "";
 /** What the open conversation has made of the page. */
@@ -78,6 +98,7 @@ let look = new PageLook();
 
 const UNDONE = { color: "Colour undone.", accent: "Accent undone.", size: "Text size undone." };
 const troubleWays = {
+  models: () => modelsDialog.open(),
   retry: () => void readServer(),
   reload: () => location.reload(),
   token: askToken,
@@ -100,6 +121,7 @@ const messages = new MessagesView(
     onSay: announce,
     ways: {
       settings: openSettings,
+      models: () => modelsDialog.open(),
       model: () => settings.focusModel(),
       "new-chat": newChat,
       reload: () => location.reload(),
@@ -113,10 +135,14 @@ const composer = new Composer({
   onStop: () => app.stop(),
   onEditLast: () => messages.editLast(),
   onSay: announce,
-  onChange: (written) => drafts.change(written),
+  onChange(written) {
+    drafts.change(written);
+    drawContext();
+  },
 });
-const drafts = new DraftKeeper(app.chats.drafts, ({ text, pictures, edit }) => {
-  composer.show({ text, pictures });
+const drafts = new DraftKeeper(app.chats.drafts, ({ text, attachments, edit }) => {
+  composer.show({ text, attachments });
+  drawContext();
   if (edit) {
     messages.edit(edit.message, edit.text);
   }
@@ -135,9 +161,39 @@ const lookView = new LookView({
 const settings = new SettingControls({
   onLookAtModels: () => void readServer(),
   onOwnSystem: (text) => app.update({ system: text || null }),
-  onModel: (blind) => composer.allowPictures(blind),
+  onOwnOptions: (options) => app.update({ options }),
+  ownSystem: () => app.conversation.system ?? "",
+  onModel(blind, limits) {
+    composer.allowPictures(blind);
+    context = limits;
+    drawContext();
+  },
   onEnter: (sends) => composer.setEnter(sends),
 });
+const modelsDialog = new ModelsDialog({
+  onOpen: () => void readServer(),
+  onUse: (name) => settings.chooseModel(name),
+  describe: (name) => doWithModel("show", name),
+  async unload(name) {
+    await doWithModel("unload", name);
+    await readServer();
+  },
+  async remove(name) {
+    await doWithModel("delete", name);
+    await readServer();
+  },
+  onPull: (name) => pulls.start(name),
+  onPause: (name) => pulls.pause(name),
+  onForget: (name) => pulls.remove(name),
+});
+const pulls = new Pulls(browserStorage(), followRun, {
+  onChange: () => modelsDialog.showPulls(pulls.all),
+  onDone(name) {
+    announce(`The model ${name} is there.`);
+    void readServer();
+  },
+});
+modelsDialog.showPulls(pulls.all);
 const drawer = new Drawer(
   settings.sidebarWanted,
   (wanted) => (settings.sidebarWanted = wanted),
@@ -146,6 +202,7 @@ const list = new ConversationList({
   onNew: newChat,
   onOpen: open,
   onRename: (id, title) => app.rename(id, title),
+  onPin: (id) => app.pin(id),
   onDelete: (id) => void remove(id),
   onSearch: () => void showList(),
   ...importAndExport(app, open),
@@ -164,10 +221,10 @@ listenToKeys({
   },
   "toggle-sidebar": () => drawer.toggle(),
   settings: openSettings,
-  help: showHelp,
+  help: openHelp,
 });
 part(document, "#open-settings").addEventListener("click", openSettings);
-part(document, "#open-help").addEventListener("click", showHelp);
+part(document, "#open-help").addEventListener("click", openHelp);
 part(document, "#skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address names the chat
   composer.focus();
@@ -188,12 +245,28 @@ addEventListener("popstate", () => void app.open(addressed()));
 
 /**
  * @param {string} text
- * @param {string[]} [images] Base64.
+ * @param {import("./chat/attachments.js").Attachment[]} [attachments]
  */
-function ask(text, images = []) {
-  if (app.send(text, images)) {
+function ask(text, attachments = []) {
+  if (app.send(text, attachments)) {
     scroll.follow();
   }
+}
+
+function drawQueue() {
+  showQueue(app.conversation.queue ?? [], !app.isBusy, {
+    onSend: (queued) => void app.sendQueued(queued).then(() => scroll.follow()),
+    async onTakeBack(queued) {
+      if (await app.takeBack(queued)) {
+        composer.putBack(queued);
+      }
+    },
+  });
+}
+
+function drawContext() {
+  const system = app.conversation.system ?? context.system;
+  showContext(contextUse({ path: app.path, system, ...composer.written }, context.length));
 }
 
 function askToken() {
@@ -202,6 +275,10 @@ function askToken() {
 
 function openSettings() {
   settings.open(app.conversation.system ?? "");
+}
+
+function openHelp() {
+  showHelp(composer.enterSends);
 }
 
 function newChat() {
@@ -270,7 +347,9 @@ async function readServer() {
     const [service, found] = await Promise.all([readService(), readModels()]);
     demo = service.demo;
     showNotice("demo", demo);
-    composer.allowPictures(settings.showModels(found), service.maxBody);
+    settings.showModels(found);
+    modelsDialog.show(found.models, service.modelChanges);
+    composer.allowPictures(settings.blind, service.maxBody);
     trouble =
       found.models.length > 0
         ? null

@@ -105,13 +105,18 @@ class Status:
 
     Attributes:
         phase: "loading": Ollama is loading the model into memory, which can take a minute.
-            "waiting": Ollama is reading the prompt, or answering another request first. An agent
-            has its own phases, such as "searching".
+            "waiting": Ollama is reading the prompt, or answering another request first.
+            "pulling", "verifying", "writing", "removing": Ollama gets the model. An agent has its
+            own phases, such as "searching".
         model: The model's name; "" if the phase is not about a model.
+        completed: While it is being got: how many bytes are there; otherwise None.
+        total: How many bytes it has, as far as Ollama knows yet; otherwise None.
     """
 
     phase: str
     model: str = ""
+    completed: int | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +337,8 @@ def data_of(event: Event) -> object:
             return {"content": content}
         case ToolCall(call_id, name, arguments, ""):
             return {"id": call_id, "name": name, "arguments": arguments}
+        case Status(phase, model, None):
+            return {"phase": phase, "model": model}
         case ChangeTheme(color):
             return {"action": "change_theme", "color": color}
         case AddButton(label, message):
@@ -412,7 +419,14 @@ def _parse_start(data: dict[str, Any]) -> Start:
 
 
 def _parse_status(data: dict[str, Any]) -> Status:
-    return Status(json_field(data, "phase", str), json_field(data, "model", str, ""))
+    counts = (data.get("completed"), data.get("total"))
+    completed, total = (
+        json_field(data, name, int) if one is not None else None
+        for name, one in zip(("completed", "total"), counts, strict=True)
+    )
+    return Status(
+        json_field(data, "phase", str), json_field(data, "model", str, ""), completed, total
+    )
 
 
 def _parse_text(data: dict[str, Any]) -> TextMessage:

@@ -19,7 +19,16 @@ from dripline_server.known_tokens import KnownTokens
 from dripline_server.listening import listening
 from dripline_server.metrics import Metrics
 from dripline_server.problems import answer_problems
-from dripline_server.routes import agui, chat, info, openai, relay, runs, ui_message
+from dripline_server.routes import (
+    agui,
+    chat,
+    info,
+    ollama_models,
+    openai,
+    relay,
+    runs,
+    ui_message,
+)
 from dripline_server.routes.page import add_page
 from dripline_server.run_log import RunLogs
 from dripline_server.run_log.memory import Budget, MemoryRunLogs
@@ -73,6 +82,7 @@ def create_app(
     page_tools()
     app = web.Application(middlewares=[answer_problems], client_max_size=settings.max_body)
     app.add_routes(info.routes)
+    app.add_routes(ollama_models.routes)
     app.add_routes(chat.routes)
     app.add_routes(runs.routes)
     app.add_routes(agui.routes)

@@ -10,6 +10,7 @@ import { addEvent, beginRun, end, fail, isRunning } from "./message.js";
  * @typedef {import("./events.js").Phase} Phase
  *
  * @typedef {object} RunRequest What is needed to follow a run.
+ * @property {string} [path] What starts it, if not `/chat`.
  * @property {string} runId Chosen by this page, so that it is known before the server answers.
  * @property {number} lastEventId What comes after it is wanted.
  * @property {Promise<object> | null} body Of `POST /chat`, which starts the run; null where that is

@@ -3,7 +3,9 @@
  */
 
 import { Answering } from "./answering.js";
+import { messageParts } from "./attachments.js";
 import { requestMessages, titleOf } from "./conversation.js";
+import { newId } from "./ids.js";
 import { canContinue, hasBegun, isRunning, newMessage } from "./message.js";
 
 /**
@@ -32,7 +34,7 @@ import { canContinue, hasBegun, isRunning, newMessage } from "./message.js";
  *   fields have changed.
  * @property {() => void} showList
  * @property {(control: UiControl, conversation: Conversation) => void} obey
- * @property {() => void} answered An answer is over.
+ * @property {(message: Message) => void} answered An answer is over.
  * @property {(sentence: string) => void} announce Have screen readers say it.
  * @property {(sentence: string) => void} showTrouble Something cannot be kept.
  *
@@ -89,6 +91,11 @@ export class App {
   /** The open conversation. */
   get conversation() {
     return this.#conversation;
+  }
+
+  /** The messages that are seen, the first one first. */
+  get path() {
+    return this.#tree.path(this.#conversation.leaf);
   }
 
   /** All conversations, the last used first, and how to put them in, take them out and find them. */
@@ -159,6 +166,7 @@ export class App {
   }
 
   /**
+  /**
    * Follow the answer of a run that another program has started, in a conversation of its own.
    *
    * @param {string} runId
@@ -172,21 +180,53 @@ export class App {
   }
 
   /**
-   * Say something, and have it answered. Returns whether that is possible now.
+   * Say something, and have it answered; while an answer is coming it waits its turn. Returns whether
+   * there is something to say.
    *
    * @param {string} content
-   * @param {string[]} [images]
+   * @param {import("./attachments.js").Attachment[]} [attachments]
    */
-  send(content, images = []) {
-    if (this.isBusy || (!content.trim() && images.length === 0)) {
+  send(content, attachments = []) {
+    if (!content.trim() && attachments.length === 0) {
       return false;
+    }
+    if (this.isBusy) {
+      const queue = [...(this.#conversation.queue ?? []), { id: newId(), content, attachments }];
+      this.#change({ queue });
+      this.#views.announce("The message waits for the answer.");
+      return true;
     }
     this.#opened += 1; // what is still being read comes too late
     if (!this.#conversation.title) {
-      this.#change({ title: titleOf(content) || "Pictures" });
+      this.#change({ title: titleOf(content) || attachments[0]?.name || "Pictures" });
     }
-    this.#answer(this.#say({ role: "user", content, images, parent: this.#conversation.leaf }));
+    const parent = this.#conversation.leaf;
+    this.#answer(this.#say({ role: "user", content, ...messageParts(attachments), parent }));
     return true;
+  }
+
+  /**
+   * Take a message back that waits its turn.
+   *
+   * @param {import("./conversation.js").Queued} queued
+   * @returns {Promise<boolean>} Whether it was still waiting.
+   */
+  async takeBack(queued) {
+    const isThere = await this.#chats.takeQueued(this.#conversation, queued.id);
+    this.#views.showConversation(this.#conversation);
+    return isThere;
+  }
+
+  /**
+   * Say a message that waits its turn, unless an answer is coming.
+   *
+   * @param {import("./conversation.js").Queued} queued
+   */
+  async sendQueued(queued) {
+    const conversation = this.#conversation;
+    if (!this.isBusy && (await this.takeBack(queued)) && conversation === this.#conversation) {
+      this.send(queued.content, queued.attachments);
+    }
   }
 
   /**
@@ -196,8 +236,8 @@ export class App {
    * @param {string} content
    */
   edit(message, content) {
-    const { role, images, parent, model } = message;
-    const edited = this.#say({ role, images, parent, model, content });
+    const { role, images, alts = [], files = [], parent, model } = message;
+    const edited = this.#say({ role, images, alts, files, parent, model, content });
     if (role === "user") {
       this.#answer(edited);
     } else {
@@ -287,6 +327,7 @@ export class App {
     this.#isSeen = isSeen;
     this.#watch();
     if (isSeen) {
+      this.#markRead();
       this.wake();
     }
   }
@@ -301,6 +342,18 @@ export class App {
     if (conversation && line) {
       void this.#chats.update(conversation, { title: line });
       this.#hearConversation(id);
+    }
+  }
+
+  /**
+   * Have a conversation stand first in the list, or not any more.
+   *
+   * @param {string} id
+   */
+  pin(id) {
+    const conversation = this.#chats.get(id);
+    if (conversation) {
+      void this.#chats.update(conversation, { isPinned: !conversation.isPinned });
     }
   }
 
@@ -423,9 +476,26 @@ export class App {
     this.#tree = tree;
     this.#watch();
     this.#chats.release(conversation.id);
+    this.#markRead();
     this.#views.showConversation(conversation);
     this.#attach(tree);
     this.#showPath();
+    this.#sendNext();
+  }
+
+  /** Take that what has come in the open conversation is seen. */
+  #markRead() {
+    if (this.#conversation.isUnread) {
+      void this.#chats.update(this.#conversation, { isUnread: false });
+    }
+  }
+
+  /** Say what waits in the open conversation, where its last answer is complete. */
+  #sendNext() {
+    const [next] = this.#conversation.queue ?? [];
+    if (next && this.#lastMessage?.role === "assistant" && this.#lastMessage.status === "completed") {
+      void this.sendQueued(next);
+    }
   }
 
   #watch() {
@@ -465,10 +535,16 @@ export class App {
 
   /** @param {Message} message */
   #end(message) {
+    const conversation = this.#chats.get(message.conversation);
+    if (conversation && (!this.#isSeen || conversation.id !== this.#conversation.id)) {
+      void this.#chats.update(conversation, { isUnread: true });
+    }
     this.#views.showList();
-    this.#views.answered();
+    this.#views.answered(message);
     if (message.conversation === this.#conversation.id) {
       this.#showPath();
+      this.#views.showConversation(this.#conversation);
+      this.#sendNext();
       this.#views.announce(
         message.status === "completed" ? "Answer complete." : "The answer has stopped.",
       );

@@ -6,11 +6,21 @@
  *
  * @typedef {import("./message.js").Message} Message
  *
+ * @typedef {object} Queued A message that waits for the answer that is coming.
+ * @property {string} id
+ * @property {string} content
+ * @property {import("./attachments.js").Attachment[]} attachments
+ *
  * @typedef {object} Conversation What is kept of it, besides its messages.
  * @property {string} id
  * @property {string} title
  * @property {string | null} system Its system prompt; null takes the settings'.
  * @property {string} [model] What answered last in it.
+ * @property {Record<string, string>} [options] Its own options, as they were entered, by name; see
+ *   preferences.js.
+ * @property {Queued[]} [queue] What is to be said next, the first one first.
+ * @property {boolean} [isPinned] Whether it stands first in the list.
+ * @property {boolean} [isUnread] Whether an answer has come in it that nobody has seen.
  * @property {unknown} look What it has made of the page; see page-look.js.
  * @property {string | null} leaf The last message of the path that is shown; null before the first.
  * @property {number} createdAt Milliseconds since 1970.
@@ -19,6 +29,7 @@
  * @typedef {{conversation: Conversation, messages: Message[]}} Whole A conversation with all there is.
  */
 
+import { toldQuestion } from "./attachments.js";
 import { newId } from "./ids.js";
 
 const LONGEST_TITLE = 60;
@@ -189,7 +200,8 @@ export function requestMessages(path, { system, images }) {
     if (message.role === "assistant") {
       return toldAnswer(message);
     }
-    const { role, content, images: pictures } = message;
+    const { role, images: pictures } = message;
+    const content = toldQuestion(message);
     return [{ role, content, ...(images && pictures.length > 0 && { images: pictures }) }];
   });
   return system ? [{ role: "system", content: system }, ...messages] : messages;

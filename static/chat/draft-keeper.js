@@ -1,15 +1,12 @@
 /**
  * What is written and not sent, for each chat: it is there again after switching and after a reload.
  *
- * @typedef {object} DraftPicture
- * @property {string} name The file's.
- * @property {string} type Such as "image/png".
- * @property {string} data Base64.
+ * @typedef {import("./attachments.js").Attachment} Attachment
  *
  * @typedef {object} Draft
  * @property {string} id The conversation's; "" is the one that has no message yet.
  * @property {string} text The message that is being written.
- * @property {DraftPicture[]} pictures To be sent with it.
+ * @property {Attachment[]} attachments Pictures and files, to be sent with it.
  * @property {{message: string, text: string} | null} edit The message, by its id, that is being put in
  *   other words, and these.
  *
@@ -99,14 +96,14 @@ function joined(kept, written) {
   return {
     id: kept.id,
     text: [kept.text, written.text].filter(Boolean).join("\n"),
-    pictures: [...kept.pictures, ...written.pictures],
+    attachments: [...kept.attachments, ...written.attachments],
     edit: written.edit ?? kept.edit,
   };
 }
 
 /** @param {Draft} draft */
-export function isEmpty({ text, pictures, edit }) {
-  return text === "" && pictures.length === 0 && edit === null;
+export function isEmpty({ text, attachments, edit }) {
+  return text === "" && attachments.length === 0 && edit === null;
 }
 
 /**
@@ -114,5 +111,5 @@ export function isEmpty({ text, pictures, edit }) {
  * @returns {Draft}
  */
 function newDraft(id) {
-  return { id, text: "", pictures: [], edit: null };
+  return { id, text: "", attachments: [], edit: null };
 }

@@ -21,7 +21,8 @@
  *
  * @typedef {{type: "ui_control", data: UiControl}
  *   | {type: "start", data: {model?: string | null, run_id?: string | null, agent?: string | null}}
- *   | {type: "status", data: {phase: string, model?: string | null}}
+ *   | {type: "status", data: {phase: string, model?: string | null, completed?: number | null,
+ *       total?: number | null}}
  *   | {type: "thinking", data: {content: string, logprobs?: object[] | null}}
  *   | {type: "text_message", data: {content: string, logprobs?: object[] | null}}
  *   | {type: "tool_call", data: {id: string, name: string, arguments?: object | null,
@@ -49,7 +50,7 @@ import { checkObject, checkWord, parseJson } from "./json-check.js";
 const FIELDS = {
   ui_control: { action: "string" },
   start: { model: "string?" },
-  status: { phase: "string", model: "string?" },
+  status: { phase: "string", model: "string?", completed: "number?", total: "number?" },
   thinking: { content: "string" },
   text_message: { content: "string" },
   tool_call: { id: "string", name: "string", arguments: "object?" },
@@ -66,6 +67,7 @@ const USAGE_FIELDS = {
   load_time: "number?",
   first_token_time: "number?",
   total_time: "number?",
+  prompt_cut: "boolean?",
 };
 const END_STATUSES = ["completed", "cancelled", "failed"];
 

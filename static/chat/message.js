@@ -16,6 +16,8 @@
  * @property {"user" | "assistant"} role
  * @property {string} content
  * @property {string[]} images Base64, as Ollama takes them.
+ * @property {string[]} [alts] What is to be seen on each picture, in words.
+ * @property {import("./attachments.js").KeptFile[]} [files] Sent as text, before the content.
  * @property {string} thinking
  * @property {ToolCall[]} toolCalls
  * @property {ToolResult[]} toolResults

@@ -8,6 +8,7 @@
  * @property {string} [description] What it is for.
  * @property {string[]} capabilities Such as "completion", "tools", "thinking", "vision".
  * @property {boolean | null} loaded Whether it is in memory now; null where Ollama does not say.
+ * @property {number} contextLength How many tokens it sees as it is in memory; 0 where that is not known.
  */
 
 /** @param {Model} model */
@@ -75,6 +76,9 @@ const UNITS = ["KB", "MB", "GB", "TB"];
  * @param {number} bytes
  */
 export function sizeInWords(bytes) {
+  if (bytes < 1000) {
+    return bytes === 1 ? "1 byte" : `${bytes} bytes`;
+  }
   let value = bytes / 1000;
   let unit = 0;
   while (value >= 999.5 && unit < UNITS.length - 1) {

@@ -86,11 +86,15 @@ export const KEEP_ALIVE = {
   read: duration,
 };
 
+/** What a chat can have of its own, by name. */
+export const CHAT_OPTIONS = [...Object.keys(OPTIONS), "keep_alive", "think"];
+
 /** The values of what is chosen from a few. */
 export const CHOICES = {
   think: ["", "off", "on", "low", "medium", "high"],
   ui_control: ["", "off"],
   enter: ["", "send", "line"],
+  notify: ["", "on"],
   appearance: ["", "light", "dark"],
   sidebar: ["", "hidden"],
 };
@@ -110,7 +114,7 @@ export class Preferences {
   #texts = new Map();
   #storage;
 
-  /** @param {Storage | null} storage Where they are kept. */
+  /** @param {Pick<Storage, "getItem" | "setItem"> | null} storage Where they are kept. */
   constructor(storage) {
     this.#storage = storage;
     this.reload();
@@ -147,6 +151,16 @@ export class Preferences {
     this.#keep();
   }
 
+  /**
+   * Set these values, and unset all others; those that cannot be are left out.
+   *
+   * @param {Record<string, string>} texts
+   */
+  replace(texts) {
+    this.#texts = new Map(Object.entries(texts).filter(isValid));
+    this.#keep();
+  }
+
   /** Unset everything but what shows without opening the settings, and the appearance. */
   reset() {
     const kept = ["model", "appearance", "sidebar"];
@@ -155,16 +169,28 @@ export class Preferences {
   }
 
   /**
+   * Return what is set of a chat's options, here or else in others, as it was entered.
+   *
+   * @param {Preferences} others
+   */
+  over(others) {
+    const entries = CHAT_OPTIONS.map((name) => [name, this.get(name) || others.get(name)]);
+    return /** @type {Record<string, string>} */ (Object.fromEntries(entries.filter(([, text]) => text)));
+  }
+
+  /**
    * Return what goes into the next `POST /chat`, beside its messages and model.
    *
    * @param {Model | undefined} model What is to answer.
+   * @param {Preferences} own The chat's own, which come first.
    * @returns {Record<string, unknown>}
    */
-  requestFields(model) {
-    const names = Object.keys(OPTIONS).filter((name) => this.get(name));
-    const options = Object.fromEntries(names.map((name) => [name, READERS[name]?.(this.get(name))]));
-    const keepAlive = this.get("keep_alive");
-    const think = thinkField(this.get("think"), model);
+  requestFields(model, own) {
+    const set = own.over(this);
+    const names = Object.keys(OPTIONS).filter((name) => set[name]);
+    const options = Object.fromEntries(names.map((name) => [name, READERS[name]?.(set[name] ?? "")]));
+    const keepAlive = set.keep_alive;
+    const think = thinkField(set.think ?? "", model);
     return {
       ...(names.length > 0 && { options }),
       ...(keepAlive && { keep_alive: duration(keepAlive) }),
@@ -208,7 +234,7 @@ function thinkField(choice, model) {
 }
 
 /**
- * @param {Storage | null} storage
+ * @param {Pick<Storage, "getItem"> | null} storage
  * @returns {[string, string][]}
  */
 function read(storage) {

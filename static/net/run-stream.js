@@ -21,8 +21,8 @@ import { EventDecoder } from "./sse.js";
  * @typedef {object} RunRequest What is needed to follow a run.
  * @property {string} runId Chosen by this side, so that it is known before the server answers.
  * @property {number} lastEventId What comes after it is wanted.
- * @property {Promise<object> | null} body Of `POST /chat`, which starts the run; null where that is
- *   done.
+ * @property {string} [path] Where a `POST` starts the run; "/chat" if it is not given.
+ * @property {Promise<object> | null} body Of that `POST`; null where that is done.
  * @property {boolean} [isWatched] Whether somebody looks at it; else it is read in turns.
  * @property {(phase: Phase, error?: Error) => void} onPhase Hears what is going on, and of which error
  *   a connection was lost.
@@ -60,6 +60,7 @@ export class NothingLeft extends RunGone {
 
 /** Follows one run to its end, and can stop it. */
 export class RunStream {
+  #startPath;
   #runId;
   #last;
   #promised;
@@ -93,7 +94,12 @@ export class RunStream {
    * @param {Surroundings} surroundings
    * @param {Patience} patience
    */
-  constructor({ runId, lastEventId, body, isWatched = true, onPhase }, surroundings, patience) {
+  constructor(
+    { path = "/chat", runId, lastEventId, body, isWatched = true, onPhase },
+    surroundings,
+    patience,
+  ) {
+    this.#startPath = path;
     this.#runId = runId;
     this.#last = lastEventId;
     this.#promised = body;
@@ -325,7 +331,7 @@ export class RunStream {
 
   /** @param {AbortSignal} signal */
   #start(signal) {
-    const post = this.#surroundings.request("/chat", {
+    const post = this.#surroundings.request(this.#startPath, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ ...this.#body, run_id: this.#runId }),

@@ -25,6 +25,7 @@ const MODEL_FIELDS = {
   description: "string?",
   capabilities: "list?",
   loaded: "boolean?",
+  context_length: "number?",
 };
 
 /** Something between the page and the server went wrong; the message tells a person what to do. */
@@ -55,13 +56,34 @@ function notDripline(cause) {
 
 /**
  * Return what the server says of itself: why the built-in fake stands in for Ollama, as a sentence, or
- * "" where it does not; and the largest body it takes, in bytes.
+ * "" where it does not; the largest body it takes, in bytes; and whether models can be got and deleted.
  *
- * @returns {Promise<{demo: string, maxBody: number}>}
+ * @returns {Promise<{demo: string, maxBody: number, modelChanges: boolean}>}
  */
 export async function readService() {
-  const { demo, max_body: maxBody } = await getJson("/", { demo: "string?", max_body: "number?" });
-  return { demo: /** @type {string?} */ (demo) ?? "", maxBody: /** @type {number?} */ (maxBody) ?? Infinity };
+  const shape = /** @type {const} */ ({ demo: "string?", max_body: "number?", model_changes: "boolean?" });
+  const { demo, max_body: maxBody, model_changes: modelChanges } = await getJson("/", shape);
+  return {
+    demo: /** @type {string?} */ (demo) ?? "",
+    maxBody: /** @type {number?} */ (maxBody) ?? Infinity,
+    modelChanges: modelChanges === true,
+  };
+}
+
+/**
+ * Do something with a model, and return what the server says.
+ *
+ * @param {"show" | "unload" | "delete"} action
+ * @param {string} model
+ * @returns {Promise<Record<string, unknown>>}
+ */
+export async function doWithModel(action, model) {
+  const response = await request(`/models/${action}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ model }),
+  });
+  return response.json();
 }
 
 /**
@@ -84,7 +106,14 @@ function readModel(model) {
   try {
     const fields = checkObject(model, "models", MODEL_FIELDS);
     checkList(fields.capabilities ?? [], "models.capabilities");
-    return /** @type {Model} */ ({ size: 0, loaded: false, ...fields, capabilities: fields.capabilities ?? [] });
+    const contextLength = fields.context_length ?? 0;
+    return /** @type {Model} */ ({
+      size: 0,
+      loaded: false,
+      ...fields,
+      contextLength,
+      capabilities: fields.capabilities ?? [],
+    });
   } catch (error) {
     throw error instanceof BadJson ? notDripline(error) : error;
   }

@@ -2,6 +2,7 @@
  * All conversations: in memory what is open, in the database what there is, and the same in every tab.
  */
 
+import { snippetOfMessage } from "../chat/chat-list.js";
 import { newConversation, Tree } from "../chat/conversation.js";
 import { isEmpty } from "../chat/draft-keeper.js";
 import { isFurther, isRunning } from "../chat/message.js";
@@ -92,7 +93,7 @@ export class Chats {
   flush(unstored) {
     const messages = [...this.#waiting.values()].map(({ message: { images: _, ...record } }) => record);
     const drafts = [...this.#drafts.unsaved, ...unstored].map((draft) => {
-      const { pictures: _, ...text } = draft;
+      const { attachments: _, ...text } = draft;
       return { ...text, isEmpty: isEmpty(draft), isUnread: unstored.includes(draft) };
     });
     if (messages.length > 0 || drafts.length > 0) {
@@ -106,9 +107,11 @@ export class Chats {
     forgetUnsaved();
   }
 
-  /** All conversations, the last used first. */
+  /** All conversations: those that are pinned, then the last used first. */
   get list() {
-    return [...this.#conversations.values()].sort((one, other) => other.updatedAt - one.updatedAt);
+    return [...this.#conversations.values()].sort(
+      (one, other) => Number(other.isPinned ?? false) - Number(one.isPinned ?? false) || other.updatedAt - one.updatedAt,
+    );
   }
 
   /** @param {string} id */
@@ -178,6 +181,21 @@ export class Chats {
     this.#handlers.onList();
     await this.#write((database) => database.update(conversation, changes));
     this.#tabs.tell({ kind: "conversation", conversation: conversation.id, id: conversation.id });
+  }
+
+  /**
+   * Take a message out of a conversation's queue. One tab alone gets it.
+   *
+   * @param {Conversation} conversation
+   * @param {string} queued The message's id.
+   * @returns {Promise<boolean>} Whether it was there.
+   */
+  async takeQueued(conversation, queued) {
+    const isHere = conversation.queue?.some(({ id }) => id === queued) ?? false;
+    const isThere = await this.#write((database) => database.takeQueued(conversation.id, queued));
+    const rest = (conversation.queue ?? []).filter(({ id }) => id !== queued);
+    await this.update(conversation, { queue: rest });
+    return isThere ?? isHere; // nothing is kept here
   }
 
   /**
@@ -296,22 +314,26 @@ export class Chats {
   }
 
   /**
-   * Return the conversations with a text in their title or in a message.
+   * Return the conversations with a text in their title or in a message, and where it stands there.
    *
    * @param {string} text "" finds all.
+   * @returns {Promise<import("../chat/chat-list.js").Found[]>}
    */
   async search(text) {
     const wanted = text.trim().toLowerCase();
     if (!wanted) {
-      return this.list;
+      return this.list.map((conversation) => ({ conversation, snippet: null }));
     }
-    const found = (await this.#keep((database) => database.search(wanted))) ?? new Set();
+    const found = (await this.#keep((database) => database.search(wanted))) ?? new Map();
     for (const [id, tree] of this.#trees) {
-      if (tree.messages.some(({ content }) => content.toLowerCase().includes(wanted))) {
-        found.add(id);
+      const snippet = tree.messages.map((message) => snippetOfMessage(message, wanted)).find(Boolean);
+      if (snippet) {
+        found.set(id, snippet);
       }
     }
-    return this.list.filter(({ id, title }) => found.has(id) || title.toLowerCase().includes(wanted));
+    return this.list
+      .filter(({ id, title }) => found.has(id) || title.toLowerCase().includes(wanted))
+      .map((conversation) => ({ conversation, snippet: found.get(conversation.id) ?? null }));
   }
 
   /**
@@ -489,7 +511,7 @@ async function takeOver(database) {
       const kept = isUnread ? await database.draft(draft.id) : undefined;
       const text = [kept?.text, draft.text].filter(Boolean).join("\n");
       const edit = draft.edit ?? kept?.edit ?? null;
-      await database.putDraft(isGone && !kept ? { ...draft, pictures: [] } : { ...draft, text, edit });
+      await database.putDraft(isGone && !kept ? { ...draft, attachments: [] } : { ...draft, text, edit });
     }
   }
   await database.removeLostDrafts();

@@ -5,6 +5,7 @@
  * Pictures are apart: whoever searches texts need not read megabytes of them.
  */
 
+import { snippetOfMessage } from "../chat/chat-list.js";
 import { withNewIds } from "../chat/conversation.js";
 import { isEmpty } from "../chat/draft-keeper.js";
 import { isFurther } from "../chat/message.js";
@@ -167,6 +168,28 @@ export class Database {
   }
 
   /**
+   * Take a message out of a conversation's queue. One tab alone gets it.
+   *
+   * @param {string} id The conversation's.
+   * @param {string} queued The message's.
+   * @returns {Promise<boolean>} Whether it was there.
+   */
+  async takeQueued(id, queued) {
+    let isThere = false;
+    await this.#do("readwrite", ({ conversations }) =>
+      listen(conversations.get(id), (kept) => {
+        /** @type {import("../chat/conversation.js").Queued[]} */
+        const queue = kept?.queue ?? [];
+        isThere = queue.some((each) => each.id === queued);
+        if (isThere) {
+          conversations.put({ ...kept, queue: queue.filter((each) => each.id !== queued) });
+        }
+      }),
+    );
+    return isThere;
+  }
+
+  /**
    * Keep a message, unless what is kept of it has come further.
    *
    * @param {Message} message
@@ -253,30 +276,30 @@ export class Database {
   async draft(id) {
     /** @type {Draft | undefined} */
     let draft;
-    /** @type {Pick<Draft, "pictures"> | undefined} */
-    let pictures;
+    /** @type {Pick<Draft, "attachments"> | undefined} */
+    let attached;
     await this.#do("readonly", ({ drafts }) => {
-      listen(drafts.get(picturesOf(id)), (found) => (pictures = found));
+      listen(drafts.get(attachmentsOf(id)), (found) => (attached = found));
       return listen(drafts.get(id), (found) => (draft = found));
     });
-    return draft && { ...draft, pictures: pictures?.pictures ?? [] };
+    return draft && { ...draft, attachments: attached?.attachments ?? [] };
   }
 
   /**
    * Keep a draft; an empty one is removed.
    *
-   * @param {Omit<Draft, "pictures"> & Partial<Draft>} draft Without pictures those that are kept stay:
+   * @param {Omit<Draft, "attachments"> & Partial<Draft>} draft Without attachments those that are kept stay:
    *   whoever writes a text does not write megabytes again with each word.
    */
-  async putDraft({ pictures, ...text }) {
+  async putDraft({ attachments, ...text }) {
     await this.#do("readwrite", ({ drafts }) => {
       const { id } = text;
-      if (pictures?.length) {
-        drafts.put({ id: picturesOf(id), pictures });
-      } else if (pictures) {
-        drafts.delete(picturesOf(id));
+      if (attachments?.length) {
+        drafts.put({ id: attachmentsOf(id), attachments });
+      } else if (attachments) {
+        drafts.delete(attachmentsOf(id));
       }
-      const isGone = pictures?.length === 0 && isEmpty({ ...text, pictures });
+      const isGone = attachments?.length === 0 && isEmpty({ ...text, attachments });
       return isGone ? /** @type {IDBRequest<any>} */ (drafts.delete(id)) : drafts.put(text);
     });
   }
@@ -286,7 +309,7 @@ export class Database {
     await this.#do("readwrite", ({ conversations, drafts }) =>
       listen(conversations.getAllKeys(), (ids) => {
         listen(drafts.getAllKeys(), (keys) => {
-          const there = new Set(["", ...ids].flatMap((id) => [id, picturesOf(String(id))]));
+          const there = new Set(["", ...ids].flatMap((id) => [id, attachmentsOf(String(id))]));
           keys.filter((key) => !there.has(key)).forEach((key) => drafts.delete(key));
         });
       }),
@@ -307,18 +330,19 @@ export class Database {
    * Return which conversations have a message with a text in it, in small or capital letters.
    *
    * @param {string} text
-   * @returns {Promise<Set<string>>} Their ids.
+   * @returns {Promise<Map<string, import("../chat/chat-list.js").Snippet>>} By their ids.
    */
   async search(text) {
     const wanted = text.toLowerCase();
-    /** @type {Set<string>} */
-    const found = new Set();
+    /** @type {Map<string, import("../chat/chat-list.js").Snippet>} */
+    const found = new Map();
     await this.#do("readonly", ({ messages }) =>
       listen(messages.openCursor(), function next(cursor) {
         if (cursor) {
-          const { conversation, content } = cursor.value;
-          if (!found.has(conversation) && content.toLowerCase().includes(wanted)) {
-            found.add(conversation);
+          const { conversation } = cursor.value;
+          const snippet = found.has(conversation) ? null : snippetOfMessage(cursor.value, wanted);
+          if (snippet) {
+            found.set(conversation, snippet);
           }
           cursor.continue();
         }
@@ -353,12 +377,12 @@ export class Database {
 }
 
 /**
- * Return the key of a draft's pictures.
+ * Return the key of a draft's attachments.
  *
  * @param {string} id The draft's.
  */
-function picturesOf(id) {
-  return `${id} pictures`;
+function attachmentsOf(id) {
+  return `${id} attachments`;
 }
 
 /**
@@ -390,11 +414,15 @@ function reasonOf(cause) {
     return cause;
   }
   const { name = "", message = "" } = Object(cause);
+  // What browsers say then is for programmers: "The operation is insecure.", "Cannot read properties of ...".
+  if (!(cause instanceof DOMException) || name === "InvalidStateError" || /insecure/i.test(message)) {
+    return "the browser does not let this page keep anything; private windows and its settings do that";
+  }
   if (name === "QuotaExceededError") {
     return "the browser's storage is full; delete or export old chats to make room";
   }
   if (name === "VersionError") {
     return "a newer version of this page has been used here; reload the page";
   }
-  return message || "the browser does not allow it";
+  return message.replace(/\.+$/, "") || "the browser does not allow it";
 }

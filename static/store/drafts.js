@@ -1,4 +1,4 @@
-/** Drafts in the database: texts a moment after the last key, pictures at once. */
+/** Drafts in the database: texts a moment after the last key, attachments at once. */
 
 /** @typedef {import("../chat/draft-keeper.js").Draft} Draft */
 
@@ -10,8 +10,8 @@ export class Drafts {
   #keep;
   /** @type {Map<string, Draft>} Those that are not kept as they are. */
   #waiting = new Map();
-  /** @type {Map<string, Draft["pictures"]>} The pictures that are kept. */
-  #pictures = new Map();
+  /** @type {Map<string, Draft["attachments"]>} The attachments that are kept. */
+  #attachments = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -33,19 +33,19 @@ export class Drafts {
     const waiting = this.#waiting.get(id);
     const draft = waiting ? { ...waiting } : await this.#keep((database) => database.draft(id));
     if (draft) {
-      this.#pictures.set(id, draft.pictures);
+      this.#attachments.set(id, draft.attachments);
     }
     return draft;
   }
 
   /**
-   * Keep a draft soon, and at once where its pictures are others; an empty one is removed.
+   * Keep a draft soon, and at once where its attachments are others; an empty one is removed.
    *
    * @param {Draft} draft
    */
   saveSoon(draft) {
     this.#waiting.set(draft.id, { ...draft });
-    if (draft.pictures !== this.#pictures.get(draft.id)) {
+    if (draft.attachments !== this.#attachments.get(draft.id)) {
       void this.save();
     } else {
       this.#timer ??= setTimeout(() => void this.save(), SAVE_AFTER);
@@ -61,9 +61,9 @@ export class Drafts {
 
   /** @param {Draft} draft */
   async #saveOne(draft) {
-    const { pictures, ...text } = draft;
-    const isKept = pictures.length > 0 && pictures === this.#pictures.get(draft.id);
-    this.#pictures.set(draft.id, pictures);
+    const { attachments, ...text } = draft;
+    const isKept = attachments.length > 0 && attachments === this.#attachments.get(draft.id);
+    this.#attachments.set(draft.id, attachments);
     await this.#keep((database) => database.putDraft(isKept ? text : draft));
     if (this.#waiting.get(draft.id) === draft) {
       this.#waiting.delete(draft.id);

@@ -4,7 +4,7 @@
  *
  * @typedef {import("../chat/draft-keeper.js").Draft} Draft
  * @typedef {import("../chat/message.js").Message} Message
- * @typedef {Omit<Draft, "pictures"> & {isEmpty: boolean, isUnread: boolean}} DraftText A draft's pictures
+ * @typedef {Omit<Draft, "attachments"> & {isEmpty: boolean, isUnread: boolean}} DraftText A draft's attachments
  *   are kept when they are added, and would not fit here. Unread is one that was written before the kept
  *   one was read: it comes behind that.
  * @typedef {{messages: Omit<Message, "images">[], drafts: DraftText[]}} Unsaved

@@ -1,9 +1,13 @@
 /** Draws the list of conversations, and hears what is to be done with them. */
 
-import { fromTemplate, isComposing, part } from "./dom.js";
+import { groupOf, shortTime } from "../chat/chat-list.js";
+import { arrange, fromTemplate, isComposing, part } from "./dom.js";
 import { listenToListKeys, rove } from "./list-keys.js";
 
-/** @typedef {import("../chat/conversation.js").Conversation} Conversation */
+/**
+ * @typedef {import("../chat/conversation.js").Conversation} Conversation
+ * @typedef {import("../chat/chat-list.js").Found} Found
+ */
 
 /** Milliseconds after the last key, before texts are searched. */
 const SEARCH_AFTER = 150;
@@ -18,12 +22,15 @@ export class ConversationList {
   #handlers;
   /** @type {Map<string, HTMLElement>} */
   #items = new Map();
+  /** @type {Map<string, HTMLElement>} By their words. */
+  #headings = new Map();
 
   /**
    * @param {object} handlers
    * @param {() => void} handlers.onNew
    * @param {(id: string) => void} handlers.onOpen
    * @param {(id: string, title: string) => void} handlers.onRename
+   * @param {(id: string) => void} handlers.onPin It is to stand first, or not any more.
    * @param {(id: string) => void} handlers.onDelete
    * @param {() => void} handlers.onSearch Another text is looked for.
    * @param {(files: File[]) => void} handlers.onImport
@@ -62,36 +69,52 @@ export class ConversationList {
   /**
    * Show conversations in place of those before.
    *
-   * @param {Conversation[]} conversations
+   * @param {Found[]} found
    * @param {string} current The id of the open one.
    * @param {(id: string) => boolean} isBusy Whether an answer comes in one.
    */
-  show(conversations, current, isBusy) {
-    const items = new Map(conversations.map(({ id }) => [id, this.#items.get(id) ?? this.#item(id)]));
-    for (const [id, item] of this.#items) {
-      if (!items.has(id)) {
-        item.remove();
+  show(found, current, isBusy) {
+    const now = Date.now();
+    /** @type {HTMLElement[]} */
+    const shown = [];
+    let group = "";
+    const items = new Map();
+    for (const { conversation, snippet } of found) {
+      const { id } = conversation;
+      const item = this.#items.get(id) ?? this.#item(id);
+      items.set(id, item);
+      const ownGroup = groupOf(conversation, now);
+      // What was found stands under no dates.
+      if (!search.value && ownGroup !== group) {
+        group = ownGroup;
+        shown.push(this.#heading(group));
       }
-    }
-    this.#items = items;
-    conversations.forEach(({ id, title }, place) => {
-      const item = /** @type {HTMLElement} */ (items.get(id));
-      if (list.children[place] !== item) {
-        list.insertBefore(item, list.children[place] ?? null);
-      }
-      label(item, title);
+      shown.push(item);
+      draw(item, conversation, snippet, now);
       part(item, ".open").ariaCurrent = String(id === current);
       item.classList.toggle("current", id === current);
       item.classList.toggle("busy", isBusy(id));
-    });
+    }
+    this.#items = items;
+    arrange(list, shown);
     rove();
-    none.textContent = conversations.length > 0 ? "" : search.value ? "Nothing found." : "No chats yet.";
+    none.textContent = found.length > 0 ? "" : search.value ? "Nothing found." : "No chats yet.";
+  }
+
+  /** @param {string} name */
+  #heading(name) {
+    const heading = this.#headings.get(name) ?? fromTemplate("chat-group-template");
+    part(heading, "h3").textContent = name;
+    this.#headings.set(name, heading);
+    return heading;
   }
 
   /** @param {string} id */
   #item(id) {
     const item = fromTemplate("chat-template");
     part(item, ".open").addEventListener("click", () => this.#handlers.onOpen(id));
+    part(item, ".snippet").addEventListener("click", () => this.#handlers.onOpen(id));
+    part(item, ".pin").addEventListener("click", () => this.#handlers.onPin(id));
     part(item, ".rename").addEventListener("click", () => this.#rename(id, item));
     part(item, ".delete").addEventListener("click", () => {
       // The focus would be lost with the button.
@@ -154,6 +177,32 @@ export class ConversationList {
         this.#handlers.onSearch();
       }
     });
+  }
+}
+
+/**
+ * @param {HTMLElement} item
+ * @param {Conversation} conversation
+ * @param {import("../chat/chat-list.js").Snippet | null} snippet
+ * @param {number} now
+ */
+function draw(item, { title, updatedAt, isPinned = false, isUnread = false }, snippet, now) {
+  label(item, title);
+  part(item, ".when").textContent = shortTime(updatedAt, now);
+  part(item, ".when").title = new Date(updatedAt).toLocaleString("en-GB");
+  const pin = part(item, ".pin");
+  pin.ariaPressed = String(isPinned);
+  pin.ariaLabel = `Pin ${title}`;
+  pin.title = isPinned ? "Unpin" : "Pin";
+  item.classList.toggle("pinned", isPinned);
+  item.classList.toggle("unread", isUnread);
+  part(item, ".new").textContent = isUnread ? "New answer" : "";
+  const place = part(item, ".snippet");
+  place.hidden = !snippet;
+  if (snippet) {
+    const mark = document.createElement("mark");
+    mark.textContent = snippet.match;
+    place.replaceChildren(snippet.before, mark, snippet.after);
   }
 }
 

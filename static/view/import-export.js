@@ -1,8 +1,8 @@
 /** Conversations from files and into files. */
 
 import { BadJson } from "../chat/json-check.js";
-import { allToJson, fromJson, toJson } from "../chat/json-file.js";
-import { BadMarkdown, fromMarkdown, toMarkdown } from "../chat/markdown-file.js";
+import { allToJson, fromJson, toJson } from "../chat/export/json-file.js";
+import { BadMarkdown, fromMarkdown, toMarkdown } from "../chat/export/markdown-file.js";
 import { tell } from "./notices-view.js";
 import { fileName, saveFile } from "./save-file.js";
 

@@ -34,12 +34,16 @@ function isTyping(target) {
   return target instanceof HTMLElement && target.matches("input, textarea, select, [contenteditable]");
 }
 
-/** Show which keys do what. */
-export function showHelp() {
-  const rows = part(sheet, "tbody");
-  if (!rows.hasChildNodes()) {
-    rows.append(...SHORTCUTS.map(drawn));
-  }
+/**
+ * Show which keys do what.
+ *
+ * @param {boolean} enterSends Whether Enter sends, or starts a new line.
+ */
+export function showHelp(enterSends) {
+  const shortcuts = SHORTCUTS.map((each) =>
+    each.id === "send" && !enterSends ? { ...each, keys: ["Mod", "Enter"] } : each,
+  );
+  part(sheet, "tbody").replaceChildren(...shortcuts.map(drawn));
   sheet.showModal();
 }
 

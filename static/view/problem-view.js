@@ -15,6 +15,7 @@ const NAMES = {
   continue: "Continue",
   settings: "Open settings",
   model: "Choose another model",
+  models: "Get a model",
   token: "Enter the token",
   "new-chat": "New chat",
   reload: "Reload the page",

@@ -2,7 +2,7 @@
  * For each thing that can go wrong, the way out of it: what a person can do on the page, and what to
  * type elsewhere. The sentence that says what happened comes from whoever saw it.
  *
- * @typedef {"retry" | "continue" | "settings" | "model" | "token" | "new-chat" | "reload"} Action
+ * @typedef {"retry" | "continue" | "settings" | "model" | "models" | "token" | "new-chat" | "reload"} Action
  *
  * @typedef {object} Problem
  * @property {string} code One of the server's codes, or of the page's own below.
@@ -39,9 +39,9 @@ export const WAYS_OUT = {
   bad_json: RELOAD,
   bad_field: { actions: ["settings", "retry"] },
   unauthorized: { actions: ["token"] },
+  model_changes_not_allowed: { actions: ["model"] },
   host_not_allowed: AGAIN,
   origin_not_allowed: AGAIN,
-  model_changes_not_allowed: AGAIN,
   not_found: RELOAD,
   method_not_allowed: RELOAD,
   body_too_large: {
@@ -63,7 +63,7 @@ export const WAYS_OUT = {
   extra_missing: AGAIN,
 
   ollama_unreachable: { actions: ["retry"], command: "ollama serve" },
-  model_not_found: { actions: ["retry", "model"], command: "ollama pull {model}" },
+  model_not_found: { actions: ["retry", "model", "models"], command: "ollama pull {model}" },
   ollama_refused: { actions: ["settings", "model", "retry"] },
   ollama_busy: AGAIN,
   ollama_failed: LIGHTER,
@@ -92,7 +92,7 @@ export const WAYS_OUT = {
   malformed_event: { actions: ["reload", "continue"] },
   event_too_large: { actions: ["reload", "continue"] },
   page_fault: { actions: ["reload"] },
-  no_models: { actions: ["retry"], command: "ollama pull llama3.2" },
+  no_models: { actions: ["retry", "models"], command: "ollama pull llama3.2" },
 };
 
 // A name may come out of an imported file, and the line is meant to be pasted into a shell.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import FilePayload, expect
 
 from dripline.testing import Call, Fault, Reply, Script
+from tests.browser.composing.test_pictures import PNG
 from tests.browser.conftest import Opener
 from tests.support.browser import ChatPage, chat_server
 from tests.support.programs import require_npm_packages
@@ -21,7 +22,9 @@ MODELS = {
         Reply("Done.", tool_calls=[Call("look", {"at": "it"})]),
         capabilities=["completion", "tools"],
     ),
-    "broken": Script("Half an answer", fault=Fault.cut(at_token=2)),
+    "broken": Script(
+        "Half an answer", fault=Fault.cut(at_token=2), capabilities=["completion", "vision"]
+    ),
 }
 VIOLATIONS = """async () => {
     const { violations } = await axe.run();
@@ -54,13 +57,19 @@ async def test_no_violation(opener: Opener, scheme: str, width: int) -> None:
         await expect_no_violation(chat)
         await chat.ask("Change color to light green and add a button that says Help")
         await chat.wait_answered(1)
-        await chat.page.locator("#picture-files").set_input_files("static/icon.svg")
-        await expect(chat.problem).to_contain_text("icon.svg is not a picture")
+        await chat.page.locator("#picture-files").set_input_files(
+            [
+                FilePayload(name="a.md", mimeType="", buffer=b"# A"),
+                FilePayload(name="b.png", mimeType="image/png", buffer=PNG),
+                FilePayload(name="c.bin", mimeType="", buffer=b"\0"),
+            ]
+        )
+        await expect(chat.problem).to_contain_text("c.bin is not a text file")
         await chat.page.get_by_text("Thought for").click()
         await chat.page.locator(".facts").focus()
         await expect_no_violation(chat)
-        for name in ("Settings", "Keyboard shortcuts"):
-            await chat.page.get_by_role("button", name=name).click()
+        for name in ("Settings", "Models", "Keyboard shortcuts"):
+            await chat.page.get_by_role("button", name=name, exact=True).click()
             await expect_no_violation(chat)
             await chat.page.keyboard.press("Escape")
         await chat.questions.first.hover()

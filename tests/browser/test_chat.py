@@ -167,26 +167,6 @@ async def test_stop_while_the_model_loads(opener: Opener) -> None:
         await expect(chat.page.get_by_text("Loading")).to_be_hidden()
 
 
-async def test_no_message_is_sent_while_an_answer_comes(opener: Opener) -> None:
-    """Enter leaves the next message in its place until the answer is over."""
-    async with chat_server(ENDLESS) as (ollama, server):
-        chat = await opener(server.url)
-        await chat.ask("First")
-        await expect(chat.text).to_contain_text("word")
-        await chat.ask("Second")
-        await expect(chat.message).to_have_value("Second")
-        await expect(chat.questions).to_have_count(1)
-        await chat.stop.click()
-        await chat.wait_answered()
-        await chat.message.press("Enter")
-        await expect(chat.questions).to_have_count(2)
-        await expect(chat.answers).to_have_count(2)
-        await expect(chat.text).to_contain_text("word")
-        await chat.stop.click()
-        await chat.wait_answered(2)
-    assert len(ollama.chats) == 2
-
-
 async def test_thinking_folds_away_once_the_answer_begins(opener: Opener) -> None:
     """Thinking is shown while it is all there is, then folded; it can be opened again."""
     script, clock = Script(Reply(["So."], thinking=["Let me", " see."]), HELD), GatedClock()

@@ -220,10 +220,14 @@ async def test_a_bad_file_is_refused(opener: Opener) -> None:
         ("delete IDBFactory.prototype.open", "can't be saved"),
         (
             "IDBFactory.prototype.open = () => { throw new DOMException('No.', 'SecurityError') }",
-            "can't be saved: No.",
+            "can't be saved: No. You",
+        ),
+        (
+            "IDBFactory.prototype.open = () => { throw new DOMException('Is insecure.', 'A') }",
+            "can't be saved: the browser does not let this page keep anything",
         ),
     ],
-    ids=["absent", "blocked"],
+    ids=["absent", "blocked", "insecure"],
 )
 async def test_works_where_nothing_can_be_kept(opener: Opener, fault: str, sentence: str) -> None:
     """That is said once, and the page works without until it is closed."""

@@ -109,6 +109,39 @@ async def test_wrong_values_are_told_as_they_are_typed(opener: Opener) -> None:
     assert body["keep_alive"] == 1
 
 
+# What the page is told of notifications, and what it shows.
+NOTIFICATIONS = """(() => {
+    globalThis.shown = [];
+    const answers = %s;
+    globalThis.Notification = class extends EventTarget {
+        static permission = "default";
+        static async requestPermission() { return (this.permission = answers); }
+        constructor(title, { body }) { super(); shown.push(`${title}: ${body}`); }
+    };
+    Object.defineProperty(document, "hidden", { get: () => globalThis.isHidden ?? false });
+})()"""
+
+
+@pytest.mark.parametrize("permission", ["granted", "denied"])
+async def test_notifications_are_asked_for(opener: Opener, permission: str) -> None:
+    """Once they are wanted; a hidden tab then tells of its answers, and only where it may."""
+    async with chat_server(Script("Yes.")) as (_, server):
+        chat = await opener(server.url, script=NOTIFICATIONS % repr(permission))
+        dialog = await open_settings(chat)
+        await dialog.get_by_label("Notifications").select_option("on")
+        if permission == "denied":
+            await expect(dialog.get_by_text("The browser does not allow it.")).to_be_visible()
+            await expect(dialog.get_by_label("Notifications")).to_have_value("")
+        await dialog.press("Escape")
+        await chat.ask("Seen")
+        await chat.wait_answered()
+        await chat.page.evaluate("globalThis.isHidden = true")
+        await chat.ask("Hidden")
+        await chat.wait_answered(2)
+        shown = ["Answer complete: Seen"] if permission == "granted" else []
+        assert await chat.page.evaluate("shown") == shown
+
+
 THINKERS = {
     "plain": Script("Yes."),
     "thinker": Script("Yes.", capabilities=["completion", "thinking"]),

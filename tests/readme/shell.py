@@ -36,7 +36,7 @@ SERVES = ("dripline replay", "dripline fake-ollama", "dripline-server")
 
 
 async def run_lines(block: Block, folder: Path) -> None:
-    """Run each against a server whose Ollama has "mistral"; none fails, and each says something."""
+    """Run each against a server whose Ollama has two models; none fails, each says something."""
     for name, text in FILES.items():
         (folder / name).write_text(text)
     for name, recording in RECORDINGS.items():
@@ -44,7 +44,10 @@ async def run_lines(block: Block, folder: Path) -> None:
     (folder / ".venv").symlink_to(sys.prefix)
     if f"record {RECORDED}" not in block.text:
         shutil.copy(folder / "before.jsonl", folder / RECORDED)
-    async with stack({"mistral": Script(["Blue", "."])}, model="mistral") as s:
+    blue = Script(["Blue", "."])
+    async with stack({"mistral": blue, "llama3.2": blue}, model="mistral") as s:
+        if "dripline ps" in block.text:
+            await s.client.ask("Hi")  # one is in memory
         environment = _environment(s, folder)
         for text in _lines(block.text):
             await _run_line(re.sub(r"--port \d+", "--port 0", at(s, text)), folder, environment)

@@ -14,7 +14,8 @@ from tests.readme.blocks import Block
 
 COMMANDS = [
     "dripline",
-    *(f"dripline {name}" for name in ("ask", "chat", "models", "record", "replay", "show")),
+    *(f"dripline {name}" for name in ("ask", "chat", "models", "pull", "rm", "ps")),
+    *(f"dripline {name}" for name in ("record", "replay", "show")),
     "dripline fake-ollama",
     "dripline-server",
     "dripline-server fake-ollama",

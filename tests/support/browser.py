@@ -22,7 +22,6 @@ from playwright.async_api import (
 )
 
 from dripline.testing import (
-    Clock,
     FakeOllama,
     ReceivedRequest,
     Script,
@@ -259,13 +258,17 @@ async def open_page(
 
 @asynccontextmanager
 async def chat_server(
-    models: Mapping[str, Script] | Script, *, clock: Clock | None = None, **settings: Any
+    models: Mapping[str, Script] | Script,
+    *,
+    clock: Any = None,
+    registry: Any = None,
+    **settings: Any,
 ) -> AsyncIterator[tuple[FakeOllama, Server]]:
     """Run a fake Ollama and a server; a single script is the model `story`."""
     if isinstance(models, Script):
         models = {"story": models}
     async with (
-        FakeOllama(models, clock=clock) as ollama,
+        FakeOllama(models, clock=clock, registry=registry) as ollama,
         serve(Settings(**{"port": 0, "ollama": ollama.url, **settings})) as server,
     ):
         yield ollama, server

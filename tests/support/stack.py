@@ -40,19 +40,21 @@ async def stack(
     agents: Any = MappingProxyType({}),
     max_requests: Any = 10_000,
     clock: Any = None,
+    registry: Any = None,
     **settings: Any,
 ) -> AsyncIterator[Stack]:
     """Run the stack; a single script is the model `story`, which is the default then.
 
     `functions` are tools of the server's, and `agents` its agents; the fake Ollama remembers
-    `max_requests`, and goes by `clock`. On a slow machine too no `loading` status comes among the
+    `max_requests`, goes by `clock`, and pulls from `registry`. On a slow machine too no `loading`
+    status comes among the
     events, unless a test asks for it with `loading_after`.
     """
     settings = {"loading_after": 3600.0, **settings}
     if isinstance(models, Script):
         models, settings = {"story": models}, {"model": "story", **settings}
     async with (
-        FakeOllama(models, max_requests=max_requests, clock=clock) as ollama,
+        FakeOllama(models, max_requests=max_requests, clock=clock, registry=registry) as ollama,
         serve(Settings(port=0, ollama=ollama.url, **settings), functions, agents) as server,
         ChatClient(server.url, settings.get("token", "")) as client,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,

@@ -30,7 +30,14 @@ APART = {
 }
 
 SETTINGS = (".settings", ".client_settings", ".environment")
-COMMANDS = ("cli", ".cli.main", ".cli.ask_actions", ".cli.recording_actions", ".cli.fake_command")
+COMMANDS = (
+    "cli",
+    ".cli.main",
+    ".cli.ask_actions",
+    ".cli.model_actions",
+    ".cli.recording_actions",
+    ".cli.fake_command",
+)
 
 # Only modules whose names end so use these names.
 ONLY = {

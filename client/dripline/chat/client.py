@@ -73,6 +73,8 @@ class ModelInfo:
         loaded: Whether it is in memory now; None if Ollama does not say.
         agent: Whether it is no model of Ollama but an agent of the server's.
         description: What an agent is for, in its own words.
+        context_length: How many tokens it can see as it was loaded; 0 if that is unknown.
+        loaded_until: When Ollama unloads it, in seconds since 1970; 0 if that is unknown.
     """
 
     name: str
@@ -81,6 +83,8 @@ class ModelInfo:
     loaded: bool | None
     agent: bool = False
     description: str = ""
+    context_length: int = 0
+    loaded_until: float = 0.0
 
     @property
     def about(self) -> str:
@@ -327,6 +331,8 @@ class ChatClient:
                         loaded=None if model["loaded"] is None else bool(model["loaded"]),
                         agent=model.get("family") == "agent",
                         description=str(model.get("description", "")),
+                        context_length=int(model.get("context_length", 0)),
+                        loaded_until=float(model.get("loaded_until", 0)),
                     )
                     for model in found
                 ]
@@ -362,6 +368,39 @@ class ChatClient:
                 raise RequestError(
                     f"{self.url}/runs returned an unusable answer: {error}"
                 ) from error
+
+    def pull(self, model: str, *, on_leave: OnLeave = "stop") -> ChatStream:
+        """Return the stream of getting a model: `Status` events with `completed` and `total` bytes.
+
+        Stopping pauses: Ollama keeps what has arrived, and the next pull goes on from there.
+
+        Args:
+            model: For example "llama3.2".
+            on_leave: What to do if the stream is left before its end: "stop" the run, or "detach"
+                from it; then the server goes on, and `attach` shows its progress again.
+
+        Raises:
+            RequestRefused: On entering it, the server does not let requests change models.
+        """
+        return RunStream(self, pulls=model, on_leave=on_leave)
+
+    async def delete_model(self, model: str) -> None:
+        """Delete a model from Ollama's disk.
+
+        Raises:
+            RequestRefused: There is no such model, or the server does not let requests change any.
+            TransportError: The server cannot be reached.
+        """
+        (await self.request("POST", "/models/delete", {"model": model})).close()
+
+    async def unload_model(self, model: str) -> None:
+        """Free the memory that a model takes.
+
+        Raises:
+            RequestRefused: There is no such model.
+            TransportError: The server cannot be reached.
+        """
+        (await self.request("POST", "/models/unload", {"model": model})).close()
 
     async def request(
         self,

@@ -78,6 +78,7 @@ class RunStream(ChatStream):
         fields: Mapping[str, Any] | None = None,
         run_id: str = "",
         after: int = 0,
+        pulls: str = "",
         on_leave: OnLeave,
     ) -> None:
         self.messages: Sequence[Mapping[str, Any]] = messages
@@ -86,6 +87,7 @@ class RunStream(ChatStream):
         self._reconnects = 0
         self._client = client
         self._fields = fields or {}
+        self._pulls = pulls
         self._on_leave = on_leave
         self._seq = after
         self._attempts = Attempts(client.backoff)
@@ -122,9 +124,13 @@ class RunStream(ChatStream):
         return self
 
     async def _send(self) -> None:
-        """Send the conversation; the server starts a run for it."""
-        body = {"messages": self.messages, **self._fields}
-        response = await self._client.request("POST", "/chat", body)
+        """Send the conversation, or the model to get; the server starts a run for it."""
+        if self._pulls:
+            body: dict[str, Any] = {"model": self._pulls}
+            response = await self._client.request("POST", "/models/pull", body)
+        else:
+            body = {"messages": self.messages, **self._fields}
+            response = await self._client.request("POST", "/chat", body)
         self._open(response)
         self._run_id = response.headers.get("X-Run-Id", "")
 

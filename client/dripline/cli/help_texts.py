@@ -69,6 +69,31 @@ examples:
   dripline attach
   dripline runs --json | jq -r .run_id
 """
+PULL = """\
+Get a model through the server, and show how far that is. Ctrl-C pauses: the
+same command goes on from there. The server has to allow it, as one on this
+machine does (dripline-server --allow-model-changes).
+"""
+PULL_EXAMPLES = """\
+examples:
+  dripline pull llama3.2
+"""
+RM = """\
+Delete models from Ollama's disk, if the server allows it.
+"""
+RM_EXAMPLES = """\
+examples:
+  dripline rm llama3.2
+"""
+PS = """\
+List the models in memory: name, size, how many tokens each sees, and how long
+it stays.
+"""
+PS_EXAMPLES = """\
+examples:
+  dripline ps
+  dripline ps --json | jq -r .name
+"""
 RECORD = """\
 Record a stream into a file that can be replayed. Record any URL, or another
 dripline command: write it after --. The stream is also printed. Authorization

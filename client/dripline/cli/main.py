@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_chat(commands)
     _add_models(commands)
     _add_run_commands(commands)
+    _add_model_changes(commands)
     add_recording_commands(commands, _run_recorded)
     add_fake_command(commands)
     parser.set_defaults(middlewares=())
@@ -203,6 +204,35 @@ def _add_run_commands(commands: Subparsers) -> None:
         _add_server(command, argparse.SUPPRESS)
 
 
+def _add_model_changes(commands: Subparsers) -> None:
+    pull = commands.add_parser(
+        "pull",
+        help="get a model",
+        description=help_texts.PULL,
+        epilog=f"{help_texts.PULL_EXAMPLES}\n{help_texts.EXIT_CODES}\n{help_texts.ENVIRONMENT}",
+    )
+    pull.add_argument("name", metavar="NAME", help="the model, such as llama3.2")
+    pull.set_defaults(run=_pull)
+    remove = commands.add_parser(
+        "rm",
+        help="delete models",
+        description=help_texts.RM,
+        epilog=f"{help_texts.RM_EXAMPLES}\n{help_texts.ENVIRONMENT}",
+    )
+    remove.add_argument("names", metavar="NAME", nargs="+", help="a model")
+    remove.set_defaults(run=_remove)
+    memory = commands.add_parser(
+        "ps",
+        help="list the models in memory",
+        description=help_texts.PS,
+        epilog=f"{help_texts.PS_EXAMPLES}\n{help_texts.ENVIRONMENT}",
+    )
+    memory.add_argument("--json", action="store_true", help="print each model as a line of JSON")
+    memory.set_defaults(run=_in_memory)
+    for command in (pull, remove, memory):
+        _add_server(command, argparse.SUPPRESS)
+
+
 def _run_recorded(arguments: list[str], recorder: Any) -> int:
     options = _parser().parse_args(arguments)
     options.middlewares = (recorder,)
@@ -245,6 +275,24 @@ def _stop(options: argparse.Namespace) -> int:
     from dripline.cli.ask_actions import stop
 
     return stop(options)
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from dripline.cli.model_actions import pull
+
+    return pull(options)
+
+
+def _remove(options: argparse.Namespace) -> int:
+    from dripline.cli.model_actions import remove
+
+    return remove(options)
+
+
+def _in_memory(options: argparse.Namespace) -> int:
+    from dripline.cli.model_actions import in_memory
+
+    return in_memory(options)
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -24,6 +24,8 @@ MAX_MESSAGES = 10_000
 MAX_COUNTED = 200_000
 # Ollama's own limits: 350 for the host; 80 each for namespace, model and tag; and the separators.
 MAX_MODEL = 600
+# As hard to guess as the server's own ids, which have 22 characters.
+RUN_ID = r"^[A-Za-z0-9_-]{22,64}$"
 
 
 # These belong inside `options`. Beside it Ollama silently ignores them, so they are refused.
@@ -72,15 +74,14 @@ class ChatRequest(BaseModel):
     # Only a client that sends "auto" or "tools" has a page that obeys the model.
     ui_control: Literal["auto", "rules", "tools", "off"] = "rules"
     on_disconnect: Literal["stop", "continue"] | None = None
-    # As hard to guess as the server's own ids, which have 22 characters.
-    run_id: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{22,64}$")
+    run_id: str | None = Field(None, pattern=RUN_ID)
 
 
 OWN_FIELDS = {"stream", "ui_control", "on_disconnect", "run_id"}
 
 
 # Seconds that a run continues without readers.
-_GRACE: dict[str | None, float] = {"stop": 0, "continue": math.inf}
+GRACE: dict[str | None, float] = {"stop": 0, "continue": math.inf}
 
 
 def run_request(
@@ -124,7 +125,7 @@ def run_request(
         controls,
         [] if by_agent else _offered(chat, tools, client_tools, ruled=bool(controls)),
         client_tools,
-        _GRACE.get(chat.on_disconnect, grace),
+        GRACE.get(chat.on_disconnect, grace),
         _prompt(chat),
         blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest(),
     )

@@ -34,6 +34,7 @@ def describe_service(request: web.Request) -> web.Response:
             "model": state.default_model_of(caller) if caller else "",
             "demo": state.demo,
             "max_body": state.settings.max_body,
+            "model_changes": state.settings.lets_models_change,
         }
     )
 

@@ -34,7 +34,19 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 # The kinds of files that the page consists of, by the end of their names.
 PAGE_SUFFIXES = frozenset(
-    (".css", ".html", ".ico", ".js", ".mjs", ".png", ".svg", ".webmanifest", ".woff", ".woff2")
+    (
+        ".bcmap",  # which letters PDF files mean
+        ".css",
+        ".html",
+        ".ico",
+        ".js",
+        ".mjs",
+        ".png",
+        ".svg",
+        ".webmanifest",
+        ".woff",
+        ".woff2",
+    )
 )
 # Those whose formats are compressed already.
 PACKED_SUFFIXES = frozenset((".ico", ".png", ".woff", ".woff2"))

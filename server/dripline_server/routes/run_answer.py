@@ -38,6 +38,7 @@ from dripline_server.run_log import (
 )
 from dripline_server.runs.places import RegistryFull
 from dripline_server.runs.registry import RunIdInUse, RunOfAnother
+from dripline_server.runs.run_request import RunRequest
 from dripline_server.state import STATE
 
 logger = logging.getLogger(__name__)
@@ -95,9 +96,19 @@ async def start_run(
         there = ", ".join(filter(caller.may_use, state.agents))
         message = f"There is no agent {wanted.model!r}; there are: {there}."
         raise Problem(404, ErrorCode.MODEL_NOT_FOUND, message)
+    return await begin_run(request, wanted, asked.run_id)
+
+
+async def begin_run(request: web.Request, wanted: RunRequest, run_id: str | None) -> FoundRun:
+    """Start the run of a request, or return the existing run with this id.
+
+    Raises:
+        Problem: Another request uses the `run_id` (409); or the server accepts no new run at the
+            moment (503).
+    """
     try:
         with not_accepted():
-            return await state.runs.start(wanted, asked.run_id)
+            return await request.app[STATE].runs.start(wanted, run_id)
     except RunIdInUse as in_use:
         message = "run_id: another request already uses this id; choose a new one."
         raise Problem(409, ErrorCode.RUN_ID_IN_USE, message) from in_use

@@ -80,6 +80,8 @@ class ModelMemory:
         self._known = known
         # Models that have answered since they were last missing from memory.
         self._heard: set[str] = set()
+        # When one of them answered first or was unloaded: what was read before that is wrong.
+        self._heard_at = 0.0
 
     async def close(self) -> None:
         """Cancel the open questions."""
@@ -88,7 +90,7 @@ class ModelMemory:
 
     async def listed(self) -> Sequence[InMemory] | None:
         """Return the models in memory; None if that is unknown."""
-        memory = await self._ps.within(PATIENCE)
+        memory = await self._ps.within(PATIENCE, self._heard_at)
         return None if memory is None else memory.entries
 
     async def find(self, memory: Sequence[InMemory], listed: Listed) -> InMemory | None:
@@ -110,7 +112,14 @@ class ModelMemory:
         """Remember that a model answers, so that it is in memory."""
         if len(self._heard) >= MAX_HEARD:
             self._heard.clear()
-        self._heard.add(canonical(model))
+        if canonical(model) not in self._heard:
+            self._heard.add(canonical(model))
+            self._heard_at = asyncio.get_running_loop().time()
+
+    def note_change(self, model: str) -> None:
+        """Forget what is known of a model in memory: it was unloaded or deleted."""
+        self._heard.discard(canonical(model))
+        self._heard_at = asyncio.get_running_loop().time()
 
     async def phases(self, model: str, context: int, after: float) -> AsyncGenerator[StatusPhase]:
         """Yield what a silent chat waits for, whenever that changes. Never ends by itself.

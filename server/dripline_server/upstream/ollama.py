@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import orjson
@@ -35,6 +35,7 @@ from dripline_server.upstream.known_models import KnownModels
 from dripline_server.upstream.model_memory import ModelMemory, StatusPhase
 from dripline_server.upstream.ollama_lists import InMemory, Listed, Shown
 from dripline_server.upstream.ollama_refusals import refusal, sentence, stranger
+from dripline_server.upstream.pulls import PullProgress, PullReader
 from dripline_server.upstream.relayed_answer import RelayedAnswer
 
 T = TypeVar("T")
@@ -62,6 +63,10 @@ class Model:
         loaded: Whether it is in memory now; None if Ollama does not say.
         created: When it was last changed, in seconds since 1970.
         description: What it is for; "" for a model of Ollama.
+        context_length: How many tokens it can see as it was loaded; 0 if it is not loaded, or if
+            Ollama does not say.
+        loaded_until: When Ollama unloads it, in seconds since 1970; 0 if it is not loaded, or if
+            Ollama does not say.
     """
 
     name: str
@@ -71,6 +76,8 @@ class Model:
     loaded: bool | None
     created: int = 0
     description: str = ""
+    context_length: int = 0
+    loaded_until: float = 0.0
 
 
 class Ollama:
@@ -298,15 +305,80 @@ class Ollama:
             if not capabilities:
                 shown = await self._known.of_listed(entry.name, entry.digest)
                 capabilities = shown.capabilities
-            loaded = None
+            models[at] = model = _model(entry, capabilities)
             if memory is not None:
-                loaded = await self._memory.find(memory, entry) is not None
-            models[at] = _model(entry, capabilities, loaded)
+                there = await self._memory.find(memory, entry)
+                models[at] = replace(model, loaded=there is not None)
+                if there:
+                    models[at] = replace(
+                        model,
+                        loaded=True,
+                        context_length=there.context,
+                        loaded_until=there.expires,
+                    )
 
         with suppress(TimeoutError):
             async with asyncio.timeout(DETAILS_TIME):
                 await asyncio.gather(*(describe(at, entry) for at, entry in enumerate(listed)))
         return [models.get(at) or _model(entry) for at, entry in enumerate(listed)]
+
+    async def details(self, model: str) -> dict[str, object]:
+        """Return what Ollama says of a model, for people.
+
+        Raises:
+            UpstreamError: Ollama does not answer, or does not have the model.
+        """
+        body = orjson.dumps({"model": model})
+        read = ollama_lists.read_details
+        return await self._ask("POST", "/api/show", body, model=model, read=read)
+
+    async def delete(self, model: str) -> None:
+        """Delete a model.
+
+        Raises:
+            UpstreamError: Ollama does not answer, or does not have the model.
+        """
+        body = orjson.dumps({"model": model})
+        await self._ask("DELETE", "/api/delete", body, model=model, read=_unread)
+        self._memory.note_change(model)
+
+    async def unload(self, model: str) -> None:
+        """Free the memory that a model takes.
+
+        Raises:
+            UpstreamError: Ollama does not answer, or does not have the model.
+        """
+        body = orjson.dumps({"model": model, "keep_alive": 0, "stream": False})
+        await self._ask("POST", "/api/generate", body, model=model, read=_unread)
+        self._memory.note_change(model)
+
+    async def pull(self, model: str) -> AsyncGenerator[PullProgress]:
+        """Get a model, and yield how far that is. Leaving it closes the socket, so Ollama stops.
+
+        Raises:
+            UpstreamError: Ollama failed, in whatever way, or there is no such model.
+        """
+        body = orjson.dumps({"model": model, "stream": True})
+        with self.upstream_errors():
+            answer = await self._http.send(
+                "POST", "/api/pull", body, stall_timeout=self._stall_timeout
+            )
+        reader = PullReader(model, self._max_line)
+        try:
+            if answer.status != 200:
+                raise await _refusal(answer, model)
+            over = False
+            while not (over or reader.done or reader.failure):
+                with self.upstream_errors():
+                    answer.check_encoding()
+                    over = await answer.deliver(reader.feed)
+                if reader.progress:
+                    yield reader.progress
+            reader.end()
+            if reader.failure:
+                raise reader.failure
+        finally:
+            await answer.close()
 
     async def can(self, model: str, capability: str) -> bool | None:
         """Return whether a model has a capability; None if that is unknown."""
@@ -361,7 +433,7 @@ class Ollama:
         if has_too_many_values(content):
             raise self._unlisted(f"{path} answers with more bytes than a list of models can have")
         try:
-            return read(load_json(content))
+            return read(load_json(content) if content else None)
         except orjson.JSONDecodeError as error:
             raise self._unlisted(f"it sent {stranger(content) or 'no JSON'}") from error
         except ValueError as error:
@@ -374,13 +446,17 @@ class Ollama:
         )
 
 
-def _model(entry: Listed, capabilities: Sequence[str] = (), loaded: bool | None = None) -> Model:
+def _unread(_: object) -> None:
+    """Nothing in the answer is of interest; Ollama sends none after a deletion."""
+
+
+def _model(entry: Listed, capabilities: Sequence[str] = ()) -> Model:
     return Model(
         name=entry.name,
         size=entry.size,
         family=entry.family,
         capabilities=list(capabilities or entry.capabilities),
-        loaded=loaded,
+        loaded=None,
         created=entry.created,
     )
 

@@ -144,6 +144,27 @@ def read_show(content: object) -> Shown:
     )
 
 
+def read_details(content: object) -> dict[str, object]:
+    """Return what `/api/show` says of a model, for people.
+
+    Raises:
+        ValueError: The content is not an object.
+    """
+    shown = read_show(content)
+    fields = _mapping(content)
+    details = _mapping(fields.get("details"))
+    return {
+        "family": _text(details.get("family")),
+        "parameter_size": _text(details.get("parameter_size")),
+        "quantization": _text(details.get("quantization_level")),
+        "context_length": shown.context,
+        "capabilities": shown.capabilities,
+        "system": _text(fields.get("system")),
+        "parameters": _text(fields.get("parameters")),
+        "license": _text(fields.get("license")),
+    }
+
+
 def read_version(content: object) -> str:
     """Return the version from `/api/version`.
 

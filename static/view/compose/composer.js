@@ -9,9 +9,9 @@ const message = /** @type {HTMLTextAreaElement} */ (part(document, "#message"));
 const send = part(document, "#send");
 const stop = part(document, "#stop");
 
-/** @typedef {import("./images.js").Picture} Picture */
+/** @typedef {import("../../chat/attachments.js").Attachment} Attachment */
 
-/** The message that is being written. While an answer comes it can be written, but not sent. */
+/** The message that is being written. While an answer comes, what is sent waits its turn. */
 export class Composer {
   #busy = false;
   #onMessage;
@@ -23,21 +23,26 @@ export class Composer {
 
   /**
    * @param {object} handlers
-   * @param {(text: string, images: string[]) => void} handlers.onMessage It is to be sent; each image
-   *   is base64.
+   * @param {(text: string, attachments: Attachment[]) => void} handlers.onMessage It is to be sent.
    * @param {() => void} handlers.onStop The answer is to be stopped.
    * @param {() => void} handlers.onEditLast The last message is to be changed instead.
    * @param {(said: string) => void} handlers.onSay Something to be told to screen readers.
-   * @param {(written: {text: string, pictures: Picture[]}) => void} handlers.onChange What is written is
+   * @param {(written: {text: string, attachments: Attachment[]}) => void} handlers.onChange What is written is
    *   another.
    */
   constructor({ onMessage, onStop, onEditLast, onSay, onChange }) {
     this.#onChange = onChange;
     this.#onMessage = onMessage;
     this.#onEditLast = onEditLast;
-    this.#attachments = new Attachments((said) => {
-      this.#changed();
-      onSay(said);
+    this.#attachments = new Attachments({
+      onChange: (said) => {
+        this.#changed();
+        onSay(said);
+      },
+      onWriteOut: (text) => {
+        message.setRangeText(text, message.selectionStart, message.selectionEnd, "end");
+        this.#fit();
+      },
     });
     stop.addEventListener("click", onStop);
     form.addEventListener("submit", (event) => {
@@ -47,6 +52,11 @@ export class Composer {
     message.addEventListener("keydown", (event) => this.#press(event));
     message.addEventListener("input", () => this.#changed());
     this.#drawSend();
+  }
+
+  /** Whether Enter sends, or starts a new line. */
+  get enterSends() {
+    return this.#enterSends;
   }
 
   /** Whether an answer is coming. */
@@ -96,15 +106,32 @@ export class Composer {
   /**
    * Show what was written before, in place of what is.
    *
-   * @param {{text: string, pictures: Picture[]}} written
+   * @param {{text: string, attachments: Attachment[]}} written
    */
-  show({ text, pictures }) {
+  show({ text, attachments }) {
     if (text !== message.value) {
       message.value = text;
       this.#fit();
     }
-    this.#attachments.pictures = pictures;
+    this.#attachments.all = attachments;
     this.#drawSend();
+  }
+
+  /**
+   * Have something written again, before what is written now.
+   *
+   * @param {{content: string, attachments: Attachment[]}} taken
+   */
+  putBack({ content, attachments }) {
+    const { text, attachments: others } = this.written;
+    this.show({ text: [content, text].filter(Boolean).join("\n"), attachments: [...attachments, ...others] });
+    this.focus();
+    this.#changed();
+  }
+
+  /** What is written now. */
+  get written() {
+    return { text: message.value, attachments: this.#attachments.all };
   }
 
   /** Put the focus where the next message is written. */
@@ -114,14 +141,14 @@ export class Composer {
 
   #submit() {
     const text = message.value;
-    if (this.#busy || this.#empty || this.#attachments.trouble) {
+    if (this.#empty || this.#attachments.trouble) {
       return;
     }
     message.value = "";
     this.#fit();
-    const pictures = this.#attachments.take();
+    const attachments = this.#attachments.take();
     this.#changed();
-    this.#onMessage(text, pictures);
+    this.#onMessage(text, attachments);
   }
 
   /** @param {KeyboardEvent} event */
@@ -145,7 +172,7 @@ export class Composer {
 
   #changed() {
     this.#drawSend();
-    this.#onChange({ text: message.value, pictures: this.#attachments.pictures });
+    this.#onChange(this.written);
   }
 
   #drawSend() {

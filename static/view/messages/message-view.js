@@ -1,14 +1,13 @@
 /** Draws one message with all that can be done with it. */
 
-import { languageOf } from "../../chat/language.js";
 import { canContinue, isRunning } from "../../chat/message.js";
-import { addressOf } from "../compose/images.js";
 import { copy, copyRich, showDone } from "../copying.js";
 import { fromTemplate, part } from "../dom.js";
 import { problemBox } from "../problem-view.js";
 import { ActivityView } from "./activity-view.js";
 import { AnswerView } from "./answer-view.js";
 import { editForm } from "./edit-view.js";
+import { questionElement } from "./question-view.js";
 
 /**
  * @typedef {import("../../chat/app.js").Shown} Shown
@@ -56,7 +55,7 @@ export class MessageView {
       this.element = this.#answer.element;
       this.#activity = new ActivityView(part(this.element, ".waiting"), message);
     } else {
-      this.element = question(message);
+      this.element = questionElement(message);
     }
     this.element.append(this.#actions);
     this.#listen();
@@ -222,19 +221,4 @@ export class MessageView {
   #button(name) {
     return part(this.#actions, `[data-does="${name}"]`);
   }
-}
-
-/** @param {Message} message */
-function question({ content, images }) {
-  const element = fromTemplate("question-template");
-  part(element, ".prose").textContent = content;
-  part(element, ".prose").hidden = !content;
-  part(element, ".prose").lang = languageOf(content);
-  for (const data of images) {
-    const image = document.createElement("img");
-    image.src = addressOf(data);
-    image.alt = "A picture that you sent";
-    element.prepend(image);
-  }
-  return element;
 }

@@ -2,8 +2,11 @@
 
 import { canSee, firstChoice } from "../../chat/models.js";
 import { Preferences } from "../../chat/preferences.js";
+import { Presets } from "../../chat/presets.js";
 import { browserStorage } from "../../store/storage.js";
+import { askToNotify } from "../notifications.js";
 import { ModelPicker } from "./model-picker.js";
+import { PresetsView } from "./presets-view.js";
 import { SettingsView } from "./settings-view.js";
 
 /** @typedef {import("../../chat/models.js").Model} Model */
@@ -20,32 +23,70 @@ export class SettingControls {
   #models = [];
   /** What answered last in the open chat; "" is what was chosen last in any. */
   #chatModel = "";
+  /** The open chat's own options. @type {Record<string, string>} */
+  #ownTexts = {};
+  #own;
+  #presets = new Presets(browserStorage());
   #onModel;
   #onEnter;
 
   /**
    * @param {object} handlers
    * @param {() => void} handlers.onLookAtModels The models are about to be looked at.
-   * @param {(blind: string) => void} handlers.onModel A model is chosen; why it takes no pictures, or "".
+   * @param {(blind: string, context: {system: string, length: number}) => void} handlers.onModel A model
+   *   is chosen: why it takes no pictures, or ""; what it is told in all chats, and how many tokens it
+   *   sees.
    * @param {(text: string) => void} handlers.onOwnSystem The chat's own system prompt; "" is none.
+   * @param {(options: Record<string, string>) => void} handlers.onOwnOptions The chat's own options.
+   * @param {() => string} handlers.ownSystem
    * @param {(enterSends: boolean) => void} handlers.onEnter What Enter does in the message.
    */
-  constructor({ onLookAtModels, onModel, onOwnSystem, onEnter }) {
+  constructor({ onLookAtModels, onModel, onOwnSystem, onOwnOptions, ownSystem, onEnter }) {
+    this.#own = new Preferences({
+      getItem: () => JSON.stringify(this.#ownTexts),
+      setItem: (_, json) => {
+        this.#ownTexts = JSON.parse(json);
+        onOwnOptions(this.#ownTexts);
+      },
+    });
     this.#onModel = onModel;
     this.#onEnter = onEnter;
     this.#picker = new ModelPicker({
       onOpen: onLookAtModels,
-      onChoose: (name) => {
-        this.#preferences.set("model", name);
-        this.#chatModel = name;
-        this.#showModel();
+      onChoose: (name) => this.chooseModel(name),
+      onThink: (choice) => {
+        this.#preferences.set("think", choice);
+        this.#own.set("think", choice);
       },
-      onThink: (choice) => this.#preferences.set("think", choice),
     });
-    this.#view = new SettingsView(this.#preferences, { onChange: () => this.#show(), onOwnSystem });
+    const presets = new PresetsView(this.#presets, {
+      onUse: (preset) => {
+        onOwnSystem(preset.system);
+        this.#own.replace(preset.options);
+        if (preset.model) {
+          this.useModel(preset.model);
+        }
+        this.#view.fill(preset.system);
+        this.#show();
+      },
+      current: () => ({
+        system: ownSystem() || this.systemPrompt,
+        model: this.#picker.model?.name ?? this.#wanted,
+        options: this.#own.over(this.#preferences),
+      }),
+    });
+    this.#view = new SettingsView(this.#preferences, this.#own, {
+      onChange: () => {
+        this.#show();
+        void this.#askToNotify();
+      },
+      onOpen: () => presets.show(),
+      onOwnSystem,
+    });
     addEventListener("storage", () => {
       // Another tab has changed them.
       this.#preferences.reload();
+      this.#presets.reload();
       this.#show();
     });
     TOUCH.addEventListener("change", () => this.#show());
@@ -72,6 +113,46 @@ export class SettingControls {
     this.#showModel();
   }
 
+  /**
+   * Take a chat's own options, which come before those of all chats.
+   *
+   * @param {Record<string, string>} options As they were entered, by name.
+   */
+  useOptions(options) {
+    this.#ownTexts = options;
+    this.#own.reload();
+    this.#showModel();
+  }
+
+  /** Whether to tell of answers that are done while nobody looks. */
+  get notifies() {
+    return this.#preferences.get("notify") === "on";
+  }
+
+  async #askToNotify() {
+    const sentence = this.notifies ? await askToNotify() : "";
+    if (sentence) {
+      this.#preferences.set("notify", "");
+      this.#view.refuse(sentence);
+    }
+  }
+
+  /** How many tokens the chosen model sees; 0 where that is not known. */
+  get #contextLength() {
+    const asked = Number(this.#own.over(this.#preferences).num_ctx ?? 0);
+    return asked || (this.#picker.model?.contextLength ?? 0);
+  }
+
+  /**
+   * Choose a model for the open chat, and for those to come.
+   *
+   * @param {string} name
+   */
+  chooseModel(name) {
+    this.#preferences.set("model", name);
+    this.useModel(name);
+  }
+
   get #wanted() {
     return this.#chatModel || this.#preferences.get("model");
   }
@@ -82,7 +163,7 @@ export class SettingControls {
   }
 
   /**
-   * Offer models, and return why the chosen one takes no pictures, as a sentence; "" where it does.
+   * Offer models.
    *
    * @param {{models: Model[], default: string}} found
    */
@@ -90,8 +171,7 @@ export class SettingControls {
     this.#models = found.models;
     const first = firstChoice(found.models, [this.#chatModel, this.#preferences.get("model"), found.default]);
     this.#picker.showModels(found.models, first?.name);
-    this.#picker.showThink(this.#preferences.get("think"));
-    return this.#blind;
+    this.#showModel();
   }
 
   /** Whether a wide page shows the list of chats. */
@@ -108,7 +188,7 @@ export class SettingControls {
     const { model } = this.#picker;
     // Before the models are known, the one chosen last time.
     const name = model?.name ?? this.#wanted;
-    return { model: name, ...this.#preferences.requestFields(model) };
+    return { model: name, ...this.#preferences.requestFields(model, this.#own) };
   }
 
   /** The system prompt of chats that have none of their own; "" is none. */
@@ -118,7 +198,7 @@ export class SettingControls {
 
   /** Whether the chosen model takes pictures, as far as is known. */
   get canSee() {
-    return this.#blind === "";
+    return this.blind === "";
   }
 
   #show() {
@@ -130,11 +210,12 @@ export class SettingControls {
   }
 
   #showModel() {
-    this.#picker.showThink(this.#preferences.get("think"));
-    this.#onModel(this.#blind);
+    this.#picker.showThink(this.#own.over(this.#preferences).think ?? "");
+    this.#onModel(this.blind, { system: this.systemPrompt, length: this.#contextLength });
   }
 
-  get #blind() {
+  /** Why the chosen model takes no pictures, as a sentence; "" where it does, as far as is known. */
+  get blind() {
     const { model } = this.#picker;
     if (!model || model.capabilities.length === 0 || canSee(model)) {
       return ""; // an older Ollama does not say what a model can do

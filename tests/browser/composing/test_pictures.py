@@ -78,7 +78,7 @@ async def test_pictures_reach_the_model(opener: Opener) -> None:
     async with chat_server(SEEING) as (ollama, server):
         chat = await opener(server.url)
         async with chat.page.expect_file_chooser() as chooser:
-            await chat.page.get_by_role("button", name="Add pictures").press("Enter")
+            await chat.page.get_by_role("button", name="Add pictures or files").press("Enter")
         await (await chooser.value).set_files(
             FilePayload(name="a.png", mimeType="image/png", buffer=PNG)
         )
@@ -126,17 +126,18 @@ async def test_what_is_no_picture_is_told(opener: Opener) -> None:
         chat = await opener(server.url)
         await pick(
             chat,
-            ("notes.txt", "text/plain", b"hello"),
+            ("notes.bin", "", b"\x00\xff"),
             ("broken.png", "image/png", b"\x89PNG\r\n\x1a\n"),
-            ("evil.svg", "image/svg+xml", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+            ("old.tiff", "image/tiff", b"II*\x00"),
             ("dot.gif", "image/gif", GIF),
         )
         await expect(pictures(chat)).to_have_count(1)
-        for name in ("notes.txt", "broken.png", "evil.svg"):
+        await expect(chat.problem).to_contain_text("notes.bin is not a text file.")
+        for name in ("broken.png", "old.tiff"):
             sentence = f"{name} is not a picture that this browser can show."
             await expect(chat.problem).to_contain_text(sentence)
         await chat.model.select_option("other:latest")
-        await expect(chat.problem).to_contain_text("notes.txt is not a picture")
+        await expect(chat.problem).to_contain_text("notes.bin is not a text file")
         await chat.page.get_by_role("button", name="Remove dot.gif").click()
         await expect(chat.page.get_by_role("alert")).to_have_count(0)
 

@@ -5,15 +5,15 @@
  * `tree` all there is. A file of several has them in `conversations`.
  */
 
-import { newConversation, requestMessages, titleOf, Tree } from "./conversation.js";
-import { idOf } from "./ids.js";
-import { BadJson, checkList, checkObject, checkText, checkWord, parseJson } from "./json-check.js";
-import { newMessage } from "./message.js";
+import { newConversation, requestMessages, titleOf, Tree } from "../conversation.js";
+import { idOf } from "../ids.js";
+import { BadJson, checkList, checkObject, checkText, checkWord, parseJson } from "../json-check.js";
+import { newMessage } from "../message.js";
 
 /**
- * @typedef {import("./message.js").Message} Message
- * @typedef {import("./conversation.js").Whole} Whole
- * @typedef {import("./json-check.js").Fields} Fields
+ * @typedef {import("../message.js").Message} Message
+ * @typedef {import("../conversation.js").Whole} Whole
+ * @typedef {import("../json-check.js").Fields} Fields
  */
 
 const ONE = "dripline-conversation";
@@ -21,7 +21,7 @@ const SEVERAL = "dripline-conversations";
 const VERSION = 1;
 const STATUSES = /** @type {const} */ (["completed", "cancelled", "failed"]);
 
-/** @typedef {import("./json-check.js").Shape} Shape */
+/** @typedef {import("../json-check.js").Shape} Shape */
 /** @type {Shape} */
 const FILE = { title: "string?", version: "number?" };
 /** @type {Shape} */
@@ -29,6 +29,8 @@ const MESSAGE = {
   role: "string",
   content: "string?",
   images: "list?",
+  alts: "list?",
+  files: "list?",
   thinking: "string?",
   reason: "string?",
   model: "string?",
@@ -37,6 +39,8 @@ const MESSAGE = {
   error: "object?",
   usage: "object?",
 };
+/** @type {Shape} */
+const KEPT_FILE = { name: "string", text: "string", pages: "number?" };
 /** @type {Shape} */
 const TOOL_CALL = { id: "string?", name: "string", arguments: "object?" };
 /** @type {Shape} */
@@ -57,7 +61,7 @@ export function allToJson(wholes) {
 
 /** @param {Whole} whole */
 function fileOf({ conversation, messages }) {
-  const { id, title, system, leaf, look, createdAt, updatedAt } = conversation;
+  const { id, title, system, options, leaf, look, createdAt, updatedAt } = conversation;
   const path = new Tree(messages).path(leaf);
   return {
     format: ONE,
@@ -68,7 +72,7 @@ function fileOf({ conversation, messages }) {
     system: system ?? "",
     options: {},
     messages: requestMessages(path, { system: "", images: true }),
-    tree: { id, leaf, look, system, createdAt, updatedAt, messages: messages.map(recordOf) },
+    tree: { id, leaf, look, system, options, createdAt, updatedAt, messages: messages.map(recordOf) },
   };
 }
 
@@ -126,6 +130,7 @@ function read(file, at) {
     "Imported chat";
   conversation.system = system ? checkText(system, within(at, "system")) : null;
   conversation.model = textOf(file.model);
+  conversation.options = texts(tree?.options ?? {}, within(at, "tree.options"));
   conversation.look = tree?.look ?? null;
   conversation.leaf = leafOf(tree, path);
   return { conversation, messages: path.map(({ oldId: _, ...message }) => /** @type {Message} */ (message)) };
@@ -238,6 +243,8 @@ function readMessage(given, conversation, where, roles) {
     role: /** @type {Message["role"]} */ (role),
     content: textOf(given.content),
     images: listOf("images", base64),
+    alts: listOf("alts", checkText),
+    files: listOf("files", keptFile),
     thinking: textOf(given.thinking),
     reason: textOf(given.reason),
     model: textOf(given.model),
@@ -287,6 +294,15 @@ function toolCall(value, where) {
  * @param {unknown} value
  * @param {string} where
  */
+function keptFile(value, where) {
+  const { name, text, pages } = checkObject(value, where, KEPT_FILE);
+  return { name: textOf(name), text: textOf(text), ...(typeof pages === "number" && { pages }) };
+}
+
+/**
+ * @param {unknown} value
+ * @param {string} where
+ */
 function toolResult(value, where) {
   const { id, name, content, failed } = checkObject(value, where, TOOL_RESULT);
   return { id: textOf(id), name: textOf(name), content: textOf(content), failed: failed === true };
@@ -299,6 +315,16 @@ function toolResult(value, where) {
 function problem(value, where) {
   const { code, message, retryable } = checkObject(value, where, PROBLEM);
   return { code: textOf(code), message: textOf(message), retryable: retryable === true };
+}
+
+/**
+ * @param {unknown} value
+ * @param {string} where
+ * @returns {Record<string, string>}
+ */
+function texts(value, where) {
+  const entries = Object.entries(checkObject(value, where));
+  return Object.fromEntries(entries.map(([name, text]) => [name, checkText(text, `${where}.${name}`)]));
 }
 
 /**

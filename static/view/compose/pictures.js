@@ -1,29 +1,18 @@
 /** Pictures for models that see: read, checked, and as Ollama takes them. */
 
-import { sizeInWords } from "../../chat/models.js";
+import { BadFile } from "../../chat/attachments.js";
 
-/**
- * @typedef {object} Picture
- * @property {string} name The file's.
- * @property {string} type Such as "image/png".
- * @property {string} data Base64, as Ollama takes it.
- */
-
-/** A file that cannot be sent as a picture; the message is a sentence that says why. */
-export class BadPicture extends Error {}
+/** @typedef {import("../../chat/attachments.js").Picture} Picture */
 
 // What Ollama reads itself. Whatever else the browser can show becomes PNG.
 const READ_BY_OLLAMA = ["image/png", "image/jpeg", "image/webp"];
-
-// Beside pictures, a request holds what has been said.
-const SHARE_OF_BODY = 0.9;
 
 /**
  * Return a file as a picture. Its bytes stay as they are where Ollama reads its type.
  *
  * @param {File} file
  * @returns {Promise<Picture>}
- * @throws {BadPicture} It is not a picture that this browser can show.
+ * @throws {BadFile} It is not a picture that this browser can show.
  */
 export async function readPicture(file) {
   let bitmap;
@@ -31,29 +20,14 @@ export async function readPicture(file) {
     bitmap = await createImageBitmap(file);
   } catch (error) {
     const reason = `${file.name} is not a picture that this browser can show.`;
-    throw new BadPicture(`${reason} PNG, JPEG and WebP always work.`, { cause: error });
+    throw new BadFile(`${reason} PNG, JPEG and WebP always work.`, { cause: error });
   }
   try {
     const blob = READ_BY_OLLAMA.includes(file.type) ? file : await asPng(bitmap);
-    return { name: file.name, type: blob.type, data: await base64(blob) };
+    return { kind: "picture", name: file.name, type: blob.type, data: await base64(blob), alt: "" };
   } finally {
     bitmap.close();
   }
-}
-
-/**
- * Return why these pictures are too much for one message, as a sentence; "" where they are not.
- *
- * @param {Picture[]} pictures
- * @param {number} maxBody The largest request that the server takes, in bytes.
- */
-export function tooLarge(pictures, maxBody) {
-  const sum = pictures.reduce((bytes, { data }) => bytes + data.length, 0);
-  const room = maxBody * SHARE_OF_BODY;
-  return sum > room
-    ? `These pictures are ${sizeInWords(sum)} as they are sent, and one message has room for` +
-        ` ${sizeInWords(room)}. Take one out, or send a smaller copy.`
-    : "";
 }
 
 /**
@@ -88,7 +62,7 @@ function base64(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(String(reader.result).replace(/^data:[^,]*,/, ""));
-    reader.onerror = () => reject(new BadPicture(`A picture could not be read: ${reader.error}`));
+    reader.onerror = () => reject(new BadFile(`A picture could not be read: ${reader.error}`));
     reader.readAsDataURL(blob);
   });
 }

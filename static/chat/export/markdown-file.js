@@ -3,11 +3,12 @@
  * what was said, and the pictures.
  */
 
-import { newConversation, titleOf, Tree } from "./conversation.js";
-import { idOf } from "./ids.js";
-import { newMessage } from "./message.js";
+import { toldQuestion } from "../attachments.js";
+import { newConversation, titleOf, Tree } from "../conversation.js";
+import { idOf } from "../ids.js";
+import { newMessage } from "../message.js";
 
-/** @typedef {import("./conversation.js").Whole} Whole */
+/** @typedef {import("../conversation.js").Whole} Whole */
 
 /** @type {Readonly<Record<string, "user" | "assistant" | "system">>} */
 const ROLES = { You: "user", Assistant: "assistant", System: "system" };
@@ -23,10 +24,12 @@ export class BadMarkdown extends Error {}
 /** @param {Whole} whole */
 export function toMarkdown({ conversation, messages }) {
   const { title, system, leaf } = conversation;
-  const path = new Tree(messages).path(leaf).filter(({ content, images }) => content || images.length);
-  const parts = path.map(({ role, content, images }) => {
+  const path = new Tree(messages).path(leaf).filter(({ content, images, files }) => content || images.length || files?.length);
+  const parts = path.map((message) => {
+    const { role, images } = message;
     const pictures = images.map((data) => `![Picture](data:image;base64,${data})`);
-    return section(role === "user" ? "You" : "Assistant", [...pictures, escape(content)].join("\n"));
+    const said = toldQuestion(message); // with its files, as the model was told
+    return section(role === "user" ? "You" : "Assistant", [...pictures, escape(said)].join("\n"));
   });
   return [`# ${title}\n`, ...(system ? [section("System", escape(system))] : []), ...parts].join("\n");
 }
@@ -54,7 +57,7 @@ function escape(text) {
 export function fromMarkdown(text) {
   const conversation = newConversation({ id: idOf(text) });
   const { title, sections } = read(text);
-  /** @type {import("./message.js").Message[]} */
+  /** @type {import("../message.js").Message[]} */
   const messages = [];
   for (const { role, content, images } of sections) {
     if (role === "system") {
