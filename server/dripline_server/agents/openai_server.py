@@ -16,7 +16,7 @@ from dripline_server.agents.agent import AgentFunction
 from dripline_server.agents.agent_chat import Chat
 from dripline_server.agents.openai_refusals import server_refusal
 from dripline_server.agents.openai_request import completion_request
-from dripline_server.agents.openai_stream import OpenAIStream, Piece
+from dripline_server.agents.openai_stream import OpenAIEvent, OpenAIStream
 from dripline_server.upstream.address import OllamaAddress
 from dripline_server.upstream.failures import UpstreamError
 from dripline_server.upstream.http_client import (
@@ -53,7 +53,7 @@ def openai_model(url: str, model: str, *, api_key: str = "") -> AgentFunction:
     """
     server = OpenAIServer(url, api_key)
 
-    async def answer(chat: Chat) -> AsyncGenerator[Piece]:
+    async def answer(chat: Chat) -> AsyncGenerator[OpenAIEvent]:
         async for piece in server.answer(chat, model):
             yield piece
 
@@ -100,7 +100,7 @@ class OpenAIServer:
         """Cancel the open question for the models. Chats are closed by their runs."""
         await self._listed.close()
 
-    async def answer(self, chat: Chat, model: str = "") -> AsyncGenerator[Piece]:
+    async def answer(self, chat: Chat, model: str = "") -> AsyncGenerator[OpenAIEvent]:
         """Yield a model's answer to a chat, as it comes.
 
         Closing the generator, or cancelling the task that waits in it, closes the connection, which
@@ -135,7 +135,9 @@ class OpenAIServer:
             code = error.code
             raise RunFailed(code, error.message, retryable=code.retryable) from error
 
-    async def _pieces(self, answer: HttpAnswer, chat: Chat, model: str) -> AsyncGenerator[Piece]:
+    async def _pieces(
+        self, answer: HttpAnswer, chat: Chat, model: str
+    ) -> AsyncGenerator[OpenAIEvent]:
         with self._errors():
             if answer.status != 200:
                 start = await answer.read_start(MAX_REASON, REASON_TIME)

@@ -17,7 +17,7 @@ from dripline_server.upstream.ollama_events import MAX_CALLS, MAX_COUNT, tool_ar
 from dripline_server.upstream.ollama_refusals import stranger
 from dripline_server.upstream.think_tags import ThinkTags
 
-Piece = TextMessage | Thinking | ToolCall
+OpenAIEvent = TextMessage | Thinking | ToolCall
 
 # The longest arguments of all calls of an answer, in bytes. An event cannot be longer.
 MAX_ARGUMENTS = 4 * 1024 * 1024
@@ -56,11 +56,11 @@ class OpenAIStream:
         self._start: bytearray | None = bytearray()
         self._calls = _Calls()
 
-    def feed(self, chunk: bytes) -> list[Piece]:
+    def feed(self, chunk: bytes) -> list[OpenAIEvent]:
         """Return what the next bytes complete, up to the end or the failure of the answer."""
         if self._start is not None:
             self._start += chunk[: MAX_KEPT - len(self._start)]
-        pieces: list[Piece] = []
+        pieces: list[OpenAIEvent] = []
         try:
             for event in self._decoder.feed(chunk):
                 self._start = None
@@ -94,7 +94,7 @@ class OpenAIStream:
             f"The answer of the server at {self._url} stopped without `[DONE]`. Try again.",
         )
 
-    def _read(self, data: str) -> Iterator[Piece]:
+    def _read(self, data: str) -> Iterator[OpenAIEvent]:
         if data == "[DONE]":
             if not self.reason:
                 raise UpstreamError(
@@ -116,7 +116,7 @@ class OpenAIStream:
             raise self._garbage("sent an event that is not a JSON object")
         return content
 
-    def _chunk(self, content: dict[str, Any]) -> Iterator[Piece]:
+    def _chunk(self, content: dict[str, Any]) -> Iterator[OpenAIEvent]:
         if content.get("error"):
             raise reported_error(self._url, content)
         if (usage := typed(content.get("usage"), dict)) is not None:
@@ -126,7 +126,7 @@ class OpenAIStream:
             if isinstance(choice, dict):
                 yield from self._choice(choice)
 
-    def _choice(self, choice: dict[str, Any]) -> Iterator[Piece]:
+    def _choice(self, choice: dict[str, Any]) -> Iterator[OpenAIEvent]:
         delta = typed(choice.get("delta"), dict) or {}
         for piece in _pieces(delta):
             if isinstance(piece, TextMessage):
@@ -146,7 +146,7 @@ class OpenAIStream:
             yield from self._calls.complete()
             self.reason = _REASONS.get(finish, "stop")
 
-    def _text(self, text: TextMessage) -> Sequence[Piece]:
+    def _text(self, text: TextMessage) -> Sequence[OpenAIEvent]:
         if self._tags is None:
             return [text]
         pieces = self._tags.feed(text)
@@ -154,7 +154,7 @@ class OpenAIStream:
             self._tags = None
         return pieces
 
-    def _end_tags(self) -> Sequence[Piece]:
+    def _end_tags(self) -> Sequence[OpenAIEvent]:
         """Return the text held back, because something other than text follows."""
         tags, self._tags = self._tags, None
         return tags.rest() if tags else ()
