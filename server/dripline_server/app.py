@@ -224,7 +224,7 @@ async def _upstreams(settings: Settings, agents: Mapping[str, Agent]) -> AsyncIt
     """
     address = OllamaAddress(settings.ollama_url, settings.ollama_headers, settings.ollama_api_key)
     async with _connected(address, settings) as ollama:
-        if settings.names_ollama or agents or await answers(ollama):
+        if settings.names_ollama or settings.openai or agents or await answers(ollama):
             yield Upstreams(ollama)
             return
         from dripline.testing import FakeOllama  # only here: most servers need none

@@ -26,6 +26,7 @@ DEFAULT_OLLAMA_URL = "http://127.0.0.1:11434"
 GROUPS = {
     "host": "address and access",
     "ollama": "Ollama",
+    "openai": "OpenAI-compatible servers",
     "agents": "agents, and tools that models may call",
     "grace": "chats",
     "heartbeat": "connections to readers",
@@ -98,6 +99,21 @@ def _url(text: str) -> str:
     if "://" not in text and url.explicit_port is None:
         url = url.with_port(11434)
     return str(url).rstrip("/")
+
+
+def _openai_urls(text: str) -> tuple[str, ...]:
+    """Parse one address a line; one without a path gets OpenAI's usual `/v1`."""
+    found = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if "://" not in line:
+            raise ValueError("must be an http:// or https:// address")
+        url = URL(_url(line))
+        found.append(str(url if url.path.strip("/") else url / "v1"))
+    return tuple(found)
+
+
+def _openai_keys(text: str) -> tuple[str, ...]:
+    return tuple(_api_key(key) if key.strip() else "" for key in text.split(","))
 
 
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
@@ -360,6 +376,23 @@ class Settings:
         " blobs. By default only a server that listens on this machine alone and has no token does;"
         " its variable can be false, too.",
         parse=_switch,
+    )
+    openai: tuple[str, ...] = option(
+        (),
+        "Address of an OpenAI-compatible server (vLLM, llama.cpp, LM Studio, a hosted one) whose"
+        " models are offered too, up to and with /v1; can be repeated.",
+        parse=_openai_urls,
+        metavar="URL",
+        flag="--openai",
+        in_repr=False,  # it may have a password
+    )
+    openai_api_keys: tuple[str, ...] = option(
+        (),
+        "API keys for the servers of `--openai`, in their order, separated by commas; none is sent"
+        " to another server.",
+        parse=_openai_keys,
+        variable="OPENAI_API_KEY",
+        secret=True,
     )
     model: str = option("", "Default model, for requests that name none.", metavar="NAME")
     stall_timeout: float = option(

@@ -66,6 +66,10 @@ class AppState:
         """The model or agent for requests that name none; "" if there is no default."""
         if not self.offers_models and not self.settings.model and len(self.agents) == 1:
             return next(iter(self.agents))
+        if self.agents.servers and not self.settings.names_ollama and not self.settings.model:
+            served = self.agents.served_models()
+            if len(served) == 1 and not len(self.agents):
+                return served[0].name
         return self.upstreams.default_model(self.settings.model)
 
     def default_model_of(self, caller: Caller) -> str:

@@ -19,16 +19,18 @@ from typing import TYPE_CHECKING
 
 from dripline.lazy import lazy_names
 
-__all__ = ["AgentError", "AgentFunction", "BadAgent", "Chat"]
+__all__ = ["AgentError", "AgentFunction", "BadAgent", "Chat", "openai_model"]
 
 if TYPE_CHECKING:
     from dripline_server.agents.agent import AgentError, AgentFunction, BadAgent
     from dripline_server.agents.agent_chat import Chat
+    from dripline_server.agents.openai_server import openai_model
 else:  # Hidden from type checkers, which would accept every name through it.
     __getattr__ = lazy_names(
         __name__,
         {
             "dripline_server.agents.agent": "AgentError AgentFunction BadAgent",
             "dripline_server.agents.agent_chat": "Chat",
+            "dripline_server.agents.openai_server": "openai_model",
         },
     )

@@ -135,6 +135,7 @@ class AgentAnswer:
                 self._timer.cancel()
             await self._end(driving, chat)
             self._usage = chat.usage
+            self.reason = str(chat.reason)
         if self._failure:
             raise AnswerFailed(self._failure)
 

@@ -46,6 +46,9 @@ class Chat:
             headers, the query, `remote`, the application, and what middlewares stored in it
             (`request["user"]`). Do not read its body and do not use its connection.
         usage: The tokens of all answers that `ask_model` has got so far.
+        reason: What `end` gives as the reason when the agent returns; an agent may change it, for
+            example to "length".
+        record: Starts the recording of a request to a model; None if the run is not recorded.
     """
 
     def __init__(
@@ -74,12 +77,13 @@ class Chat:
         self.request = request
         self._client_tools = asked.client_tools
         self._upstream = upstream
-        self._record = record
+        self.record = record
         self._think_tags = think_tags
         # Every open answer of a model, and the task that began it.
         self._asking: dict[AsyncGenerator[Any], asyncio.Task[Any] | None] = {}
         self._closed = False
         self.usage = Usage()
+        self.reason = "stop"
 
     @cached_property
     def last_text(self) -> str:
@@ -142,7 +146,7 @@ class Chat:
         now = asyncio.get_running_loop().time
         tags = self._think_tags and not await self._upstream.can(model, "thinking")
         answer = OllamaAnswer(now(), think_tags=tags)
-        asking = self._upstream.chat(model, json_body(body), self._record)
+        asking = self._upstream.chat(model, json_body(body), self.record)
         del body
         self._asking[asking] = asyncio.current_task()
         try:

@@ -13,6 +13,7 @@ from aiohttp import web
 from dripline_server.agents.agent import Agent
 from dripline_server.agents.agent_answer import AgentAnswer
 from dripline_server.agents.agent_chat import Chat
+from dripline_server.agents.openai_server import OPENAI, OpenAIServer
 from dripline_server.run_log import RunLog
 from dripline_server.runs.run_request import MakeAnswerer, RunRequest
 from dripline_server.settings import Settings
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 # Seconds for agents that did not end in time to end after all when the server closes.
 CLOSE_TIME = 1.0
 FAMILY = "agent"
+# Seconds for which a list of models is believed not to have a model that is asked for.
+LIST_AGE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,9 @@ class AgentHost:
         demo_agents: Those that there are as long as the built-in fake stands in for Ollama.
         settings: The limits.
         upstreams: Gives the Ollama that agents can ask.
+
+    Attributes:
+        servers: The OpenAI-compatible servers, which answer for their models.
     """
 
     def __init__(
@@ -63,6 +69,17 @@ class AgentHost:
         self._demo = demo_agents
         self._settings = settings
         self._upstreams = upstreams
+        keys = settings.openai_api_keys
+        self.servers = [
+            OpenAIServer(
+                url,
+                keys[number] if number < len(keys) else "",
+                stall_timeout=settings.stall_timeout,
+                max_event_size=settings.max_upstream_line,
+                think_tags=settings.think_tags == "auto",
+            )
+            for number, url in enumerate(settings.openai)
+        ]
         # The tasks of agents that did not end when they were stopped.
         self._abandoned: set[asyncio.Task[None]] = set()
 
@@ -93,9 +110,45 @@ class AgentHost:
             for agent in self._agents.values()
         ]
 
-    def answering(self, name: str) -> MakeAnswerer:
-        """Return what makes an agent's answer in a run, whose request has an `Asker`."""
-        agent, settings = self._agents[name], self._settings
+    async def list_servers(self, age: float = 1.0) -> None:
+        """Have the OpenAI-compatible servers list their models, unless they did within `age` s."""
+        now = asyncio.get_running_loop().time()
+        await asyncio.gather(
+            *(server.list_models(now if server.failure else now - age) for server in self.servers)
+        )
+
+    def served_models(self) -> list[Model]:
+        """Return the models of the OpenAI-compatible servers, as last listed."""
+        found: dict[str, Model] = {}
+        for server in self.servers:
+            found = {**server.models, **found}
+        return [
+            model
+            for name, model in found.items()
+            if name not in self and name.removesuffix(":latest") not in self
+        ]
+
+    async def server_of(self, model: str) -> OpenAIServer | None:
+        """Return the OpenAI-compatible server that has a model; None if none has."""
+        found = self._known_server(model)
+        if not found and self.servers:
+            await self.list_servers(LIST_AGE)
+            found = self._known_server(model)
+        return found
+
+    def _known_server(self, model: str) -> OpenAIServer | None:
+        names = {model, f"{model}:latest"}  # Ollama's own `/v1` leaves the tag out too
+        return next((one for one in self.servers if not names.isdisjoint(one.models)), None)
+
+    def answering(self, name: str, server: OpenAIServer | None = None) -> MakeAnswerer:
+        """Return what makes the answer in a run, whose request has an `Asker`.
+
+        Args:
+            name: The agent's name.
+            server: If a model of this server answers instead.
+        """
+        settings = self._settings
+        agent = Agent(OPENAI, server.answer) if server else self._agents[name]
         upstream = self._upstreams.current
 
         def make(
@@ -123,7 +176,8 @@ class AgentHost:
                 chat,
                 on_answer,
                 stop_time=settings.agent_stop_time,
-                stall_timeout=settings.stall_timeout,
+                # A server's own silence is noticed where its bytes arrive.
+                stall_timeout=0 if server else settings.stall_timeout,
                 abandon=self._abandon,
             )
 
@@ -135,6 +189,8 @@ class AgentHost:
 
     async def close(self) -> None:
         """Cancel the agents that did not end in time once more, and wait briefly for them."""
+        for server in self.servers:
+            await server.close()
         for task in self._abandoned:
             task.cancel()
         if self._abandoned:

@@ -65,10 +65,13 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def _health(request: web.Request, good: str, bad: str) -> web.Response:
     state = request.app[STATE]
-    ollama, run_log = await asyncio.gather(_ollama_health(state), _run_log_health(state))
-    trouble = " ".join(filter(None, (ollama.pop("message", ""), run_log.pop("message", ""))))
+    parts = await asyncio.gather(
+        _ollama_health(state), _openai_health(state), _run_log_health(state)
+    )
+    trouble = " ".join(filter(None, (part.pop("message", "") for part in parts)))
     status = {"status": bad, "message": trouble} if trouble else {"status": good}
-    body = {**status, **ollama, **run_log, "demo": state.demo}
+    ollama, openai, run_log = parts
+    body = {**status, **ollama, **openai, **run_log, "demo": state.demo}
     if CALLER not in request:
         body = {"status": status["status"]}
     return json_response(body, status=503 if trouble else 200)
@@ -83,8 +86,21 @@ async def _ollama_health(state: AppState) -> dict[str, str]:
         async with asyncio.timeout(ANSWER_TIMEOUT):
             return {"ollama": "connected", "ollama_version": await state.upstream.version()}
     except (UpstreamError, TimeoutError) as error:
+        if state.agents.servers and not state.settings.names_ollama:
+            return {"ollama": "not used"}
         message = str(error) or f"Ollama did not answer within {ANSWER_TIMEOUT:g} s."
         return {"ollama": "disconnected", "message": message}
+
+
+async def _openai_health(state: AppState) -> dict[str, str]:
+    """Return whether the OpenAI-compatible servers answer; nothing if there are none."""
+    if not state.agents.servers:
+        return {}
+    await state.agents.list_servers()
+    troubles = [server.failure.message for server in state.agents.servers if server.failure]
+    if troubles:
+        return {"openai": "disconnected", "message": " ".join(troubles)}
+    return {"openai": "connected"}
 
 
 async def _run_log_health(state: AppState) -> dict[str, str]:
@@ -105,7 +121,7 @@ async def _run_log_health(state: AppState) -> dict[str, str]:
 
 @routes.get("/models")
 async def models(request: web.Request) -> web.Response:
-    """List Ollama's models and the agents, as far as the caller may use them."""
+    """List models and agents, as far as the caller may use them."""
     default = request.app[STATE].default_model_of(request[CALLER])
     return json_response({"models": await list_models(request), "default": default})
 
@@ -117,18 +133,27 @@ async def list_models(request: web.Request) -> list[Model]:
         Problem: Ollama does not answer (502 to 504).
     """
     state, caller = request.app[STATE], request[CALLER]
-    agents = [agent for agent in state.agents.models() if caller.may_use(agent.name)]
+    await state.agents.list_servers()
+    others = (*state.agents.served_models(), *state.agents.models())
+    agents = [agent for agent in others if caller.may_use(agent.name)]
     if not state.offers_models:
         return agents
     try:
         found = await state.upstream.models()
     except UpstreamError as error:
+        if state.agents.servers and not state.settings.names_ollama:
+            return agents
         # Whatever Ollama refuses here, such as a missing key, the client cannot fix.
         status = max(502, STATUS_OF.get(error.code, 502))
         raise Problem(status, error.code, error.message) from error
-    models = (model for model in found if caller.may_use(model.name))
-    named = ((model, model.name.removesuffix(":latest")) for model in models)
-    return [*(model for model, name in named if name not in state.agents), *agents]
+    taken = {agent.name for agent in others}
+    shown = [
+        model
+        for model in found
+        if caller.may_use(model.name)
+        and taken.isdisjoint((model.name, model.name.removesuffix(":latest")))
+    ]
+    return [*shown, *agents]
 
 
 @routes.get("/metrics")

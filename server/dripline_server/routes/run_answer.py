@@ -17,7 +17,7 @@ from dripline.errors import ErrorCode
 from dripline.events import End, Error, Event, data_of, from_json, to_json
 from dripline.tool import Tool
 from dripline_server.access_log import access_logger
-from dripline_server.agents.hosting import Asker
+from dripline_server.agents.hosting import AgentHost, Asker
 from dripline_server.callers import CALLER, Caller
 from dripline_server.dialects import Dialect, Position
 from dripline_server.dialects.native import NativeDialect
@@ -52,6 +52,9 @@ STATUS_OF: dict[str, int] = {
     ErrorCode.OLLAMA_REFUSED: 400,
     ErrorCode.OLLAMA_UNREACHABLE: 503,
     ErrorCode.OLLAMA_BUSY: 503,
+    ErrorCode.UPSTREAM_REFUSED: 400,
+    ErrorCode.UPSTREAM_UNREACHABLE: 503,
+    ErrorCode.UPSTREAM_BUSY: 503,
     ErrorCode.SERVER_SHUTDOWN: 503,
     ErrorCode.UPSTREAM_STALLED: 504,
     ErrorCode.AGENT_FAILED: 500,
@@ -82,20 +85,22 @@ async def start_run(
     """
     state, caller = request.app[STATE], request[CALLER]
     offered = state.tools if tools is None else tools
-    by_agent = (asked.model or state.default_model) in state.agents
-    wanted = run_request(
-        asked, state.default_model, state.settings.grace, offered, by_agent=by_agent
-    )
+    model = asked.model or state.default_model
+    by_agent = model in state.agents
+    wanted = run_request(asked, model, state.settings.grace, offered, by_agent=by_agent)
     wanted = replace(wanted, caller=caller)
     if not caller.may_use(wanted.model):
         raise model_not_allowed(caller, asked.model)
-    if by_agent:
-        answering = state.agents.answering(wanted.model)
-        wanted = replace(wanted, answering=answering, asker=asker or Asker(request))
+    server = None if by_agent else await state.agents.server_of(model)
+    if by_agent or server:
+        answering = state.agents.answering(model, server)
+        wanted = replace(wanted, tools=(), answering=answering, asker=asker or Asker(request))
     elif not state.offers_models:
         there = ", ".join(filter(caller.may_use, state.agents))
         message = f"There is no agent {wanted.model!r}; there are: {there}."
         raise Problem(404, ErrorCode.MODEL_NOT_FOUND, message)
+    elif not state.settings.names_ollama:
+        _check_servers(state.agents)
     return await begin_run(request, wanted, asked.run_id)
 
 
@@ -136,6 +141,13 @@ def model_not_allowed(caller: Caller, named: str) -> Problem:
         else f"model: name one; your token may not use this server's default, only {allowed}."
     )
     return Problem(403, ErrorCode.MODEL_NOT_ALLOWED, message)
+
+
+def _check_servers(agents: AgentHost) -> None:
+    """Say if a server cannot be asked for its models, which may have the one that is not known."""
+    for server in agents.servers:
+        if error := server.failure:
+            raise Problem(STATUS_OF.get(error.code, 502), error.code, error.message)
 
 
 def _at_once(_: Batch) -> bool:

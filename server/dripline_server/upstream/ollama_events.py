@@ -178,7 +178,7 @@ class OllamaAnswer:
         """Read one tool call. Older versions of Ollama send no id, so such calls are numbered."""
         self._calls += 1
         function = typed(call.get("function"), dict) or {}
-        arguments, unreadable = _arguments(function.get("arguments"))
+        arguments, unreadable = tool_arguments(function.get("arguments"))
         return ToolCall(
             id=str(call.get("id") or f"{self._calls_name}_{self._calls}"),
             name=str(function.get("name", "")),
@@ -187,7 +187,7 @@ class OllamaAnswer:
         )
 
 
-def _arguments(given: object) -> tuple[dict[str, Any], str]:
+def tool_arguments(given: object) -> tuple[dict[str, Any], str]:
     """Return a call's arguments; if they are unreadable, return their text as well.
 
     Ollama sends an object. Servers that imitate it, and models that write JSON into JSON, send a

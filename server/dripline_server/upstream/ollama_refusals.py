@@ -49,9 +49,9 @@ def refusal(status: int, body: bytes, model: str, compressed: str = "") -> Upstr
         model: The model of the request.
         compressed: The compression that its headers declare; "" if there is none.
     """
-    content = None if compressed else _json_of(body)
-    words, kind = _words_of(content)
-    text = words or _text_of(body, content, compressed)
+    content = None if compressed else json_of(body)
+    words, kind = words_of(content)
+    text = words or text_of(body, content, compressed)
     address = _sign_in_address(content)
     if status == 404 and "not found" in text and "model" in text:
         return UpstreamError(
@@ -79,7 +79,7 @@ def refusal(status: int, body: bytes, model: str, compressed: str = "") -> Upstr
 
 def error_line(line: Mapping[str, Any]) -> UpstreamError:
     """Turn an `{"error": ...}` line inside an answer into an error."""
-    words, kind = _words_of(line)
+    words, kind = words_of(line)
     text = sentence(words or "it gave no reason")
     if address := _sign_in_address(line):
         message = f"Ollama refused the request: {text}{_where(address)}"
@@ -122,14 +122,15 @@ def _compressed(how: str) -> str:
     )
 
 
-def _json_of(body: bytes) -> object:
+def json_of(body: bytes) -> object:
+    """Return the JSON value of a body; None if it is none."""
     try:
         return load_json(body)
     except ValueError:
         return None
 
 
-def _words_of(content: object) -> tuple[str, str]:
+def words_of(content: object) -> tuple[str, str]:
     """Return the innermost message of Ollama's error, and its type if it has one."""
     kind, before, after = "", "", ""
     for _ in range(_MAX_NESTED):
@@ -140,7 +141,7 @@ def _words_of(content: object) -> tuple[str, str]:
             continue
         # llama-server's JSON may be surrounded by Ollama's own words.
         found = _OBJECT.search(content)
-        inner = _json_of(found[0].encode("utf-8", "replace")) if found else None
+        inner = json_of(found[0].encode("utf-8", "replace")) if found else None
         if not (found and isinstance(inner, Mapping) and ("error" in inner or "message" in inner)):
             return f"{before}{content}{after}"[:MAX_WORDS].strip(), kind
         before, after = before + content[: found.start()], content[found.end() :] + after
@@ -156,7 +157,7 @@ def _kind_of(error: Mapping[str, Any]) -> str:
     return str(error.get("type") or "")[:MAX_SHOWN]
 
 
-def _text_of(body: bytes, content: object, compressed: str) -> str:
+def text_of(body: bytes, content: object, compressed: str) -> str:
     """Return the start of a body that Ollama did not write; "" if it says nothing."""
     if told := _compressed(compressed) if compressed else stranger(body):
         return f"it sent {told}"
