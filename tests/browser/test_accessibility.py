@@ -20,7 +20,7 @@ MODELS = {
     ),
     "tools": Script(
         Reply("Done.", tool_calls=[Call("look", {"at": "it"})]),
-        capabilities=["completion", "tools"],
+        capabilities=["completion", "tools", "vision"],
     ),
     "broken": Script(
         "Half an answer", fault=Fault.cut(at_token=2), capabilities=["completion", "vision"]

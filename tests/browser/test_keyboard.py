@@ -39,6 +39,7 @@ async def test_tab_reaches_everything_in_the_order_it_is_seen(opener: Opener) ->
         await expect(chat.message).to_be_focused()
         await chat.model.focus()
         for control in (
+            chat.page.get_by_role("button", name="Models"),
             chat.page.get_by_role("button", name="Keyboard shortcuts"),
             chat.page.get_by_role("button", name="Settings"),
             chat.page.get_by_role("main"),
