@@ -22,9 +22,9 @@ async def test_a_bundled_page_draws_code_and_formulas(
     opener: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its worker, a grammar and the formulas come from their files, and nothing is missed."""
-    esbuild = require_npm_packages("static") / ".bin/esbuild"
+    esbuild = require_npm_packages("static") / "esbuild-wasm/bin/esbuild"
     folder = tmp_path / "static"
-    shutil.copytree(ROOT / "static", folder, ignore=shutil.ignore_patterns("esbuild", ".bin"))
+    shutil.copytree(ROOT / "static", folder, ignore=shutil.ignore_patterns("esbuild-wasm", ".bin"))
     bundle(folder, str(esbuild))
     monkeypatch.setattr(page, "page_folder", lambda: folder)
     async with chat_server(Script("$a^2$\n\n```python\nreturn 1\n```")) as (_, server):

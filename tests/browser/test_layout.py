@@ -25,11 +25,11 @@ async def test_screen_readers_hear_boundaries_and_not_tokens(opener: Opener) -> 
         await expect(chat.page.get_by_role("log", name="Conversation")).to_have_attribute(
             "aria-live", "off"
         )
-        said = chat.page.get_by_role("status")
+        said = chat.page.locator("#announcer")
         await chat.page.evaluate(
             """() => {
                 window.said = [];
-                const status = document.querySelector("[role=status]");
+                const status = document.querySelector("#announcer");
                 new MutationObserver(() => window.said.push(status.textContent)).observe(status, {
                     childList: true, characterData: true, subtree: true,
                 });
