@@ -207,7 +207,7 @@ async def test_commands() -> None:
             "/retyr": "did you mean /retry?",
             "/set temperature hot": "should be a number from 0 to 10",
             "/set temprature 1": "temprature: there is no such option; did you mean temperature?",
-            "/image setup.py": "beta:latest cannot see pictures",
+            "/image setup.py": "beta:latest cannot read images",
             "/model betta": "did you mean beta:latest?",
             "/set temperature 0.2": "temperature is 0.2",
             "/set think off": "think is off",

@@ -432,7 +432,7 @@ async def test_a_stream_is_used_inside_its_context_and_entered_once() -> None:
         async with chat:
             await anext(chat)
             await s.ollama.wait_for_request()
-        with pytest.raises(RuntimeError, match="entered once"):
+        with pytest.raises(RuntimeError, match="entered only once"):
             await chat.__aenter__()
         with pytest.raises(RuntimeError, match="async with"):
             [event async for event in chat]

@@ -179,7 +179,8 @@ async def check(
         agui = from_agui(await npm_clients.agui(s.url, [message], tools=offered))
         body = {"tools": function} if function else {}
         chat = from_chat(await npm_clients.chat(s.url, text, body=body))
-        if not (settings or {}).get("functions"):
+        # Agents have a check of their own: what they yield besides text is no OpenAI program's.
+        if not {"functions", "agents"} & set(settings or {}):
             plain = native
             if native.ui_controls:
                 without = await ask(s.client, text, tools=function or None, ui_control="off")

@@ -191,8 +191,8 @@ async def test_headers_are_sent_and_shown_nowhere(
 
 BAD_HEADERS = {
     "no colon": ("hunter2", "`Name: value`"),
-    "no name": (": hunter2", "not the name of a header"),
-    "a bad name": ("hunter2 x: y", "not the name of a header"),
+    "no name": (": hunter2", "not a header name"),
+    "a bad name": ("hunter2 x: y", "not a header name"),
     "a NUL": ("A: hunter2\x00", "A: the value has characters"),
     "a lone surrogate": ("A: hunter2\udcff", "A: the value has characters"),
     "framing": ("Content-Length: 5", "Content-Length: dripline sets this header itself"),
@@ -425,7 +425,7 @@ async def test_a_list_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     values = b'{"models":[' + b"[]," * 500_000 + b"[]]}"
     for body, words in (
         (b'{"models":"' + b"x" * 2**23 + b'"}', "longer than 4,194,304 bytes"),
-        (values, "more than a list of models can be"),
+        (values, "more bytes than a list of models can have"),
     ):
         upstream = Upstream(lambda _, body=body: web.Response(body=body))  # type: ignore[misc]
         async with listening(upstream) as port, dripline(f"http://127.0.0.1:{port}") as server:

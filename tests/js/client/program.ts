@@ -29,7 +29,7 @@ export function show(event: ChatEvent): string {
     case "tool_call":
       return `${event.data.name}(${JSON.stringify(event.data.arguments)})`;
     case "ui_control":
-      return event.data.action === "change_theme" ? event.data.color : event.data.label;
+      return event.data.action === "change_theme" ? event.data.color : event.data.action;
     case "end": {
       const status: "completed" | "cancelled" | "failed" = event.data.status;
       return `${status} ${event.data.usage?.completion_tokens ?? 0}`;
