@@ -193,8 +193,12 @@ export class Chats {
   async takeQueued(conversation, queued) {
     const isHere = conversation.queue?.some(({ id }) => id === queued) ?? false;
     const isThere = await this.#write((database) => database.takeQueued(conversation.id, queued));
-    const rest = (conversation.queue ?? []).filter(({ id }) => id !== queued);
-    await this.update(conversation, { queue: rest });
+    // What is kept has changed already. Writing the queue as this tab knows it would bring back what
+    // another tab has taken meanwhile.
+    this.#updates += 1;
+    conversation.queue = (conversation.queue ?? []).filter(({ id }) => id !== queued);
+    this.#handlers.onList();
+    this.#tabs.tell({ kind: "conversation", conversation: conversation.id, id: conversation.id });
     return isThere ?? isHere; // nothing is kept here
   }
 

@@ -195,7 +195,7 @@ CASES: dict[str, Case] = {
     "the model repeats itself": Case(
         without_end("{", *["\n", "  "] * 16), "model_repeats", "temperature or repeat_penalty"
     ),
-    "it repeats a word": Case(without_end("So", *[" very"] * 31), "model_repeats", "repeated itself"),
+    "it repeats a word": Case(without_end("So", *[" very"] * 31), "model_repeats", "repeated"),
     "it ends early": Case(
         without_end(*["a", "b"] * 40), "upstream_truncated", "stopped before its end"
     ),
