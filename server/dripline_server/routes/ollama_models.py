@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from dripline.errors import ErrorCode
 from dripline_server.callers import CALLER
 from dripline_server.dialects.native import NativeDialect
 from dripline_server.problems import Problem, json_response
@@ -21,6 +22,7 @@ from dripline_server.routes.run_answer import (
     STATUS_OF,
     answer_whole,
     begin_run,
+    check_model_changes,
     model_not_allowed,
     stream_run,
 )
@@ -56,7 +58,7 @@ async def pull(request: web.Request) -> web.StreamResponse:
     goes on from there.
     """
     asked = await read_json(request, PullRequest)
-    _check_changes(request)
+    check_model_changes(request)
     upstream = request.app[STATE].upstream
     wanted = RunRequest(
         asked.model,
@@ -76,11 +78,9 @@ async def pull(request: web.Request) -> web.StreamResponse:
 async def delete(request: web.Request) -> web.Response:
     """Delete a model from Ollama's disk."""
     asked = await read_json(request, ModelRequest)
-    _check_changes(request)
-    try:
+    check_model_changes(request)
+    with _upstream_problems():
         await request.app[STATE].upstream.delete(asked.model)
-    except UpstreamError as error:
-        raise _problem(error) from error
     return json_response({"deleted": asked.model})
 
 
@@ -89,10 +89,8 @@ async def unload(request: web.Request) -> web.Response:
     """Free the memory that a model takes; answers that it is giving are finished first."""
     asked = await read_json(request, ModelRequest)
     _check_model(request, asked.model)
-    try:
+    with _upstream_problems():
         await request.app[STATE].upstream.unload(asked.model)
-    except UpstreamError as error:
-        raise _problem(error) from error
     return json_response({"unloaded": asked.model})
 
 
@@ -101,10 +99,8 @@ async def show(request: web.Request) -> web.Response:
     """Describe a model."""
     asked = await read_json(request, ModelRequest)
     _check_model(request, asked.model)
-    try:
+    with _upstream_problems():
         details = await request.app[STATE].upstream.details(asked.model)
-    except UpstreamError as error:
-        raise _problem(error) from error
     return json_response(details)
 
 
@@ -113,16 +109,10 @@ def _check_model(request: web.Request, model: str) -> None:
         raise model_not_allowed(request[CALLER], model)
 
 
-def _check_changes(request: web.Request) -> None:
-    by_default = request.app[STATE].settings.lets_models_change
-    if not request[CALLER].may_change_models(by_default):
-        raise Problem(
-            403,
-            ErrorCode.MODEL_CHANGES_NOT_ALLOWED,
-            "This server does not let requests change models. Change them where Ollama runs, or"
-            " start dripline-server with --allow-model-changes.",
-        )
-
-
-def _problem(error: UpstreamError) -> Problem:
-    return Problem(STATUS_OF.get(error.code, 502), error.code, error.message)
+@contextmanager
+def _upstream_problems() -> Iterator[None]:
+    """Answer with Ollama's failure."""
+    try:
+        yield
+    except UpstreamError as error:
+        raise Problem(STATUS_OF.get(error.code, 502), error.code, error.message) from error

@@ -27,7 +27,12 @@ from dripline_server.dialects.ollama_apis import api_of, last_words
 from dripline_server.problems import BELOW, RETRY_AFTER, ROOT, Problem
 from dripline_server.routes.relayed_response import RelayedResponse, hop_by_hop
 from dripline_server.routes.request_body import body_too_slow, read_body, unreadable_body
-from dripline_server.routes.run_answer import STATUS_OF, model_not_allowed, not_accepted
+from dripline_server.routes.run_answer import (
+    STATUS_OF,
+    check_model_changes,
+    model_not_allowed,
+    not_accepted,
+)
 from dripline_server.run_log import ID_SHOWN
 from dripline_server.runs.records import BODY, ReaderRecord
 from dripline_server.state import STATE
@@ -124,14 +129,8 @@ class _Relayed:
         if self._path.leaves:
             message = "The path leads above Ollama's address, with `..`."
             raise Problem(400, ErrorCode.NOT_FOUND, message)
-        changes = self._path.changes_models and request.method not in _READING
-        if changes and not request[CALLER].may_change_models(settings.lets_models_change):
-            raise Problem(
-                403,
-                ErrorCode.MODEL_CHANGES_NOT_ALLOWED,
-                "This server does not let requests change models. Change them where Ollama runs, or"
-                " start dripline-server with --allow-model-changes.",
-            )
+        if self._path.changes_models and request.method not in _READING:
+            check_model_changes(request)
         if self._is_limited and (request.content_length or 0) > settings.max_body:
             raise web.HTTPRequestEntityTooLarge(settings.max_body, request.content_length or 0)
 

@@ -143,6 +143,22 @@ def model_not_allowed(caller: Caller, named: str) -> Problem:
     return Problem(403, ErrorCode.MODEL_NOT_ALLOWED, message)
 
 
+def check_model_changes(request: web.Request) -> None:
+    """Let a request pass that changes Ollama's models, or raise.
+
+    Raises:
+        Problem: Its caller may not change them (403).
+    """
+    by_default = request.app[STATE].settings.lets_models_change
+    if not request[CALLER].may_change_models(by_default):
+        raise Problem(
+            403,
+            ErrorCode.MODEL_CHANGES_NOT_ALLOWED,
+            "This server does not let requests change models. Change them where Ollama runs, or"
+            " start dripline-server with --allow-model-changes.",
+        )
+
+
 def _check_servers(agents: AgentHost) -> None:
     """Say if a server cannot be asked for its models, which may have the one that is not known."""
     for server in agents.servers:
